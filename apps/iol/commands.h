@@ -1,0 +1,16 @@
+#pragma once
+// The table of sub-commands: name, and the function in the file of that name that adds it.
+#include <array>
+
+namespace CLI {
+class App;
+}
+
+namespace iol::cli {
+
+// void add_generate_command(CLI::App& program);  // generate.cpp
+
+using AddCommand = void (*)(CLI::App& program);
+inline constexpr std::array<AddCommand, 0> kCommands{};
+
+}  // namespace iol::cli

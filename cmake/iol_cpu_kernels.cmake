@@ -1,0 +1,18 @@
+# src/backend/cpu/isa/<isa>.cpp is compiled once per instruction set; the best one is chosen at run time.
+# These files include no standard-library code with external linkage: an inline function compiled for
+# AVX-512 could otherwise be the copy that the linker keeps for everyone.
+function(iol_add_cpu_kernels target)
+  set(dir ${CMAKE_SOURCE_DIR}/src/backend/cpu/isa)
+  target_sources(${target} PRIVATE ${dir}/portable.cpp)
+  set_source_files_properties(${dir}/portable.cpp PROPERTIES COMPILE_OPTIONS "-O3;-ffp-contract=off")
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    target_compile_definitions(${target} PRIVATE IOL_X86=1)
+    set(avx2 -O3 -ffp-contract=off -mavx2 -mfma -mf16c)
+    set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+    set(avx512_bf16 ${avx512} -mavx512bf16 -mavx512vnni)
+    foreach(isa avx2 avx512 avx512_bf16)
+      target_sources(${target} PRIVATE ${dir}/${isa}.cpp)
+      set_source_files_properties(${dir}/${isa}.cpp PROPERTIES COMPILE_OPTIONS "${${isa}}")
+    endforeach()
+  endif()
+endfunction()

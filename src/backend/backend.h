@@ -1,0 +1,191 @@
+#pragma once
+// What a device must do for a transformer: few, coarse operations, each a fused sub-block of the
+// forward pass.
+//
+// Shapes: T tokens of the step, H hidden, F feed-forward, V vocabulary, Nq/Nkv query and key-value
+// heads, D head_dim. The residual stream is f32 [T, H] and lives in Activations.
+//
+// Batch invariance: the result for a token depends on that token's sequence alone - never on its
+// neighbours in the step, on the borders of prefill chunks or on the number of threads.
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+#include "request/sequence.h"
+
+namespace iol {
+
+/// A tensor of a checkpoint: plain row-major memory that somebody else owns.
+struct HostTensor {
+  const std::byte* data = nullptr;
+  DType dtype = DType::kF32;
+  std::vector<std::int64_t> shape;
+
+  [[nodiscard]] std::int64_t num_elements() const {
+    std::int64_t count = 1;
+    for (const auto extent : shape) count *= extent;
+    return count;
+  }
+};
+
+/// How the parts of a stacked matrix share its output columns.
+enum class Stacking : std::uint8_t {
+  kConcatenated,  // part after part: [q; k; v]
+  kInterleaved,   // 16 columns of the first part, 16 of the second, ...: gate and up, for SwiGLU in
+                  // the epilogue
+};
+
+/// Matrices [rows_i, K] with one K, stacked into one [sum rows_i, K].
+struct StackedMatrix {
+  std::vector<HostTensor> parts;
+  Stacking stacking = Stacking::kConcatenated;
+};
+
+/// A weight matrix [N, K] in the layout that its backend streams. Immutable.
+class WeightMatrix {
+ public:
+  virtual ~WeightMatrix() = default;
+  [[nodiscard]] virtual std::int64_t num_rows() const = 0;     // N, output features
+  [[nodiscard]] virtual std::int64_t num_columns() const = 0;  // K, input features
+  [[nodiscard]] virtual DType dtype() const = 0;
+  /// Bytes on the device, padding included.
+  [[nodiscard]] virtual std::size_t size_bytes() const = 0;
+};
+
+/// A vector of f32 on the device (norm weights, biases).
+class WeightVector {
+ public:
+  virtual ~WeightVector() = default;
+  [[nodiscard]] virtual std::int64_t size() const = 0;
+};
+
+using MatrixPtr = std::unique_ptr<const WeightMatrix>;
+using VectorPtr = std::unique_ptr<const WeightVector>;  // null where the architecture has none
+
+/// One transformer layer's weights.
+struct LayerWeights {
+  VectorPtr input_norm;           // [H]
+  MatrixPtr qkv;                  // [(Nq + 2 Nkv) D, H]
+  VectorPtr qkv_bias;             // [(Nq + 2 Nkv) D]
+  VectorPtr q_norm;               // [D]
+  VectorPtr k_norm;               // [D]
+  MatrixPtr output;               // [H, Nq D]
+  VectorPtr output_bias;          // [H]
+  VectorPtr post_attention_norm;  // [H]
+  MatrixPtr gate_up;              // [2 F, H], interleaved
+  VectorPtr gate_up_bias;         // [2 F], interleaved
+  MatrixPtr down;                 // [H, F]
+  VectorPtr down_bias;            // [H]
+};
+
+/// The sizes an operation needs beyond those of its weights.
+struct TransformerShape {
+  int hidden_size = 0;
+  int intermediate_size = 0;
+  int num_heads = 0;
+  int num_kv_heads = 0;
+  int head_dim = 0;
+  int vocab_size = 0;
+  int num_layers = 0;
+  double rms_norm_eps = 1e-5;
+  std::vector<float> rope_inv_freq;    // [D / 2]
+  float rope_attention_factor = 1.0F;  // scales cos and sin (YaRN)
+};
+
+struct KvCacheShape {
+  int num_layers = 0;
+  int num_blocks = 0;
+  int block_size = 16;  // tokens
+  int num_kv_heads = 0;
+  int head_dim = 0;
+  DType dtype = DType::kBF16;
+
+  /// Bytes of one block over all layers, keys and values.
+  [[nodiscard]] std::size_t block_bytes() const {
+    return std::size_t{2} * num_layers * block_size * num_kv_heads * head_dim * dtype_bytes(dtype);
+  }
+};
+
+/// Keys and values of every layer in blocks of block_size tokens; addressed through block tables.
+class KvCache {
+ public:
+  virtual ~KvCache() = default;
+  [[nodiscard]] virtual const KvCacheShape& shape() const = 0;
+};
+
+/// The tokens that one sequence contributes to a step.
+struct SequenceSlice {
+  int first_token;     // index in the step's tokens
+  int num_tokens;      // q_len
+  int first_position;  // position of the first of them; also the keys already cached
+  std::span<const BlockId> block_table;  // covers first_position + num_tokens positions
+};
+
+/// One step's input. Views; valid during the step.
+struct StepInput {
+  std::span<const std::int32_t> token_ids;  // [T]
+  std::span<const std::int32_t> positions;  // [T]
+  std::span<const SequenceSlice> sequences;
+  std::span<const std::int32_t>
+      logit_tokens;  // [L] indices of the tokens whose logits are wanted, ascending
+
+  [[nodiscard]] int num_tokens() const { return static_cast<int>(token_ids.size()); }
+};
+
+/// Scratch memory of a step, reused from step to step.
+class Activations {
+ public:
+  virtual ~Activations() = default;
+  /// Bytes reserved on the device.
+  [[nodiscard]] virtual std::size_t size_bytes() const = 0;
+};
+
+/// One device. Calls come from one thread at a time; a step's calls run in order.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  [[nodiscard]] virtual std::string name() const = 0;  // "cpu (avx512-bf16, 2 threads)"
+
+  // Memory. Each throws ResourceError when the device has not enough.
+  virtual MatrixPtr pack(const StackedMatrix& matrix) = 0;
+  /// Parts are stacked like those of the matrix that the vector goes with.
+  virtual VectorPtr upload(const StackedMatrix& vector) = 0;
+  virtual std::unique_ptr<KvCache> make_kv_cache(const KvCacheShape& shape) = 0;
+  virtual std::unique_ptr<Activations> make_activations(const TransformerShape& shape,
+                                                        int max_tokens, int max_logit_tokens) = 0;
+
+  // The forward pass, in this order.
+  /// hidden = table[token_ids]
+  virtual void embed(Activations& activations, const StepInput& input,
+                     const WeightMatrix& table) = 0;
+  /// q, k, v = RMSNorm(hidden) Wqkv^T (+ bias) (+ q/k norm), RoPE on q and k; k and v go to the
+  /// cache.
+  virtual void project_qkv(Activations& activations, const StepInput& input,
+                           const LayerWeights& weights, KvCache& cache, int layer) = 0;
+  /// Causal attention of q over the cache; with `window` w, a token sees itself and the w - 1
+  /// before it.
+  virtual void attend(Activations& activations, const StepInput& input, const KvCache& cache,
+                      int layer, std::optional<int> window) = 0;
+  /// hidden += attention Wo^T (+ bias)
+  virtual void project_output(Activations& activations, const StepInput& input,
+                              const LayerWeights& weights) = 0;
+  /// hidden += (silu(x Wgate^T) * (x Wup^T)) Wdown^T with x = RMSNorm(hidden)
+  virtual void feed_forward(Activations& activations, const StepInput& input,
+                            const LayerWeights& weights) = 0;
+  /// logits = RMSNorm(hidden[logit_tokens]) Whead^T
+  virtual void project_logits(Activations& activations, const StepInput& input,
+                              const WeightVector& final_norm, const WeightMatrix& head) = 0;
+
+  // Results of the last project_logits; they stay valid until the next step.
+  /// f32 [V] of logit row `row`; the caller may overwrite it.
+  virtual std::span<float> logits(Activations& activations, int row) = 0;
+  /// Index of the largest logit of the row; the lowest index among equals.
+  virtual std::int32_t argmax(Activations& activations, int row) = 0;
+};
+
+}  // namespace iol

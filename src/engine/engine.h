@@ -1,0 +1,119 @@
+#pragma once
+// The engine as a program sees it: submit requests, receive tokens as they come, cancel, drain,
+// read statistics.
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/cpu.h"
+#include "base/dtype.h"
+#include "model/config.h"
+#include "request/request.h"
+
+namespace iol {
+
+class Tokenizer;
+
+enum class SchedulerPolicy : std::uint8_t { kInFlight, kStatic };
+enum class KvAllocation : std::uint8_t { kPaged, kContiguous };
+
+struct EngineConfig {
+  std::string model = "demo";     // folder, Hub id in the local cache, `demo` or `synthetic:NAME`
+  std::optional<DType> dtype;     // compute and weight dtype; nothing: the checkpoint's own
+  std::optional<DType> kv_dtype;  // nothing: like dtype
+  std::optional<Isa> isa;         // nothing: the best
+  int num_threads = 0;            // 0: what affinity and cgroup allow
+  int max_batch = 64;             // sequences in a step
+  int max_step_tokens = 512;      // tokens in a step, prefill and decode together
+  int max_context = 0;            // positions per sequence; 0: the model's own
+  std::int64_t kv_cache_tokens =
+      0;  // capacity; 0: max_batch sequences of max_context, at most half the free memory
+  int block_size = 16;
+  SchedulerPolicy scheduler = SchedulerPolicy::kInFlight;
+  KvAllocation kv_allocation = KvAllocation::kPaged;
+  bool prefix_cache = true;
+  std::uint64_t seed = 0;
+};
+
+/// One token (or the end) of one request. Delivered from the engine's thread, in order for a
+/// request.
+struct TokenEvent {
+  RequestId request = 0;
+  std::optional<std::int32_t> token;  // nothing: the end brought no token
+  std::string text;                   // what became readable with it: whole UTF-8 characters
+  std::optional<TokenLogprobs> logprobs;
+  std::int64_t time_ns = 0;                   // when the step that made it ended
+  std::optional<FinishReason> finish_reason;  // set on the last event
+  std::string error;                          // for FinishReason::kError
+};
+
+/// Must not block and must not throw. It may call submit() and cancel().
+using TokenCallback = std::function<void(const TokenEvent&)>;
+
+/// One step, as seen from outside (for `--trace-steps` and statistics).
+struct StepRecord {
+  std::int64_t start_ns = 0;
+  std::int64_t duration_ns = 0;
+  std::int64_t host_ns = 0;  // scheduling, sampling, publishing: all but the forward pass
+  int num_prefill_tokens = 0;
+  int num_decode_tokens = 0;
+  int num_running = 0;
+  int num_waiting = 0;
+  int num_blocks_used = 0;
+};
+
+struct EngineStats {
+  std::int64_t num_steps = 0;
+  std::int64_t prompt_tokens = 0;  // computed, not found in the prefix index
+  std::int64_t cached_tokens = 0;  // found in the prefix index
+  std::int64_t generated_tokens = 0;
+  std::int64_t num_preemptions = 0;
+  std::int64_t step_ns = 0;  // total
+  std::int64_t host_ns = 0;  // of which outside the forward pass
+  int num_running = 0;
+  int num_waiting = 0;
+  int num_blocks = 0;
+  int num_blocks_used = 0;
+};
+
+/// What the engine reserved, in bytes.
+struct EngineMemory {
+  std::int64_t weights_bytes = 0;
+  std::int64_t kv_cache_bytes = 0;
+  std::int64_t activations_bytes = 0;
+};
+
+/// Threading: every member may be called from any thread. The destructor cancels what is left.
+class Engine {
+ public:
+  /// Loads the model. Throws InputError for a bad model or option, ResourceError when memory is
+  /// short.
+  static std::unique_ptr<Engine> create(const EngineConfig& config);
+  virtual ~Engine() = default;
+
+  /// Throws InputError when the request can never run (empty or too long a prompt, a bad
+  /// parameter).
+  virtual RequestId submit(Request request, TokenCallback on_token) = 0;
+  /// Does nothing for a request that has ended.
+  virtual void cancel(RequestId request) = 0;
+  /// Returns when no request is left.
+  virtual void drain() = 0;
+
+  [[nodiscard]] virtual EngineStats stats() const = 0;
+  [[nodiscard]] virtual EngineMemory memory() const = 0;
+  /// Called after each step from the engine's thread; an empty function removes it.
+  virtual void on_step(std::function<void(const StepRecord&)> observer) = 0;
+  /// Forgets every cached prefix (between repetitions of a measurement).
+  virtual void clear_prefix_cache() = 0;
+
+  [[nodiscard]] virtual const EngineConfig& config() const = 0;  // with defaults filled in
+  [[nodiscard]] virtual const ModelConfig& model_config() const = 0;
+  /// Null for synthetic models.
+  [[nodiscard]] virtual const Tokenizer* tokenizer() const = 0;
+  [[nodiscard]] virtual std::string backend_name() const = 0;
+};
+
+}  // namespace iol

@@ -1,0 +1,35 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "request/request.h"
+
+namespace iol {
+
+using BlockId = std::int32_t;
+
+/// A request on its way through the engine: owned by the engine, moved between queues by the
+/// scheduler.
+struct Sequence {
+  RequestId id = 0;
+  std::uint64_t arrival_index = 0;  // order of submission
+  SamplingParams sampling;
+  int priority = 0;
+  std::uint64_t seed = 0;
+
+  std::vector<std::int32_t> tokens;  // prompt, then output
+  int num_prompt_tokens = 0;
+  int num_computed_tokens = 0;  // tokens whose keys and values are in the cache
+  std::vector<BlockId>
+      block_table;  // block i holds positions [i * block_size, (i + 1) * block_size)
+
+  int num_cached_tokens = 0;  // found in the prefix index when last admitted
+  int num_preemptions = 0;
+  std::optional<FinishReason> finish_reason;
+
+  [[nodiscard]] int num_tokens() const { return static_cast<int>(tokens.size()); }
+  [[nodiscard]] int num_output_tokens() const { return num_tokens() - num_prompt_tokens; }
+};
+
+}  // namespace iol

@@ -194,9 +194,9 @@ class PyTorchSubject:
         start_ns = time.monotonic_ns()
         ids, mask = self.pad_batch(requests)
         extra = {}
-        if self.arguments.mode == "compiled":
-            extra["past_key_values"] = self.static_cache(len(requests))
         with self.torch.inference_mode():
+            if self.arguments.mode == "compiled":
+                extra["past_key_values"] = self.static_cache(len(requests))
             self.model.generate(ids, attention_mask=mask, streamer=clock,
                                 generation_config=self.generation_config(output_tokens), **extra)
         if len(clock.steps) != output_tokens:

@@ -139,8 +139,8 @@ RunResult ChildSubject::run(const Load& load, const Patience& patience) {
     }
   }
   if (result.requests.size() != load.requests.size()) {
-    fail(kActivity, fmt::format("answered {} of {} requests", result.requests.size(),
-                                load.requests.size()));
+    fail(kActivity,
+         fmt::format("answered {} of {} requests", result.requests.size(), load.requests.size()));
   }
   std::sort(result.requests.begin(), result.requests.end(),
             [](const auto& a, const auto& b) { return a.id < b.id; });

@@ -26,11 +26,13 @@ class ChildSubject : public Subject {
     std::string name;
     std::string kind;
     std::vector<std::string> arguments;  // [0] is the program
+    nlohmann::json settings = nlohmann::json::object();
   };
   explicit ChildSubject(Launch launch) : launch_(std::move(launch)) {}
 
   [[nodiscard]] const std::string& name() const override { return launch_.name; }
   [[nodiscard]] const std::string& kind() const override { return launch_.kind; }
+  [[nodiscard]] const nlohmann::json& settings() const override { return launch_.settings; }
   nlohmann::json start(const Patience& patience) override;
   RunResult run(const Load& load, const Patience& patience) override;
   [[nodiscard]] std::optional<pid_t> process_id() const override;

@@ -47,8 +47,8 @@ void read_processor_time(const std::string& folder, ProcessStatus& status) {
   std::int64_t user_ticks = 0;
   std::int64_t system_ticks = 0;
   if (!(fields >> user_ticks >> system_ticks)) return;
-  status.processor_seconds = static_cast<double>(user_ticks + system_ticks) /
-                             static_cast<double>(::sysconf(_SC_CLK_TCK));
+  status.processor_seconds =
+      static_cast<double>(user_ticks + system_ticks) / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
 }  // namespace

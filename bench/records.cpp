@@ -28,8 +28,7 @@ json request_metrics(const WorkloadRequest& request, const RequestResult& result
   json metrics = {
       {"time_to_first_token", metric(milliseconds(ttft_ns), "ms")},
       {"request_latency", metric(milliseconds(e2e_ns), "ms")},
-      {"input_sequence_length",
-       {{"value", request.prompt_tokens.size()}, {"unit", "tokens"}}},
+      {"input_sequence_length", {{"value", request.prompt_tokens.size()}, {"unit", "tokens"}}},
       {"output_sequence_length", {{"value", num_tokens}, {"unit", "tokens"}}},
   };
   if (num_tokens < 2) return metrics;  // no gap between tokens: absent, not 0
@@ -83,9 +82,10 @@ void RecordWriter::write(std::string_view record_type, json record) {
     if (written <= 0) {
       const int reason = written < 0 ? errno : ENOSPC;
       [[maybe_unused]] const int cut = ::ftruncate(file_, size_bytes_);
-      throw_resource_error("can't write {}: {}; the records so far are whole; free space or choose "
-                           "another folder with -o",
-                           path_.string(), std::strerror(reason));
+      throw_resource_error(
+          "can't write {}: {}; the records so far are whole; free space or choose "
+          "another folder with -o",
+          path_.string(), std::strerror(reason));
     }
     done += static_cast<std::size_t>(written);
   }
@@ -134,14 +134,10 @@ json canary_record(const RunLabel& label, bool after, double read_bytes_per_s) {
 
 json device_sample_record(const RunLabel& label, const DeviceSample& sample,
                           const std::string& no_power_reason) {
-  json record = {{"t_ns", sample.t_ns},
-                 {"device", "cpu"},
-                 {"subject", label.subject},
-                 {"power_w", nullptr},
-                 {"memory_used_bytes", nullptr},
-                 {"utilization_pct", nullptr},
-                 {"sm_clock_mhz", nullptr},
-                 {"temperature_c", nullptr}};
+  json record = {{"t_ns", sample.t_ns},          {"device", "cpu"},
+                 {"subject", label.subject},     {"power_w", nullptr},
+                 {"memory_used_bytes", nullptr}, {"utilization_pct", nullptr},
+                 {"sm_clock_mhz", nullptr},      {"temperature_c", nullptr}};
   if (sample.memory_used_bytes) record["memory_used_bytes"] = *sample.memory_used_bytes;
   if (sample.power_w) {
     record["power_w"] = *sample.power_w;

@@ -2,8 +2,6 @@
 
 namespace iol::bench {
 
-std::string_view phase_name(Phase phase) {
-  return phase == Phase::kWarmUp ? "warmup" : "measure";
-}
+std::string_view phase_name(Phase phase) { return phase == Phase::kWarmUp ? "warmup" : "measure"; }
 
 }  // namespace iol::bench

@@ -47,8 +47,8 @@ struct Load {
 
 /// How long work inside a subject may take and how it is stopped early.
 struct Patience {
-  std::function<bool()> interrupted;    // polled a few times a second
-  double silence_seconds = 1800;        // without any sign of life from the subject
+  std::function<bool()> interrupted;  // polled a few times a second
+  double silence_seconds = 1800;      // without any sign of life from the subject
   std::function<void(std::int64_t completed)> on_progress;  // requests completed in this run
 };
 
@@ -69,6 +69,8 @@ class Subject {
   [[nodiscard]] virtual const std::string& name() const = 0;
   /// "pytorch", "iol", ...
   [[nodiscard]] virtual const std::string& kind() const = 0;
+  /// The setting of every lever (quantization, batching, cache, speculation), as asked for.
+  [[nodiscard]] virtual const nlohmann::json& settings() const = 0;
 
   /// Loads the model and returns what the subject says of itself: its settings, versions and
   /// memory, for the subject record. Throws ResourceError, InputError or Interrupted.

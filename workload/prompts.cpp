@@ -44,7 +44,7 @@ std::vector<WorkloadRequest> make_requests(const PromptSource& source,
                                            const LengthDistribution& input_tokens,
                                            const LengthDistribution& output_tokens,
                                            std::int64_t first_id, std::int64_t count,
-                                           std::uint64_t seed) {
+                                           std::uint64_t seed, std::int64_t max_context) {
   std::vector<WorkloadRequest> requests;
   requests.reserve(static_cast<std::size_t>(count));
   for (std::int64_t id = first_id; id < first_id + count; ++id) {
@@ -54,6 +54,12 @@ std::vector<WorkloadRequest> make_requests(const PromptSource& source,
     request.id = id;
     const std::int64_t num_input_tokens = input_tokens.sample(random);
     request.output_tokens = output_tokens.sample(random);
+    if (num_input_tokens + request.output_tokens > max_context) {
+      throw_input_error(
+          "a request of {} input and {} output tokens does not fit the model's context of {}; "
+          "choose a shorter --input-tokens or --output-tokens",
+          num_input_tokens, request.output_tokens, max_context);
+    }
     request.prompt_tokens = source.take(num_input_tokens, random);
     requests.push_back(std::move(request));
   }

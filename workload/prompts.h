@@ -32,11 +32,12 @@ class PromptSource {
 };
 
 /// `count` requests, ids from `first_id`: a pure function of its arguments, so every subject of a
-/// bench is asked the same.
+/// bench is asked the same. Throws InputError when a prompt and its output together are longer than
+/// `max_context` positions.
 std::vector<WorkloadRequest> make_requests(const PromptSource& source,
                                            const LengthDistribution& input_tokens,
                                            const LengthDistribution& output_tokens,
                                            std::int64_t first_id, std::int64_t count,
-                                           std::uint64_t seed);
+                                           std::uint64_t seed, std::int64_t max_context);
 
 }  // namespace iol

@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 
 #include "base/clock.h"
 
@@ -34,27 +35,34 @@ class ClosedLoop {
   }
 
  private:
+  /// Sends the next request that the engine accepts; the refused ones before it have ended.
   void submit_next() {
-    std::size_t index = 0;
-    {
-      const std::lock_guard lock(mutex_);
-      if (next_ == load_.requests.size()) return;
-      index = next_++;
+    while (const auto index = take_next()) {
+      if (submit(load_.requests[*index], result_.requests[*index])) return;
+      count_end();
     }
-    const auto& wanted = load_.requests[index];
+  }
+
+  std::optional<std::size_t> take_next() {
+    const std::lock_guard lock(mutex_);
+    if (next_ == load_.requests.size()) return std::nullopt;
+    return next_++;
+  }
+
+  bool submit(const WorkloadRequest& wanted, RequestResult& result) {
     Request request;
     request.prompt_tokens = wanted.prompt_tokens;
     request.sampling.max_tokens = static_cast<int>(wanted.output_tokens);
     request.sampling.ignore_eos = true;
-    RequestResult& result = result_.requests[index];
     result.start_ns = now_ns();
     result.intended_start_ns = result.start_ns;
     try {
       engine_.submit(std::move(request),
                      [this, &result](const TokenEvent& event) { receive(result, event); });
+      return true;
     } catch (const Error& error) {
       result.error = error.what();
-      end_one();
+      return false;
     }
   }
 
@@ -71,11 +79,11 @@ class ClosedLoop {
     } else if (result.tokens.empty()) {
       result.error = "ended without a token";
     }
-    end_one();
+    submit_next();
+    count_end();
   }
 
-  void end_one() {
-    submit_next();
+  void count_end() {
     std::int64_t completed = 0;
     {
       const std::lock_guard lock(mutex_);

@@ -106,7 +106,8 @@ inline void add_values(const AttentionTask& task, const AttentionTile& tile, std
   t.x_stride = kChunkPositions;
   t.w_step_bytes = dim / 16 * ValueFormat::kBlockBytes;
   t.num_steps = positions;
-  t.prefetch_bytes = 0;
+  t.prefetch = nullptr;
+  t.prefetch_lines = 0;
   t.partial_stride = dim;
   t.out_stride = dim;
   const auto columns = [&]<int kBlocks>(std::int64_t d) {
@@ -163,7 +164,8 @@ void attend_rows(const AttentionTask& task) {
       t.w = head_at(chunk + p) + (chunk + p) % task.cache.block_size / kKeyTile * key_tile_bytes;
       t.w_step_bytes = KeyFormat::kBlockBytes;
       t.num_steps = dim / KeyFormat::kStep;
-      t.prefetch_bytes = 0;
+      t.prefetch = nullptr;
+      t.prefetch_lines = 0;
       t.partial = nullptr;
       t.partial_stride = 0;
       t.out = tile.scores + p;

@@ -71,8 +71,6 @@ template <class S, class Format>
 inline void linear_panels(const LinearTask& task, std::int64_t first_panel, std::int64_t last_panel,
                           float* partial) {
   constexpr std::int64_t kStepBytes = 4 * Format::kBlockBytes;
-  // Far enough to hide a memory access at the rate that one core streams at.
-  constexpr std::int64_t kPrefetchBytes = 4096;
   const std::int64_t num_steps = task.num_columns / Format::kStep;
   constexpr std::int64_t kBlockSteps = kColumnBlock / Format::kStep;
   const auto* x = static_cast<const typename Format::Activation*>(task.x);
@@ -88,7 +86,8 @@ inline void linear_panels(const LinearTask& task, std::int64_t first_panel, std:
         t.w = weights + step * kStepBytes;
         t.w_step_bytes = kStepBytes;
         t.num_steps = num_steps - step < kBlockSteps ? num_steps - step : kBlockSteps;
-        t.prefetch_bytes = kPrefetchBytes;
+        t.prefetch = t.w + t.num_steps * kStepBytes;  // the next block follows in memory
+        t.prefetch_lines = 0;
         t.partial = step == 0 ? nullptr : partial;
         t.partial_stride = kPanelColumns;
         t.out = partial;

@@ -17,11 +17,12 @@ template <class Format>
 struct TileOperands {
   const typename Format::Activation* x;  // [rows, x_stride]
   std::int64_t x_stride;
-  const std::byte* w;           // block 0 of step 0
-  std::int64_t w_step_bytes;    // between steps of K
-  std::int64_t num_steps;       // K / Format::kStep
-  std::int64_t prefetch_bytes;  // how far ahead of w to fetch; 0: not at all
-  const float* partial;         // [rows, partial_stride], or null for zero
+  const std::byte* w;         // block 0 of step 0
+  std::int64_t w_step_bytes;  // between steps of K
+  std::int64_t num_steps;     // K / Format::kStep
+  const std::byte* prefetch;  // fetched while the tile computes
+  int prefetch_lines;         // cache lines of it per step; 0: none
+  const float* partial;       // [rows, partial_stride], or null for zero
   std::int64_t partial_stride;
   float* out;  // [rows, out_stride]
   std::int64_t out_stride;
@@ -40,13 +41,12 @@ inline void multiply_tile(const TileOperands<Format>& t) {
   }
   const std::byte* w = t.w;
   const typename Format::Activation* x = t.x;
+  const std::byte* prefetch = t.prefetch;
   for (std::int64_t step = 0; step < t.num_steps; ++step) {
     typename Format::Columns columns[kBlocks];
 #pragma GCC unroll 4
     for (int b = 0; b < kBlocks; ++b) {
       columns[b] = Format::load(w + b * Format::kBlockBytes);
-      if (kRows <= 2 && t.prefetch_bytes != 0)
-        S::prefetch(w + t.prefetch_bytes + b * Format::kBlockBytes);
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
@@ -55,6 +55,7 @@ inline void multiply_tile(const TileOperands<Format>& t) {
         sum[r][b] = Format::accumulate(sum[r][b], x + r * t.x_stride, columns[b]);
       }
     }
+    for (int line = 0; line < t.prefetch_lines; ++line, prefetch += 64) S::prefetch(prefetch);
     w += t.w_step_bytes;
     x += Format::kStep;
   }
@@ -92,7 +93,8 @@ inline void multiply_rows(int rows, const TileOperands<Format>& t) {
   multiply_tile<S, Format, 1, kBlocks>(t);
 }
 
-/// Any number of rows, in tiles of even height.
+/// Any number of rows, in tiles of even height. With t.prefetch set, the tiles behind the first
+/// share the work of fetching what comes next in memory, so that it streams in while they compute.
 template <class S, class Format, int kBlocks>
 inline void multiply(std::int64_t num_rows, TileOperands<Format> t) {
   constexpr std::int64_t kMost = kMaxRows<S, kBlocks>;
@@ -100,12 +102,26 @@ inline void multiply(std::int64_t num_rows, TileOperands<Format> t) {
   const float* partial = t.partial;
   float* out = t.out;
   const auto* x = t.x;
+  const std::int64_t next_lines = t.prefetch == nullptr ? 0 : t.num_steps * t.w_step_bytes / 64;
+  const std::byte* next = t.prefetch;
+  const std::byte* next_end = next + next_lines * 64;
+  if (num_tiles == 1) {
+    // A single pass: stay this far ahead of the loads themselves.
+    constexpr std::int64_t kAheadBytes = 4096;
+    t.prefetch = t.w + kAheadBytes;
+    t.prefetch_lines = next_lines > 0 ? static_cast<int>(t.w_step_bytes / 64) : 0;
+    return multiply_rows<S, Format, kBlocks>(static_cast<int>(num_rows), t);
+  }
+  const auto share = static_cast<int>((t.w_step_bytes / 64 + num_tiles - 1) / num_tiles);
   for (std::int64_t tile = 0; tile < num_tiles; ++tile) {
     const std::int64_t begin = num_rows * tile / num_tiles;
     const std::int64_t end = num_rows * (tile + 1) / num_tiles;
     t.x = x + begin * t.x_stride;
     t.partial = partial == nullptr ? nullptr : partial + begin * t.partial_stride;
     t.out = out + begin * t.out_stride;
+    t.prefetch = next;
+    t.prefetch_lines = next < next_end ? share : 0;
+    next += t.prefetch_lines * t.num_steps * 64;
     multiply_rows<S, Format, kBlocks>(static_cast<int>(end - begin), t);
   }
 }

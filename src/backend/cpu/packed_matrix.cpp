@@ -8,23 +8,28 @@
 namespace iol::cpu {
 namespace {
 
-float element_at(const HostTensor& tensor, std::int64_t index) {
-  switch (tensor.dtype) {
-    case DType::kF32: {
-      float value;
-      std::memcpy(&value, tensor.data + index * 4, sizeof(value));
-      return value;
-    }
-    case DType::kBF16:
-    case DType::kF16: {
-      std::uint16_t bits;
-      std::memcpy(&bits, tensor.data + index * 2, sizeof(bits));
-      return tensor.dtype == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-    }
-    default:
-      throw_input_error("weights of type {} are not supported; expected f32, f16 or bf16",
-                        dtype_name(tensor.dtype));
+void check_dtype(const HostTensor& tensor) {
+  if (tensor.dtype != DType::kF32 && tensor.dtype != DType::kF16 && tensor.dtype != DType::kBF16) {
+    throw_input_error("weights of type {} are not supported; expected f32, f16 or bf16",
+                      dtype_name(tensor.dtype));
   }
+}
+
+/// Elements [first, first + out.size()) of a tensor as f32.
+void read_elements(const HostTensor& tensor, std::int64_t first, std::span<float> out) {
+  if (tensor.dtype == DType::kF32) {
+    std::memcpy(out.data(), tensor.data + first * 4, out.size_bytes());
+    return;
+  }
+  const std::byte* in = tensor.data + first * 2;
+  const auto convert = [&](auto to_f32) {
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      std::uint16_t bits;
+      std::memcpy(&bits, in + i * 2, sizeof(bits));
+      out[i] = to_f32(bits);
+    }
+  };
+  tensor.dtype == DType::kBF16 ? convert(bf16_to_f32) : convert(f16_to_f32);
 }
 
 /// The part and the row in it that stacked row `row` comes from.
@@ -57,17 +62,6 @@ std::int64_t stacked_rows(const StackedMatrix& source) {
     rows = blocks * kBlockColumns * static_cast<std::int64_t>(source.parts.size());
   }
   return rows;
-}
-
-/// Copies one row of sixteen-bit or converted values; `row` is null for padding.
-template <class Destination, class Convert>
-void pack_row(const RowOrigin& origin, std::int64_t num_columns, std::int64_t step,
-              Destination* out, Convert convert) {
-  const std::int64_t first = origin.row * num_columns;
-  const std::int64_t stride = kPanelColumns * step;
-  for (std::int64_t k = 0; k < num_columns; ++k) {
-    out[k / step * stride + k % step] = convert(*origin.part, first + k);
-  }
 }
 
 /// The common case, bf16 to bf16: pairs are copied whole.
@@ -109,18 +103,13 @@ PackedMatrix::PackedMatrix(const StackedMatrix& source, DType dtype, ThreadPool&
   for (const auto& part : source.parts)
     IOL_CHECK(part.shape.size() == 2 && part.shape[1] == num_columns_);
   static_cast<void>(element_of(dtype));
-  for (const auto& part : source.parts)
-    static_cast<void>(element_at(part, 0));  // refuses foreign types
+  for (const auto& part : source.parts) check_dtype(part);
   if (dtype == DType::kBF16) {
-    pack<std::uint16_t>(source, threads, [](const HostTensor& tensor, std::int64_t index) {
-      return f32_to_bf16(element_at(tensor, index));
-    });
+    pack<std::uint16_t>(source, threads, f32_to_bf16);
   } else if (dtype == DType::kF16) {
-    pack<std::uint16_t>(source, threads, [](const HostTensor& tensor, std::int64_t index) {
-      return f32_to_f16(element_at(tensor, index));
-    });
+    pack<std::uint16_t>(source, threads, f32_to_f16);
   } else {
-    pack<float>(source, threads, element_at);
+    pack<float>(source, threads, [](float value) { return value; });
   }
 }
 
@@ -128,21 +117,24 @@ template <class Destination, class Convert>
 void PackedMatrix::pack(const StackedMatrix& source, ThreadPool& threads, Convert convert) {
   auto* packed = reinterpret_cast<Destination*>(buffer_.data());
   const std::int64_t part_rows = source.parts[0].shape[0];
+  const std::int64_t stride = kPanelColumns * step();
   threads.for_ranges(num_panels(), 1, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t row = begin * kPanelColumns; row < std::min(end * kPanelColumns, num_rows_);
-         ++row) {
+    std::vector<float> values(static_cast<std::size_t>(num_columns_));
+    const std::int64_t last_row = std::min(end * kPanelColumns, num_rows_);
+    for (std::int64_t row = begin * kPanelColumns; row < last_row; ++row) {
       const RowOrigin origin = origin_of(source, row);
       if (source.stacking == Stacking::kInterleaved && origin.row >= part_rows)
         continue;  // padding
       Destination* out = packed + row / kPanelColumns * padded_columns_ * kPanelColumns +
                          row % kPanelColumns * step();
-      if constexpr (std::is_same_v<Destination, std::uint16_t>) {
-        if (dtype_ == DType::kBF16 && origin.part->dtype == DType::kBF16) {
-          pack_bf16_row(origin, num_columns_, out);
-          continue;
-        }
+      if (dtype_ == DType::kBF16 && origin.part->dtype == DType::kBF16) {
+        pack_bf16_row(origin, num_columns_, reinterpret_cast<std::uint16_t*>(out));
+        continue;
       }
-      pack_row(origin, num_columns_, step(), out, convert);
+      read_elements(*origin.part, origin.row * num_columns_, values);
+      for (std::int64_t k = 0; k < num_columns_; ++k) {
+        out[k / step() * stride + k % step()] = convert(values[static_cast<std::size_t>(k)]);
+      }
     }
   });
 }
@@ -181,7 +173,7 @@ PackedVector::PackedVector(const StackedMatrix& source) {
   for (std::int64_t i = 0; i < size_; ++i) {
     const RowOrigin origin = origin_of(as_rows, i);
     if (origin.row < origin.part->shape[0])
-      values_[static_cast<std::size_t>(i)] = element_at(*origin.part, origin.row);
+      read_elements(*origin.part, origin.row, {&values_[static_cast<std::size_t>(i)], 1});
   }
 }
 

@@ -12,6 +12,7 @@ struct BlockTablesConfig {
   int block_size = 16;  // tokens
   KvAllocation allocation = KvAllocation::kPaged;
   bool prefix_cache = true;  // paged allocation only; ignored otherwise
+  PrefixIndex::Hash prefix_hash = PrefixIndex::default_hash;
 };
 
 struct PrefixCacheStats {
@@ -35,8 +36,8 @@ class BlockTables {
   /// Reserves blocks for a sequence without any. Paged: for `reserve_tokens` positions; contiguous:
   /// one run for `max_tokens` positions. Cached blocks of its prefix are shared and count as
   /// computed, except that at least the last token is left to compute. Sets block_table,
-  /// num_cached_tokens and num_computed_tokens. False, and nothing changed, when fewer than
-  /// `num_spare_blocks` would remain or the blocks can't be had.
+  /// num_cached_tokens and num_computed_tokens. False, and nothing changed, when the blocks can't
+  /// be had or (paged) fewer than `num_spare_blocks` would remain for others to grow into.
   bool admit(Sequence& sequence, int reserve_tokens, int max_tokens, int num_spare_blocks = 0);
   /// Makes the block table cover `num_tokens` positions. False, and nothing changed, when blocks
   /// have run out.
@@ -62,7 +63,7 @@ class BlockTables {
 
  private:
   bool admit_paged(Sequence& sequence, int num_blocks, int num_spare_blocks);
-  bool admit_contiguous(Sequence& sequence, int num_blocks, int num_spare_blocks);
+  bool admit_contiguous(Sequence& sequence, int num_blocks);
   void enter_block(Sequence& sequence, int block_index);
   BlockId take_block();
 

@@ -6,7 +6,9 @@
 
 #include "request/request.h"
 #include "request/sequence.h"
+#include "sampler/softmax.h"
 #include "sampler/token_counts.h"
+#include "sampler/truncation.h"
 
 namespace iol {
 
@@ -31,7 +33,8 @@ bool needs_logits(const SamplingParams& sampling, int num_output_tokens);
 ///   2. repetition penalty r over prompt and output: l > 0 ? l / r : l * r
 ///   3. l -= frequency_penalty * count + presence_penalty * (count > 0), over output (OpenAI's)
 ///   4. before min_tokens: stop tokens and, unless ignored, end-of-sequence tokens become -inf
-///   5. temperature 0: the largest logit, the lowest id among equals; nothing below applies
+///   5. temperature 0 (below 1e-5): the largest logit, the lowest id among equals; nothing below
+///   applies
 ///   6. l /= temperature
 ///   7. top_k: logits below the k-th largest are dropped; equals of the k-th stay
 ///   8. top_p: the most likely tokens whose sum first reaches top_p of what is left, the lowest id
@@ -52,10 +55,18 @@ class Sampler {
   SampledToken sample(std::span<float> logits, const Sequence& sequence, SamplerState& state);
 
  private:
-  void process_logits(std::span<float> logits, const Sequence& sequence, SamplerState& state) const;
+  [[nodiscard]] std::int32_t draw(std::span<const float> logits, const Sequence& sequence);
+  [[nodiscard]] TokenLogprobs logprobs(std::span<const float> raw_logits, std::int32_t token,
+                                       int num_top);
+  void collect_top_k(std::span<const float> logits, int k, float max, float temperature);
+  void collect_above(float floor);
 
   std::vector<std::int32_t> eos_token_ids_;
+  // Scratch, kept from call to call so that a step allocates nothing.
   std::vector<float> raw_logits_;
+  std::vector<Candidate> candidates_;  // ascending ids
+  SoftmaxWeights softmax_;
+  Truncation truncation_;
 };
 
 }  // namespace iol

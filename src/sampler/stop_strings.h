@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,15 +15,17 @@ class StopStrings {
  public:
   explicit StopStrings(std::vector<std::string> stops);
 
-  /// Takes the next piece and returns the text that can be shown now. With `may_stop` false (before
-  /// min_tokens) no match ends in this piece.
+  /// Takes the next piece and returns the text that can be shown now. With `may_stop` false no
+  /// match ends in this piece: so for the first min_tokens output tokens.
   std::string push(std::string_view piece, bool may_stop = true);
-  /// The text has ended otherwise: returns what was held back.
+  /// The text has ended otherwise: returns what was held back. After a match: nothing.
   std::string finish();
   /// True once a stop string was found; later pieces are ignored.
   [[nodiscard]] bool stopped() const { return stopped_; }
 
  private:
+  [[nodiscard]] std::optional<std::size_t> find_first(std::size_t num_old) const;
+
   std::vector<std::string> stops_;
   std::string held_;  // may begin a stop string
   bool stopped_ = false;

@@ -25,7 +25,7 @@ class TokenCounts {
   void count_prompt(std::span<const std::int32_t> prompt);
 
   std::vector<Entry> entries_;
-  int num_counted_ = 0;
+  std::size_t num_counted_ = 0;
 };
 
 }  // namespace iol

@@ -1,30 +1,12 @@
 #pragma once
 #include <cstdint>
-#include <deque>
-#include <vector>
 
 #include "kv_cache/block_tables.h"
 #include "request/batch.h"
 #include "scheduler/scheduler_policy.h"
+#include "scheduler/step_planner.h"
 
 namespace iol {
-
-struct SchedulerConfig {
-  SchedulerPolicy policy = SchedulerPolicy::kInFlight;
-  int max_batch = 64;         // sequences that run at a time; at most max_step_tokens count
-  int max_step_tokens = 512;  // tokens in a step, prefill and decode together
-  int max_context = 0;        // positions per sequence
-};
-
-/// The sequences that the scheduler knows, each in exactly one of the two, both in the order in
-/// which they are served: by priority, then by arrival.
-struct SequenceQueues {
-  std::deque<Sequence*> waiting;
-  std::vector<Sequence*> running;
-};
-
-/// True when a is served before b.
-bool is_served_before(const Sequence& a, const Sequence& b);
 
 /// Decides what each step computes.
 ///
@@ -47,7 +29,9 @@ class Scheduler {
   /// True when a sequence of this many positions could run alone; refuse others at submission.
   [[nodiscard]] bool can_ever_fit(int num_tokens) const { return blocks_.can_ever_fit(num_tokens); }
   /// Positions that a request may come to hold in the cache: its last token is never computed.
-  [[nodiscard]] int max_cached_positions(int num_prompt_tokens, int max_tokens) const;
+  [[nodiscard]] int max_cached_positions(int num_prompt_tokens, int max_tokens) const {
+    return iol::max_cached_positions(num_prompt_tokens, max_tokens, config_.max_context);
+  }
 
   /// A new sequence starts to wait. Throws InternalError when it can never fit.
   void add(Sequence& sequence);
@@ -60,9 +44,11 @@ class Scheduler {
   /// Forgets a sequence that ended, failed or was cancelled, and frees its blocks. Between steps.
   void remove(Sequence& sequence);
 
-  [[nodiscard]] bool empty() const { return queues_.waiting.empty() && queues_.running.empty(); }
-  [[nodiscard]] int num_running() const { return static_cast<int>(queues_.running.size()); }
-  [[nodiscard]] int num_waiting() const { return static_cast<int>(queues_.waiting.size()); }
+  [[nodiscard]] bool empty() const {
+    return queues_.waiting().empty() && queues_.running().empty();
+  }
+  [[nodiscard]] int num_running() const { return static_cast<int>(queues_.running().size()); }
+  [[nodiscard]] int num_waiting() const { return static_cast<int>(queues_.waiting().size()); }
   [[nodiscard]] std::int64_t num_preemptions() const { return num_preemptions_; }
   [[nodiscard]] const SequenceQueues& queues() const { return queues_; }
   [[nodiscard]] const SchedulerConfig& config() const { return config_; }

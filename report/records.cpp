@@ -95,6 +95,7 @@ SubjectRecord parse_subject(const JsonFields& fields) {
   record.fields = fields.json();
   for (const char* name : {"record_type", "schema_version", "run_id"}) record.fields.erase(name);
   record.name = fields.string("name");
+  record.label = fields.optional_string("label").value_or(record.name);
   record.kind = fields.optional_string("kind").value_or("");
   if (const auto model = fields.optional_object("model")) {
     record.model_name = model->optional_string("name").value_or("");

@@ -6,7 +6,8 @@
 //   environment    any fields; shown as they are. Read by name: `command`, `revision`, `seed`,
 //                  `started_at` (text), `slo` {`ttft_ms`, `tpot_ms`, `e2e_ms`},
 //                  `canary_read_bytes_per_s` (number), `not_measured` [{`what`, `why`}]
-//   subject        `name`, `kind`, `model` {`name`, `hash`, `synthetic`}, settings under any name;
+//   subject        `name`, `label`, `kind`, `model` {`name`, `hash`, `synthetic`}, settings under
+//   any name;
 //                  `weight_bytes_per_step`, `kv_bytes_per_token` (null when unknown)
 //   request        `metadata` {`request_id`, `subject`, `scenario`, `concurrency`, `repetition`,
 //                  `phase`, `intended_start_ns`, `start_ns`, `end_ns`, `requested_output_tokens`},
@@ -55,7 +56,8 @@ struct EnvironmentRecord {
 
 struct SubjectRecord {
   std::string name;
-  std::string kind;  // pytorch, iol, openai
+  std::string label;  // what people call it; the name when the record has none
+  std::string kind;   // pytorch, iol, openai
   std::string model_name;
   bool synthetic = false;
   std::optional<double> weight_bytes_per_step;

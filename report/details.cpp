@@ -151,7 +151,7 @@ Table quality_table(const RunReport& report) {
                  text_cell(format_or_absent(quality.kl_divergence_nats, nats)),
                  text_cell(format_or_absent(quality.top1_agreement, share)),
                  text_cell(quality.text),
-                 text_cell(format_number(static_cast<double>(quality.tokens))),
+                 text_cell(format_count(quality.tokens)),
                  text_cell(quality.reference.empty() ? std::string(kAbsent) : quality.reference)};
     table.rows.push_back(std::move(row));
   }

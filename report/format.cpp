@@ -40,6 +40,8 @@ std::string format_number(double value) {
   return fmt::format("{:.{}f}", value, decimals);
 }
 
+std::string format_count(std::int64_t count) { return with_thousands(static_cast<double>(count)); }
+
 std::string format_duration_ms(double milliseconds) {
   const double size = std::abs(milliseconds);
   if (size == 0) return "0 ms";

@@ -1,5 +1,6 @@
 #pragma once
 // Numbers for people: three significant digits, a unit, thousands separated by commas.
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,8 @@ inline constexpr std::string_view kAbsent = "–";
 
 /// "0.00312", "0.451", "12.3", "628", "12,345": three digits, more only before the decimal point.
 std::string format_number(double value);
+/// A whole number: "5", "2,910".
+std::string format_count(std::int64_t count);
 /// "451 µs", "12.3 ms", "1.24 s", "3 min 20 s".
 std::string format_duration_ms(double milliseconds);
 /// Decimal units: "34.2 MB", "1.10 GB".

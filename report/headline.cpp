@@ -320,7 +320,12 @@ Cell quality_cell(const RunReport& report, const std::string& subject) {
       cell.note += fmt::format("{}same top token {:.2f} %", cell.note.empty() ? "" : ", ",
                                *quality.top1_agreement * 100);
     }
-    break;
+    return cell;
+  }
+  for (const OutputAgreement& agreement : report.agreements) {
+    if (agreement.subject != subject) continue;
+    cell.note = fmt::format("{} of outputs the same as {}'s", format_percent(agreement.fraction()),
+                            label_of(report, agreement.baseline));
   }
   return cell;
 }

@@ -123,6 +123,7 @@ RequestRecord parse_request(const JsonFields& fields) {
   record.warmup = phase == "warmup";
   record.intended_start_ns = metadata.integer("intended_start_ns");
   record.start_ns = metadata.optional_integer("start_ns").value_or(record.intended_start_ns);
+  record.output_hash = metadata.optional_string("output_hash").value_or("");
   record.requested_output_tokens = metadata.optional_integer("requested_output_tokens");
   if (const auto error = fields.optional_object("error")) {
     record.error = RequestError{error->optional_string("type").value_or("error"),
@@ -159,6 +160,17 @@ CanaryRecord parse_canary(const JsonFields& fields) {
   if (record.read_bytes_per_s <= 0) fields.fail("read_bytes_per_s", "above 0");
   return record;
 }
+
+RunRecord parse_run(const JsonFields& fields) {
+  RunRecord record;
+  record.run = run_key(fields);
+  record.start_ns = fields.integer("start_ns");
+  record.end_ns = fields.integer("end_ns");
+  record.others_processor_s = fields.optional_number("others_processor_s");
+  return record;
+}
+
+bool is_warmup(const JsonFields& fields) { return fields.optional_string("phase") == "warmup"; }
 
 DeviceSample parse_device_sample(const JsonFields& fields) {
   DeviceSample sample;
@@ -202,9 +214,14 @@ class RecordCollector {
     } else if (type == "request") {
       records_.requests.push_back(parse_request(fields));
     } else if (type == "canary") {
-      records_.canaries.push_back(parse_canary(fields));
+      CanaryRecord canary = parse_canary(fields);
+      if (!is_warmup(fields)) records_.canaries.push_back(std::move(canary));
+    } else if (type == "run") {
+      RunRecord run = parse_run(fields);
+      if (!is_warmup(fields)) records_.runs.push_back(std::move(run));
     } else if (type == "device_sample") {
       records_.device_samples.push_back(parse_device_sample(fields));
+      note_missing_power(fields);
     } else if (type == "quality") {
       records_.qualities.push_back(parse_quality(fields));
     } else if (type == "cost") {
@@ -262,6 +279,11 @@ class RecordCollector {
       throw_input_error("{}: subject '{}' is described twice", where, subject.name);
     }
     records_.subjects.push_back(std::move(subject));
+  }
+
+  void note_missing_power(const JsonFields& fields) {
+    auto& reason = records_.power_unavailable;
+    if (reason.empty()) reason = fields.optional_string("power_unavailable").value_or("");
   }
 
   void check_subject(const std::string& name) const {

@@ -10,12 +10,17 @@
 //   any name;
 //                  `weight_bytes_per_step`, `kv_bytes_per_token` (null when unknown)
 //   request        `metadata` {`request_id`, `subject`, `scenario`, `concurrency`, `repetition`,
-//                  `phase`, `intended_start_ns`, `start_ns`, `end_ns`, `requested_output_tokens`},
+//                  `phase`, `intended_start_ns`, `start_ns`, `end_ns`, `requested_output_tokens`,
+//                  `output_hash` (equal for equal token ids)},
 //                  `metrics` {name: {`value`, `unit`}}, `error` null or {`type`, `message`}
 //   canary         `subject`, `scenario`, `concurrency`, `repetition` of the run it stands beside,
-//                  `position` (`before` | `after`), `read_bytes_per_s`
+//                  `phase`, `position` (`before` | `after`), `read_bytes_per_s`
+//   run            the same key, `phase`, `start_ns`, `end_ns`, `others_processor_s` (processor
+//   time
+//                  that the idle subjects used meanwhile)
 //   device_sample  `t_ns`, `device`, `subject` (when the sample is of one subject's process),
-//                  `power_w`, `memory_used_bytes`, `memory_reserved_bytes`, ...
+//                  `power_w` or null and `power_unavailable` (why),
+//                  `memory_used_bytes`, `memory_reserved_bytes`, ...
 //   quality        `subject`, `perplexity`, `kl_divergence_nats`, `top1_agreement`, `text`,
 //                  `tokens`, `reference`
 //   cost           any fields, passed on to summary.json
@@ -94,6 +99,7 @@ struct RequestRecord {
   std::optional<std::int64_t> requested_output_tokens;
   std::vector<double> itl_ms;  // one per emitted chunk but the first
   std::optional<std::int64_t> accepted_draft_tokens;
+  std::string output_hash;  // empty when the record has none
   std::optional<RequestError> error;
 
   bool succeeded() const { return !error.has_value(); }
@@ -105,6 +111,14 @@ struct CanaryRecord {
   RunKey run;
   bool after = false;
   double read_bytes_per_s = 0;
+};
+
+/// What a run as a whole recorded beside its requests.
+struct RunRecord {
+  RunKey run;
+  std::int64_t start_ns = 0;
+  std::int64_t end_ns = 0;
+  std::optional<double> others_processor_s;
 };
 
 struct DeviceSample {
@@ -127,7 +141,7 @@ struct QualityRecord {
   Json fields = Json::object();
 };
 
-/// One run's records, in the order of the file.
+/// One run's records, in the order of the file. Canaries and runs of the warm-up are left out.
 struct Records {
   std::string run_id;
   std::filesystem::path folder;
@@ -135,7 +149,9 @@ struct Records {
   std::vector<SubjectRecord> subjects;
   std::vector<RequestRecord> requests;
   std::vector<CanaryRecord> canaries;
+  std::vector<RunRecord> runs;
   std::vector<DeviceSample> device_samples;
+  std::string power_unavailable;  // why no power could be read; empty when it could
   std::vector<QualityRecord> qualities;
   std::vector<Json> costs;
   std::vector<std::string> notes;  // what a reader of the report must know about the file

@@ -139,11 +139,15 @@ std::optional<PairedRatio> self_ratio(std::span<const double> values, std::uint6
 std::optional<double> integrate(std::span<const SamplePoint> samples, std::int64_t begin_ns,
                                 std::int64_t end_ns, std::int64_t max_gap_ns) {
   if (samples.empty() || end_ns <= begin_ns) return std::nullopt;
-  if (samples.front().t_ns > begin_ns || samples.back().t_ns < end_ns) return std::nullopt;
+  // The window's edges, held at the value of the outermost sample.
+  std::vector<SamplePoint> points;
+  if (samples.front().t_ns > begin_ns) points.push_back({begin_ns, samples.front().value});
+  points.insert(points.end(), samples.begin(), samples.end());
+  if (samples.back().t_ns < end_ns) points.push_back({end_ns, samples.back().value});
   double area = 0;
-  for (std::size_t i = 1; i < samples.size(); ++i) {
-    const SamplePoint& a = samples[i - 1];
-    const SamplePoint& b = samples[i];
+  for (std::size_t i = 1; i < points.size(); ++i) {
+    const SamplePoint& a = points[i - 1];
+    const SamplePoint& b = points[i];
     if (b.t_ns <= begin_ns || a.t_ns >= end_ns) continue;
     if (b.t_ns - a.t_ns > max_gap_ns) return std::nullopt;
     const std::int64_t from = std::max(a.t_ns, begin_ns);

@@ -69,8 +69,9 @@ std::int64_t median_interval_rank(std::int64_t n);
 std::optional<PairedRatio> self_ratio(std::span<const double> values, std::uint64_t seed);
 
 /// Integral of a sampled signal over [begin_ns, end_ns] by trapezoids, interpolated at the edges.
-/// Units: signal unit x seconds (watts -> joules). `samples` ascending in time. Nothing when they
-/// don't cover both edges, or when two neighbours inside are further apart than `max_gap_ns`.
+/// Units: signal unit x seconds (watts -> joules). `samples` ascending in time. Where the window
+/// begins before the first sample or ends after the last, that sample's value is held. Nothing when
+/// the window has a stretch longer than `max_gap_ns` without a sample.
 struct SamplePoint {
   std::int64_t t_ns = 0;
   double value = 0;

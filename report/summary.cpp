@@ -236,6 +236,7 @@ RunReport summarize(Records records) {
     report.summaries.push_back(summarize_runs(report.records, group, seed));
     begin = end;
   }
+  report.agreements = compare_outputs(report.records);
   const auto& subjects = report.records.subjects;
   for (std::size_t base = 0; base < subjects.size(); ++base) {
     for (std::size_t other = base + 1; other < subjects.size(); ++other) {

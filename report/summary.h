@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "report/agreement.h"
 #include "report/records.h"
 #include "report/resources.h"
 #include "report/runs.h"
@@ -73,6 +74,7 @@ struct RunReport {
   Records records;
   std::vector<Summary> summaries;       // by subject (in the records' order), scenario, concurrency
   std::vector<Comparison> comparisons;  // against the first subject first, then between the others
+  std::vector<OutputAgreement> agreements;
 
   const Summary* find_summary(std::string_view subject, std::string_view scenario,
                               std::int64_t concurrency) const;

@@ -106,6 +106,14 @@ Json to_json(const RunReport& report) {
   json["qualities"] = std::move(qualities);
   json["costs"] = report.records.costs;
   json["comparisons"] = std::move(comparisons);
+  Json agreements = Json::array();
+  for (const OutputAgreement& agreement : report.agreements) {
+    agreements.push_back({{"baseline", agreement.baseline},
+                          {"subject", agreement.subject},
+                          {"compared", agreement.compared},
+                          {"identical", agreement.identical}});
+  }
+  json["output_agreements"] = std::move(agreements);
   json["notes"] = report.records.notes;
   return json;
 }

@@ -38,7 +38,7 @@
 
   const axis = (title, extra) => ({
     title: { display: true, text: title, color: colour("--soft") },
-    ticks: { color: colour("--soft"), maxRotation: 0, callback: undefined },
+    ticks: { color: colour("--soft"), maxRotation: 0 },
     grid: { color: colour("--line"), drawBorder: false, drawTicks: false },
     ...extra,
   });

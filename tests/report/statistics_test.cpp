@@ -222,13 +222,19 @@ TEST(Integrate, is_exact_for_a_linear_signal_and_interpolates_at_the_edges) {
   EXPECT_NEAR(*integrate(samples, 500'000'000, 2'500'000'000, 3'000'000'000), 26.0, 1e-9);
 }
 
-TEST(Integrate, refuses_a_window_with_a_gap_or_beyond_the_samples) {
+TEST(Integrate, refuses_a_window_with_a_gap) {
   const std::vector<SamplePoint> samples = {{0, 5}, {1'000, 5}, {5'000, 5}, {6'000, 5}};
   EXPECT_FALSE(integrate(samples, 0, 6'000, 3'000).has_value());
   EXPECT_TRUE(integrate(samples, 0, 1'000, 3'000).has_value());
   EXPECT_TRUE(integrate(samples, 5'000, 6'000, 3'000).has_value());
-  EXPECT_FALSE(integrate(samples, 5'500, 6'500, 3'000).has_value());
+  EXPECT_FALSE(integrate(samples, 5'500, 9'500, 3'000).has_value());
   EXPECT_FALSE(integrate({}, 0, 1, 3'000).has_value());
+}
+
+TEST(Integrate, holds_the_outermost_samples_at_the_edges_of_the_window) {
+  const std::vector<SamplePoint> samples = {{1'000'000'000, 4}, {2'000'000'000, 6}};
+  // 1 s at 4 W, then 5 J between the samples, then half a second at 6 W.
+  EXPECT_NEAR(*integrate(samples, 0, 2'500'000'000, 3'000'000'000), 4 + 5 + 3, 1e-12);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <set>
 
 #include "report/findings.h"
@@ -22,6 +23,9 @@ Table not_measured_table(const RunReport& report) {
     Row row;
     row.cells.resize(2);
     row.cells[0].text = what;
+    if (!what.empty()) {
+      row.cells[0].text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(what[0])));
+    }
     row.cells[1].text = why;
     table.rows.push_back(std::move(row));
   };

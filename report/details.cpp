@@ -177,6 +177,7 @@ Table comparisons_table(const RunReport& report) {
     Row row;
     Cell gain;
     set_gain_badge(gain, comparison);
+    gain.badge_note.clear();  // the next column has it
     row.cells = {text_cell(scenario_text(comparison.scenario, comparison.concurrency)),
                  text_cell(metric_text(comparison.metric)),
                  subject_cell(report, comparison.subject),

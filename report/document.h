@@ -19,8 +19,9 @@ enum class Tone { kNeutral, kGood, kBad, kMuted };
 
 struct Cell {
   std::string text;
-  std::string note;   // small, under the text
-  std::string badge;  // short and prominent, beside the text: a gain
+  std::string note;        // small, under the text
+  std::string badge;       // short and prominent, under the text: a gain
+  std::string badge_note;  // beside the badge: its interval
   Tone badge_tone = Tone::kNeutral;
   double bar = -1;   // 0..1 draws a bar of that length under the text
   int subject = -1;  // index of the subject whose colour marks the cell

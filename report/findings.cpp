@@ -218,12 +218,14 @@ void add_plausibility(std::vector<Finding>& findings, const RunReport& report) {
 void add_agreement(std::vector<Finding>& findings, const RunReport& report) {
   for (const OutputAgreement& agreement : report.agreements) {
     findings.push_back(
-        {Level::kOk, "Same output",
-         fmt::format("{} of {} gave the same tokens in {} as in {} ({}). Rounding differs between "
-                     "engines, so that near ties may fall either way.",
+        {agreement.fraction() < 0.5 ? Level::kNote : Level::kOk, "Same output",
+         fmt::format("{} of {} gave the same tokens in {} as in {} ({}).{}",
                      format_count(agreement.identical), plural(agreement.compared, "request"),
                      label_of(report, agreement.subject), label_of(report, agreement.baseline),
-                     format_percent(agreement.fraction()))});
+                     format_percent(agreement.fraction()),
+                     agreement.identical == agreement.compared
+                         ? ""
+                         : " Engines round differently, and near ties may fall either way.")});
   }
 }
 

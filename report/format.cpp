@@ -44,12 +44,12 @@ std::string format_count(std::int64_t count) { return with_thousands(static_cast
 
 std::string format_duration_ms(double milliseconds) {
   const double size = std::abs(milliseconds);
-  if (size == 0) return "0 ms";
-  if (size < 0.9995) return format_number(milliseconds * 1e3) + " µs";
-  if (size < 999.5) return format_number(milliseconds) + " ms";
-  if (size < 119'950) return format_number(milliseconds * 1e-3) + " s";
+  if (size == 0) return "0\u00a0ms";
+  if (size < 0.9995) return format_number(milliseconds * 1e3) + "\u00a0µs";
+  if (size < 999.5) return format_number(milliseconds) + "\u00a0ms";
+  if (size < 119'950) return format_number(milliseconds * 1e-3) + "\u00a0s";
   const auto seconds = static_cast<long long>(std::llround(milliseconds * 1e-3));
-  return fmt::format("{} min {} s", with_thousands(static_cast<double>(seconds / 60)),
+  return fmt::format("{}\u00a0min {}\u00a0s", with_thousands(static_cast<double>(seconds / 60)),
                      seconds % 60);
 }
 
@@ -60,7 +60,8 @@ std::string format_bytes(double bytes) {
     bytes /= 1000;
     ++unit;
   }
-  return unit == 0 ? with_thousands(bytes) + " B" : format_number(bytes) + " " + kUnits[unit];
+  return unit == 0 ? with_thousands(bytes) + "\u00a0B"
+                   : format_number(bytes) + "\u00a0" + kUnits[unit];
 }
 
 std::string format_bandwidth(double bytes_per_s) { return format_bytes(bytes_per_s) + "/s"; }
@@ -74,7 +75,7 @@ std::string format_interval(const Interval& interval) {
 std::string format_percent(double fraction) {
   const double percent = fraction * 100;
   const bool small = std::abs(percent) < 9.95 && percent != 0;
-  return small ? fmt::format("{:.1f} %", percent) : fmt::format("{:.0f} %", percent);
+  return small ? fmt::format("{:.1f}\u00a0%", percent) : fmt::format("{:.0f}\u00a0%", percent);
 }
 
 std::string escape_html(std::string_view text) {
@@ -124,6 +125,12 @@ std::string escape_markdown(std::string_view text) {
 }
 
 std::string humanize_field_name(std::string_view name) {
+  // The value is shown with its unit (lookup.h); the name need not repeat it.
+  for (const std::string_view unit : {"_bytes_per_s", "_bytes", "_ms", "_s"}) {
+    if (!name.ends_with(unit)) continue;
+    name.remove_suffix(unit.size());
+    break;
+  }
   constexpr std::array kAcronyms = {"cpu",  "gpu",  "isa", "kv",  "os",   "id",   "url", "slo",
                                     "nvml", "uuid", "ram", "rss", "cuda", "bf16", "rapl"};
   std::string result;

@@ -1,5 +1,6 @@
 #pragma once
-// Numbers for people: three significant digits, a unit, thousands separated by commas.
+// Numbers for people: three significant digits, thousands separated by commas, and a unit behind a
+// no-break space.
 #include <cstdint>
 #include <optional>
 #include <string>

@@ -18,12 +18,17 @@ const Comparison* gain_over(const RunReport& report, const Summary* summary,
 }
 
 /// "3.15× as fast as X", "no faster than X": a verdict that never says more than its interval.
-void append_verdict(Prose& prose, const Comparison& comparison, const std::string& baseline) {
+/// The first one names the interval's confidence.
+void append_verdict(Prose& prose, const Comparison& comparison, const std::string& baseline,
+                    bool is_first) {
   const std::string gain = format_gain(comparison.gain);
   std::string certainty = "one pair of runs, no interval";
   if (comparison.gain_interval) {
-    certainty = fmt::format("{:.0f} % interval {}", comparison.ratio.confidence * 100,
-                            format_interval(*comparison.gain_interval));
+    certainty = format_interval(*comparison.gain_interval);
+    if (is_first) {
+      certainty =
+          fmt::format("{} interval {}", format_percent(comparison.ratio.confidence), certainty);
+    }
   }
   if (comparison.gain_interval && !comparison.significant()) {
     prose.push_back({"not measurably faster or slower", true});
@@ -61,7 +66,8 @@ void append_throughput(Prose& prose, const RunReport& report, const Focus& focus
   prose.push_back({format_number(*hero->output_throughput_tok_s) + " tokens/s", true});
   const Comparison* gain = gain_over(report, hero, focus.baseline->name, "output_throughput_tok_s");
   if (gain != nullptr) {
-    prose.push_back({fmt::format(", {} {}", format_gain(gain->gain), focus.baseline->label)});
+    prose.push_back(
+        {fmt::format(", {} the rate of {}", format_gain(gain->gain), focus.baseline->label)});
   }
 }
 
@@ -81,7 +87,7 @@ Prose sentence_of(const RunReport& report, const Focus& focus) {
     if (gain == nullptr) continue;
     if (!compared) prose.push_back({focus.hero->label + " is "});
     if (compared) prose.push_back({" and "});
-    append_verdict(prose, *gain, other.label);
+    append_verdict(prose, *gain, other.label, !compared);
     compared = true;
   }
   if (compared) {
@@ -94,6 +100,12 @@ Prose sentence_of(const RunReport& report, const Focus& focus) {
   return prose;
 }
 
+/// "2026-01-31T12:00:00Z" -> "2026-01-31 12:00 UTC"; other forms stay as they are.
+std::string readable_date(const std::string& date) {
+  const bool is_utc_stamp = date.size() == 20 && date[10] == 'T' && date.back() == 'Z';
+  return is_utc_stamp ? date.substr(0, 10) + " " + date.substr(11, 5) + " UTC" : date;
+}
+
 std::string context_of(const RunReport& report, const Focus& focus) {
   std::string text = report.records.subjects.front().model_name;
   if (focus.hero->synthetic) text += " (random weights)";
@@ -101,7 +113,8 @@ std::string context_of(const RunReport& report, const Focus& focus) {
   if (const auto cpu = find_text(environment, {"gpu_name", "gpu_model", "cpu_model", "cpu"})) {
     text += (text.empty() ? "" : " · ") + *cpu;
   }
-  const auto threads = find_text(focus.hero->fields, {"threads", "num_threads"});
+  auto threads = find_text(focus.hero->fields, {"threads", "num_threads"});
+  if (!threads) threads = find_text(environment, {"threads", "num_threads"});
   if (threads) text += fmt::format(" · {} thread{}", *threads, *threads == "1" ? "" : "s");
   const Summary* latency = focus.latency(report, focus.hero->name);
   if (latency != nullptr) {
@@ -114,8 +127,8 @@ std::string context_of(const RunReport& report, const Focus& focus) {
     text += fmt::format(" · {} repetition{}", latency->repetitions,
                         latency->repetitions == 1 ? "" : "s");
   }
-  if (const auto date = find_text(environment, {"started_at", "utc", "date"}))
-    text += " · " + *date;
+  if (const auto date = find_text(environment, {"started_at"}))
+    text += " · " + readable_date(*date);
   return text;
 }
 
@@ -155,8 +168,8 @@ Cell speed_cell(const RunReport& report, const Summary* summary, const std::stri
                   : format_or_absent(summary->output_throughput_tok_s, format_number);
   if (const Comparison* gain = gain_over(report, summary, baseline, gain_metric)) {
     set_gain_badge(cell, *gain);
-    if (gain->gain_interval) cell.note = format_interval(*gain->gain_interval);
   }
+  if (summary != nullptr && summary->runs_with_length_off > 0) cell.note = "output length is off";
   return cell;
 }
 
@@ -176,10 +189,6 @@ Cell latency_cell(const RunReport& report, const Summary* summary, const std::st
   }
   if (const auto* gain = gain_over(report, summary, baseline, "request_latency")) {
     set_gain_badge(cell, *gain);
-    if (gain->gain_interval) {
-      cell.note +=
-          (cell.note.empty() ? "" : "; ") + ("gain " + format_interval(*gain->gain_interval));
-    }
   }
   return cell;
 }
@@ -300,6 +309,8 @@ int index_of(const RunReport& report, const std::string& subject) {
 
 void set_gain_badge(Cell& cell, const Comparison& comparison) {
   cell.badge = format_gain(comparison.gain);
+  cell.badge_note =
+      comparison.gain_interval ? format_interval(*comparison.gain_interval) : "one pair";
   cell.badge_tone = Tone::kNeutral;
   if (comparison.significant()) cell.badge_tone = comparison.gain > 1 ? Tone::kGood : Tone::kBad;
 }

@@ -33,8 +33,12 @@ std::string cell_content(const Cell& cell) {
   if (!cell.text.empty())
     html += fmt::format("<span class=\"v\">{}</span>", escape_html(cell.text));
   if (!cell.badge.empty()) {
-    html += fmt::format(" <span class=\"badge {}\">{}</span>", tone_class(cell.badge_tone),
-                        escape_html(cell.badge));
+    html += fmt::format("<span class=\"gain\"><span class=\"badge {}\">{}</span>",
+                        tone_class(cell.badge_tone), escape_html(cell.badge));
+    if (!cell.badge_note.empty()) {
+      html += fmt::format(" <span class=\"range\">{}</span>", escape_html(cell.badge_note));
+    }
+    html += "</span>";
   }
   if (cell.bar >= 0) {
     html += fmt::format(
@@ -153,7 +157,7 @@ std::string render_section(const RunSection& run, bool several) {
   }
   html += "<section><h2>In numbers</h2>\n";
   for (const Table& table : run.details) html += render_table(table, "plain");
-  html += render_fold("Every comparison", render_table(run.comparisons, "plain"));
+  html += render_fold("Every comparison", render_table(run.comparisons, "plain screen"));
   html += "</section>\n<section><h2>What ran</h2>\n";
   if (!run.command.empty()) html += render_code(run.command);
   html += render_fold("Settings of each subject", render_table(run.settings, "plain diff"));

@@ -24,6 +24,21 @@ std::string scalar_text(const Json& value) {
   return value.dump();
 }
 
+/// Numbers whose field name carries a unit are shown with it.
+std::string field_text(std::string_view path, const Json& value) {
+  if (value.is_number()) {
+    const double number = value.get<double>();
+    if (path.ends_with("_bytes") || path.ends_with("bytes_per_step") ||
+        path.ends_with("bytes_per_token")) {
+      return format_bytes(number);
+    }
+    if (path.ends_with("_bytes_per_s")) return format_bandwidth(number);
+    if (path.ends_with("_s")) return format_duration_ms(number * 1e3);
+    if (path.ends_with("_ms")) return format_duration_ms(number);
+  }
+  return scalar_text(value);
+}
+
 const Json* find_anywhere(const Json& json, const char* name, int depth) {
   if (!json.is_object() || depth > kMaxDepth) return nullptr;
   const auto direct = json.find(name);
@@ -55,7 +70,7 @@ void flatten_into(const Json& json, const std::string& path, int depth,
     result.emplace_back(path, text);
     return;
   }
-  result.emplace_back(path, scalar_text(json));
+  result.emplace_back(path, field_text(path, json));
 }
 
 }  // namespace

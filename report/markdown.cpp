@@ -13,6 +13,7 @@ std::string cell_text(const Cell& cell) {
   std::string text = escape_markdown(cell.text);
   if (!cell.badge.empty()) {
     text += (text.empty() ? "" : " ") + fmt::format("**{}**", escape_markdown(cell.badge));
+    if (!cell.badge_note.empty()) text += " " + escape_markdown(cell.badge_note);
   }
   if (!cell.note.empty()) {
     text += (text.empty() ? "" : " ") + fmt::format("({})", escape_markdown(cell.note));

@@ -1,5 +1,6 @@
 #include "report/records.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <set>
@@ -90,12 +91,21 @@ EnvironmentRecord parse_environment(const JsonFields& fields) {
   return record;
 }
 
+/// "pytorch-eager" -> "PyTorch eager"; other names stay as they are.
+std::string default_label(const std::string& name) {
+  constexpr std::string_view kPrefix = "pytorch";
+  if (!name.starts_with(kPrefix)) return name;
+  std::string label = "PyTorch" + name.substr(kPrefix.size());
+  std::replace(label.begin(), label.end(), '-', ' ');
+  return label;
+}
+
 SubjectRecord parse_subject(const JsonFields& fields) {
   SubjectRecord record;
   record.fields = fields.json();
   for (const char* name : {"record_type", "schema_version", "run_id"}) record.fields.erase(name);
   record.name = fields.string("name");
-  record.label = fields.optional_string("label").value_or(record.name);
+  record.label = fields.optional_string("label").value_or(default_label(record.name));
   record.kind = fields.optional_string("kind").value_or("");
   if (const auto model = fields.optional_object("model")) {
     record.model_name = model->optional_string("name").value_or("");

@@ -52,6 +52,7 @@ void add_energy(Resources& resources, const Records& records, std::span<const Ru
     std::sort(samples.begin(), samples.end(),
               [](const SamplePoint& a, const SamplePoint& b) { return a.t_ns < b.t_ns; });
     for (const Run* run : runs) {
+      if (run->end_ns == run->begin_ns) continue;  // nothing succeeded
       const auto energy = integrate(samples, run->begin_ns, run->end_ns, kMaxGapNs);
       if (!energy) {
         resources.power_missing_because =

@@ -34,6 +34,7 @@ void add_times(Run& run) {
     if (const auto value = request->tpot_ms()) tpot.push_back(*value);
     if (request->e2e_ms) e2e.push_back(*request->e2e_ms);
   }
+  run.end_ns = std::max(run.end_ns, run.begin_ns);  // no success: a window of no length
   const auto succeeded = static_cast<std::int64_t>(run.requests.size()) - run.failed;
   if (succeeded > 0) run.mean_context_tokens = context / static_cast<double>(succeeded);
   run.ttft_ms = nearest_rank_median(std::move(ttft));

@@ -67,7 +67,7 @@
       return { x: logarithmic(chart.x_title), y: numeric(chart.y_title, { min: 0, max: 100 }) };
     }
     const y = wide ? logarithmic(chart.y_title + " (logarithmic)") : numeric(chart.y_title, { beginAtZero: true });
-    const x = chart.type === "time" ? numeric(chart.x_title, { type: "linear" }) : axis(chart.x_title, { grid: { display: false } });
+    const x = chart.type === "time" ? numeric(chart.x_title, { type: "linear" }) : axis(chart.x_title, { grid: { display: false }, offset: true });
     return { x, y };
   };
 

@@ -1,0 +1,272 @@
+// `iol bench`: run subjects over a load and write a results folder.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <memory>
+
+#include "base/error.h"
+#include "bench/bench.h"
+#include "bench/engine_child.h"
+#include "bench/iol_subject.h"
+#include "command.h"
+#include "report/report.h"
+
+namespace iol::cli {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  iol bench demo                                   PyTorch and iol on the demo model
+  iol bench demo --engines iol --scenario latency  one stream of ours alone
+  iol bench synthetic:tinyllama-1.1b --concurrency 1,8,32 --repeat 6
+  iol bench FOLDER --input-tokens uniform:50:150 --output-tokens 200 -o results/mine)";
+
+/// What the command line says, as text; turned into bench::BenchOptions when it runs.
+struct BenchArguments {
+  CommonOptions common;
+  std::string model;
+  std::vector<std::string> engines;
+  std::vector<std::string> scenarios;
+  std::string input_tokens = "100";
+  std::string output_tokens = "200";
+  std::vector<int> concurrencies;
+  std::int64_t num_requests = 0;
+  int num_repetitions = 6;
+  int num_warm_ups = 1;
+  std::string slo;
+  std::string dtype;
+  std::string quant = "none";
+  std::string kv_cache = "auto";
+  std::string scheduler = "in-flight";
+  std::string kv_allocation = "paged";
+  std::string prefix_cache = "off";
+  int max_batch = 0;
+  int max_step_tokens = 0;
+  double timeout_s = 1800;
+  std::string output_folder;
+  std::string engine_child;
+};
+
+// Options of the command's contract whose lever comes later: name, and whether it takes a value.
+struct LaterOption {
+  const char* name;
+  const char* what;
+  bool is_flag;
+};
+constexpr LaterOption kLaterOptions[] = {
+    {"--ladder", "the ladder of levers", true}, {"--rate", "open-loop load", false},
+    {"--arrival", "arrival processes", false},  {"--trace", "trace replay", false},
+    {"--speed", "trace replay", false},         {"--draft", "speculative decoding", false},
+};
+
+[[noreturn]] void refuse_later(std::string_view option, std::string_view what) {
+  throw_input_error("{}: {} is not available yet; leave the option out", option, what);
+}
+
+void add_later_options(CLI::App& command) {
+  for (const auto& later : kLaterOptions) {
+    const std::string name = later.name;
+    const std::string what = later.what;
+    if (later.is_flag) {
+      command.add_flag_callback(
+          name, [name, what] { refuse_later(name, what); }, "not available yet");
+    } else {
+      command.add_option_function<std::string>(
+          name, [name, what](const std::string&) { refuse_later(name, what); },
+          "not available yet");
+    }
+  }
+}
+
+void refuse_later_values(const BenchArguments& arguments) {
+  if (arguments.quant != "none") {
+    refuse_later("--quant " + arguments.quant, "quantization");
+  }
+  if (arguments.kv_cache == "fp8" || arguments.kv_cache == "int8") {
+    refuse_later("--kv-cache " + arguments.kv_cache, "a quantized KV cache");
+  }
+  for (const auto& scenario : arguments.scenarios) {
+    if (scenario == "load" || scenario == "sweep") {
+      refuse_later("--scenario " + scenario, "open-loop load");
+    }
+  }
+  if (arguments.input_tokens == "trace" || arguments.output_tokens == "trace") {
+    refuse_later("--input-tokens trace, --output-tokens trace", "trace replay");
+  }
+}
+
+std::vector<std::string> command_line() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> words;
+  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
+  return words;
+}
+
+EngineConfig engine_options(const BenchArguments& arguments) {
+  EngineConfig config = engine_config(arguments.common);
+  if (!arguments.dtype.empty()) {
+    const auto dtype = parse_dtype(arguments.dtype);
+    if (dtype != DType::kF32 && dtype != DType::kBF16 && dtype != DType::kF16) {
+      throw_input_error("--dtype {}: expected bf16, f16 or f32", arguments.dtype);
+    }
+    config.dtype = dtype;
+  }
+  if (arguments.kv_cache == "bf16") config.kv_dtype = DType::kBF16;
+  if (arguments.scheduler == "static") config.scheduler = SchedulerPolicy::kStatic;
+  if (arguments.kv_allocation == "contiguous") config.kv_allocation = KvAllocation::kContiguous;
+  config.prefix_cache = arguments.prefix_cache == "on";
+  if (arguments.max_step_tokens > 0) config.max_step_tokens = arguments.max_step_tokens;
+  return config;
+}
+
+bench::BenchOptions bench_options(const BenchArguments& arguments) {
+  refuse_later_values(arguments);
+  bench::BenchOptions options;
+  options.model = arguments.model;
+  if (!arguments.engines.empty()) options.engines = arguments.engines;
+  auto& scenario = options.scenario;
+  if (!arguments.scenarios.empty()) scenario.scenarios = arguments.scenarios;
+  if (!arguments.concurrencies.empty()) scenario.concurrencies = arguments.concurrencies;
+  if (arguments.num_requests != 0) scenario.num_requests = arguments.num_requests;
+  scenario.input_tokens = LengthDistribution::parse(arguments.input_tokens, "--input-tokens");
+  scenario.output_tokens = LengthDistribution::parse(arguments.output_tokens, "--output-tokens");
+  scenario.num_repetitions = arguments.num_repetitions;
+  scenario.num_warm_ups = arguments.num_warm_ups;
+  scenario.seed = arguments.common.seed;
+  options.engine = engine_options(arguments);
+  if (arguments.max_batch > 0) options.max_batch = arguments.max_batch;
+  if (!arguments.slo.empty()) options.slo = bench::parse_slo(arguments.slo);
+  options.output_folder = arguments.output_folder.empty()
+                              ? bench::default_output_folder(arguments.model)
+                              : std::filesystem::path(arguments.output_folder);
+  options.command = command_line();
+  options.silence_seconds = arguments.timeout_s;
+  options.shows_progress = shows_progress(arguments.common);
+  options.interrupted = interrupted;
+  const bool quiet = arguments.common.quiet;
+  options.note = [quiet](const std::string& text) {
+    if (!quiet) fmt::print(stderr, "note: {}\n", text);
+  };
+  return options;
+}
+
+void print_result(const BenchArguments& arguments, const std::filesystem::path& folder) {
+  if (!arguments.common.json) {
+    fmt::print("{}\n", (folder / "report.html").string());
+    return;
+  }
+  std::ifstream summary(folder / "summary.json");
+  std::cout << summary.rdbuf() << std::flush;
+  if (!std::cout) throw_resource_error("can't write the summary to stdout");
+}
+
+void run(const BenchArguments& arguments) {
+  if (!arguments.engine_child.empty()) {
+    throw ExitCode{
+        bench::serve_engine(arguments.engine_child, Engine::create, std::cin, std::cout)};
+  }
+  if (arguments.model.empty()) {
+    throw_input_error("bench: no model is given; try 'iol bench demo'");
+  }
+  const auto options = bench_options(arguments);
+  const auto& folder = options.output_folder;
+  if (!bench::run_bench(options)) {
+    fmt::print(stderr, "interrupted; the runs that ended are in {}; 'iol report {}' reports them\n",
+               (folder / "records.jsonl").string(), folder.string());
+    throw ExitCode{1};
+  }
+  report::write_report(folder, folder);
+  print_result(arguments, folder);
+}
+
+void add_load_options(CLI::App& command, BenchArguments& arguments) {
+  command
+      .add_option("--engines", arguments.engines,
+                  "pytorch, iol (default: both; without pytorch when it isn't installed)")
+      ->delimiter(',');
+  command
+      .add_option("--scenario", arguments.scenarios,
+                  "latency: one stream; throughput: several concurrencies (default: both)")
+      ->delimiter(',');
+  command
+      .add_option("--input-tokens", arguments.input_tokens,
+                  "length of prompts: 100, uniform:50:150, normal:100:20, lognormal:MU:SIGMA")
+      ->capture_default_str();
+  command.add_option("--output-tokens", arguments.output_tokens, "length of outputs, likewise")
+      ->capture_default_str();
+  command
+      .add_option("--requests", arguments.num_requests,
+                  "requests per load and repetition (default: twice the concurrency, once from "
+                  "32 on)")
+      ->check(CLI::Range(1, 1000000));
+  command
+      .add_option("--concurrency", arguments.concurrencies,
+                  "requests under way at a time, for throughput (default: 1,4,16,64)")
+      ->delimiter(',');
+  command
+      .add_option("--repeat", arguments.num_repetitions,
+                  "measured repetitions; 6 are the fewest that give a 95 % interval")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  command.add_option("--warmup", arguments.num_warm_ups, "warm-up runs per load")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
+  command.add_option("--slo", arguments.slo, "objectives for goodput: ttft=200ms,tpot=20ms,e2e=2s");
+}
+
+void add_lever_options(CLI::App& command, BenchArguments& arguments) {
+  command.add_option("--dtype", arguments.dtype,
+                     "bf16, f16 or f32 for every subject (default: the checkpoint's own)");
+  command.add_option("--quant", arguments.quant, "none, fp8, int8, int8-wo or int4")
+      ->check(CLI::IsMember({"none", "fp8", "int8", "int8-wo", "int4"}))
+      ->capture_default_str();
+  command.add_option("--kv-cache", arguments.kv_cache, "auto, bf16, fp8 or int8")
+      ->check(CLI::IsMember({"auto", "bf16", "fp8", "int8"}))
+      ->capture_default_str();
+  command.add_option("--scheduler", arguments.scheduler, "in-flight or static")
+      ->check(CLI::IsMember({"in-flight", "static"}))
+      ->capture_default_str();
+  command.add_option("--kv-allocation", arguments.kv_allocation, "paged or contiguous")
+      ->check(CLI::IsMember({"paged", "contiguous"}))
+      ->capture_default_str();
+  command.add_option("--prefix-cache", arguments.prefix_cache, "on or off")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->capture_default_str();
+  command
+      .add_option("--max-batch", arguments.max_batch,
+                  "sequences in a step (default: the highest concurrency)")
+      ->check(CLI::Range(1, 4096));
+  command
+      .add_option("--max-step-tokens", arguments.max_step_tokens,
+                  "tokens in a step, prefill and decode together")
+      ->check(CLI::Range(1, 1 << 20));
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& program) {
+  auto arguments = std::make_shared<BenchArguments>();
+  CLI::App* command = program.add_subcommand(
+      "bench", "Compare engines on a model: latency, throughput, memory, with intervals");
+  command->footer(kExamples);
+  command->add_option("MODEL", arguments->model,
+                      "folder, Hub id in the local cache, demo, or synthetic:NAME");
+  add_load_options(*command, *arguments);
+  add_lever_options(*command, *arguments);
+  add_later_options(*command);
+  command->add_option("-o,--output", arguments->output_folder,
+                      "results folder (default: results/<UTC time>-<model>)");
+  command
+      ->add_option("--timeout", arguments->timeout_s,
+                   "seconds without a sign of life after which a subject is given up")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option(bench::kEngineChildOption, arguments->engine_child)->group("");
+  add_common_options(*command, arguments->common);
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace iol::cli

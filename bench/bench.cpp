@@ -1,0 +1,209 @@
+#include "bench/bench.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <ctime>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "bench/environment.h"
+#include "bench/iol_subject.h"
+#include "bench/model_access.h"
+#include "bench/pytorch_subject.h"
+#include "bench/records.h"
+#include "bench/runner.h"
+
+namespace iol::bench {
+namespace {
+
+using nlohmann::json;
+
+struct Engines {
+  bool iol = false;
+  std::optional<PythonEnvironment> pytorch;
+};
+
+bool wants(const BenchOptions& options, const std::string& engine) {
+  if (!options.engines) return true;
+  return std::find(options.engines->begin(), options.engines->end(), engine) !=
+         options.engines->end();
+}
+
+/// Decides which engines run; what is left out by default goes into `not_measured`.
+Engines choose_engines(const BenchOptions& options, json& not_measured) {
+  if (options.engines) {
+    if (options.engines->empty()) throw_input_error("--engines: no engine is given");
+    for (const auto& engine : *options.engines) {
+      if (engine.starts_with("openai:")) {
+        throw_input_error("--engines {}: OpenAI endpoints are not available yet; use pytorch, iol",
+                          engine);
+      }
+      if (engine != "pytorch" && engine != "iol") {
+        throw_input_error("--engines {}: expected pytorch or iol", engine);
+      }
+    }
+  }
+  Engines engines;
+  engines.iol = wants(options, "iol");
+  if (!wants(options, "pytorch")) return engines;
+  auto environment = find_python_environment();
+  if (environment.missing.empty()) {
+    engines.pytorch = std::move(environment);
+  } else if (options.engines) {
+    throw_input_error("--engines pytorch: {}", environment.missing);
+  } else {
+    not_measured.push_back({{"what", "the PyTorch baseline"}, {"why", environment.missing}});
+    if (options.note) options.note("without the PyTorch baseline: " + environment.missing);
+  }
+  return engines;
+}
+
+/// What the load needs of our engine: a slot and room in the cache for every request under way.
+EngineConfig engine_for(const BenchOptions& options, const BenchModel& model, const Plan& plan,
+                        int num_threads) {
+  EngineConfig config = options.engine;
+  config.model = model.name;
+  config.dtype = model.dtype;
+  config.num_threads = num_threads;
+  config.max_batch = options.max_batch.value_or(plan.max_concurrency);
+  const auto blocks_per_request = plan.max_request_tokens / config.block_size + 2;
+  config.kv_cache_tokens = std::int64_t{config.max_batch} * blocks_per_request * config.block_size;
+  if (config.kv_allocation == KvAllocation::kContiguous) {
+    // A contiguous cache reserves the longest context for every sequence.
+    config.max_context = static_cast<int>(plan.max_request_tokens);
+  }
+  return config;
+}
+
+std::vector<std::unique_ptr<Subject>> make_subjects(const BenchOptions& options,
+                                                    const Engines& engines, const BenchModel& model,
+                                                    const Plan& plan, int num_threads) {
+  std::vector<std::unique_ptr<Subject>> subjects;
+  if (engines.pytorch) {
+    subjects = make_pytorch_subjects(*engines.pytorch, model,
+                                     {.num_threads = num_threads,
+                                      .max_request_tokens = plan.max_request_tokens,
+                                      .seed = options.scenario.seed});
+  }
+  if (engines.iol) {
+    subjects.push_back(make_iol_subject(engine_for(options, model, plan, num_threads), "iol"));
+  }
+  return subjects;
+}
+
+json load_record(const ScenarioOptions& options, const Plan& plan) {
+  json loads = json::array();
+  for (const auto& load : plan.loads) {
+    loads.push_back({{"scenario", load.point.scenario},
+                     {"concurrency", load.point.concurrency},
+                     {"requests", load.point.num_requests}});
+  }
+  return {{"loads", std::move(loads)},
+          {"input_tokens", options.input_tokens.text()},
+          {"output_tokens", options.output_tokens.text()},
+          {"repetitions", options.num_repetitions},
+          {"warm_ups", options.num_warm_ups}};
+}
+
+void create_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error || !std::filesystem::is_directory(folder)) {
+    throw_resource_error("-o {}: can't create this folder: {}", folder.string(),
+                         error ? error.message() : "a file of that name exists");
+  }
+  if (std::filesystem::exists(folder / "records.jsonl")) {
+    throw_input_error("-o {}: holds the records of another run; choose another folder",
+                      folder.string());
+  }
+}
+
+std::string safe_name(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(),
+      [](unsigned char c) { return std::isalnum(c) == 0 && c != '.' && c != '-' && c != '_'; },
+      '-');
+  const auto first = text.find_first_not_of("-.");
+  return first == std::string::npos ? "model" : text.substr(first);
+}
+
+std::string run_name() { return fmt::format("{}-{}", utc_time_text(), ::getpid()); }
+
+}  // namespace
+
+std::filesystem::path default_output_folder(const std::string& model) {
+  std::string time = utc_time_text();
+  std::erase(time, ':');
+  const auto base = std::filesystem::path(model).lexically_normal();
+  const auto leaf = base.has_filename() ? base.filename() : base.parent_path().filename();
+  const std::string name = time + "-" + safe_name(leaf.string());
+  std::filesystem::path folder = std::filesystem::path("results") / name;
+  for (int number = 2; std::filesystem::exists(folder); ++number) {
+    folder = std::filesystem::path("results") / fmt::format("{}-{}", name, number);
+  }
+  return folder;
+}
+
+json parse_slo(const std::string& text) {
+  json slo = json::object();
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const auto end = std::min(text.find(',', begin), text.size());
+    const std::string item = text.substr(begin, end - begin);
+    const auto equals = item.find('=');
+    const std::string name = item.substr(0, equals);
+    const char* const value = equals == std::string::npos ? "" : item.c_str() + equals + 1;
+    double number = 0;
+    const auto [rest, error] = std::from_chars(value, item.c_str() + item.size(), number);
+    const std::string unit = error == std::errc() ? rest : "none";
+    const bool known = name == "ttft" || name == "tpot" || name == "e2e";
+    if (!known || !(number > 0) || !std::isfinite(number) || (unit != "ms" && unit != "s")) {
+      throw_input_error("--slo {}: expected ttft=200ms,tpot=20ms,e2e=2s, any of the three", text);
+    }
+    slo[name + "_ms"] = unit == "s" ? number * 1000 : number;
+    begin = end + 1;
+  }
+  return slo;
+}
+
+bool run_bench(const BenchOptions& options) {
+  json not_measured = json::array();
+  const Engines engines = choose_engines(options, not_measured);
+  BenchModel model = load_bench_model(options.model, options.engine.dtype);
+  const Plan plan =
+      make_plan(options.scenario, load_prompt_source(model), model.config.max_position_embeddings);
+  create_folder(options.output_folder);
+  const int num_threads =
+      options.engine.num_threads > 0 ? options.engine.num_threads : default_num_threads();
+  auto subjects = make_subjects(options, engines, model, plan, num_threads);
+  MemoryCanary canary(num_threads);
+  PackageEnergy energy;
+  if (!energy.unavailable_reason().empty()) {
+    not_measured.push_back({{"what", "power and energy"}, {"why", energy.unavailable_reason()}});
+  }
+  RecordWriter records(options.output_folder / "records.jsonl", run_name());
+  RunIdentity identity;
+  identity.command = options.command;
+  identity.seed = options.scenario.seed;
+  identity.num_threads = num_threads;
+  identity.canary_read_bytes_per_s = canary.read_bytes_per_s();
+  identity.canary_buffer_bytes = canary.buffer_bytes();
+  identity.load = load_record(options.scenario, plan);
+  identity.not_measured = std::move(not_measured);
+  json environment = environment_record(identity);
+  if (!options.slo.is_null()) environment["slo"] = options.slo;
+  records.write("environment", std::move(environment));
+  return run_bench(RunnerInputs{.plan = plan,
+                                .model = model,
+                                .subjects = subjects,
+                                .records = records,
+                                .canary = canary,
+                                .energy = energy,
+                                .interrupted = options.interrupted,
+                                .silence_seconds = options.silence_seconds,
+                                .shows_progress = options.shows_progress});
+}
+
+}  // namespace iol::bench

@@ -1,0 +1,44 @@
+#pragma once
+// The whole of `iol bench`, but for its command line and the report over its records.
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/scenario.h"
+#include "engine/engine.h"
+
+namespace iol::bench {
+
+struct BenchOptions {
+  std::string model = "demo";
+  /// Of "pytorch" and "iol". Nothing: both, and pytorch is left out with a note when it isn't
+  /// installed.
+  std::optional<std::vector<std::string>> engines;
+  ScenarioOptions scenario;
+  EngineConfig engine;           // what the command line says of our engine; the rest by the load
+  std::optional<int> max_batch;  // nothing: the highest concurrency
+  nlohmann::json slo;            // null or {ttft_ms, tpot_ms, e2e_ms}
+  std::filesystem::path output_folder;
+  std::vector<std::string> command;  // the command line, for the record
+  double silence_seconds = 1800;     // a subject that says nothing for so long is given up
+  bool shows_progress = false;
+  std::function<bool()> interrupted;
+  std::function<void(const std::string&)> note;  // one line for the user
+};
+
+/// Runs everything and writes `output_folder`/records.jsonl. Returns false when interrupted; the
+/// records of the runs that ended are whole then. Throws InputError for what can't be run and
+/// ResourceError for a subject that died or a disk that is full.
+bool run_bench(const BenchOptions& options);
+
+/// Parses "ttft=200ms,tpot=20ms,e2e=2s" into {ttft_ms, tpot_ms, e2e_ms}.
+nlohmann::json parse_slo(const std::string& text);
+
+/// results/<UTC time>-<model>, with a number behind it when that exists.
+std::filesystem::path default_output_folder(const std::string& model);
+
+}  // namespace iol::bench

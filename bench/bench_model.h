@@ -1,0 +1,39 @@
+#pragma once
+// What the bench must know of the model that every subject serves.
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "model/config.h"
+
+namespace iol::bench {
+
+struct BenchModel {
+  std::string name;                             // as the user said it
+  std::optional<std::filesystem::path> folder;  // nothing: synthetic, random weights
+  ModelConfig config;
+  DType dtype = DType::kF32;  // of weights and cache, the same for every subject
+  std::string hash;           // of the files; of the shape when synthetic
+
+  [[nodiscard]] bool synthetic() const { return !folder.has_value(); }
+};
+
+/// Bytes of weights that a decode step has to read: all, but of an input embedding that isn't also
+/// the output projection, which is only looked up.
+std::int64_t weight_bytes_per_step(const BenchModel& model);
+/// Bytes of keys and values that one more token in a sequence adds to a step.
+std::int64_t kv_bytes_per_token(const BenchModel& model);
+
+/// config.json of the model's shape, for transformers to build it with random weights.
+nlohmann::json transformers_config(const ModelConfig& config);
+
+/// "sha256:..." over the names and contents of the model's files (config, tokenizer, weights). Of
+/// weights files that together exceed 4 GiB only the sizes and the first and last MiB count, and
+/// the text begins with "sha256-sampled:". Throws InputError when a file can't be read.
+std::string hash_model_files(const std::filesystem::path& folder);
+
+/// {name, hash, synthetic, architecture, ...}, as the subject record carries it.
+nlohmann::json model_record(const BenchModel& model);
+
+}  // namespace iol::bench

@@ -1,0 +1,68 @@
+#pragma once
+// Samples the memory of the subject's process and the machine's power on a thread of its own.
+#include <sys/types.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <filesystem>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace iol::bench {
+
+struct DeviceSample {
+  std::int64_t t_ns = 0;
+  std::optional<std::int64_t> memory_used_bytes;  // resident set of the process
+  std::optional<double> power_w;                  // mean since the sample before
+};
+
+/// Reads the energy counters of the processor packages (RAPL, /sys/class/powercap).
+class PackageEnergy {
+ public:
+  explicit PackageEnergy(const std::filesystem::path& folder = "/sys/class/powercap");
+  /// Joules since some moment, summed over packages and never decreasing; nothing when unreadable.
+  std::optional<double> joules();
+  /// Why joules() has nothing; empty when it has.
+  [[nodiscard]] const std::string& unavailable_reason() const { return unavailable_reason_; }
+
+ private:
+  struct Package {
+    std::filesystem::path counter;
+    std::int64_t range_microjoules = 0;  // the counter starts again from 0 past this
+    std::int64_t last_microjoules = 0;
+    double total_joules = 0;
+  };
+  std::vector<Package> packages_;
+  std::string unavailable_reason_;
+};
+
+/// Samples from construction to take(), about 20 times a second, and once at the end.
+class DeviceSampler {
+ public:
+  DeviceSampler(pid_t process_id, PackageEnergy& energy);
+  ~DeviceSampler();
+  DeviceSampler(const DeviceSampler&) = delete;
+  DeviceSampler& operator=(const DeviceSampler&) = delete;
+
+  /// Stops and returns the samples in order of time.
+  std::vector<DeviceSample> take();
+
+ private:
+  void sample();
+  void loop();
+
+  pid_t process_id_;
+  PackageEnergy& energy_;
+  std::optional<double> last_joules_;
+  std::int64_t last_ns_ = 0;
+  std::vector<DeviceSample> samples_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace iol::bench

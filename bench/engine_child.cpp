@@ -1,0 +1,187 @@
+#include "bench/engine_child.h"
+
+#include <istream>
+#include <mutex>
+#include <ostream>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "bench/load_generator.h"
+#include "bench/process_status.h"
+
+namespace iol::bench {
+namespace {
+
+using nlohmann::json;
+
+// Seldom enough to cost the run nothing: the engine's own thread sends it.
+constexpr std::int64_t kProgressIntervalNs = 200'000'000;
+
+std::string_view policy_name(SchedulerPolicy policy) {
+  return policy == SchedulerPolicy::kInFlight ? "in-flight" : "static";
+}
+
+std::string_view allocation_name(KvAllocation allocation) {
+  return allocation == KvAllocation::kPaged ? "paged" : "contiguous";
+}
+
+json dtype_json(const std::optional<DType>& dtype) {
+  return dtype ? json(dtype_name(*dtype)) : json(nullptr);
+}
+
+std::optional<DType> parse_dtype_field(const json& field) {
+  if (field.is_null()) return std::nullopt;
+  const auto dtype = parse_dtype(field.get<std::string>());
+  if (!dtype) throw_input_error("engine configuration: unknown dtype {}", field.dump());
+  return dtype;
+}
+
+class LineWriter {
+ public:
+  explicit LineWriter(std::ostream& output) : output_(output) {}
+  void send(const json& message) {
+    const auto text = message.dump(-1, ' ', false, json::error_handler_t::replace);
+    const std::lock_guard lock(mutex_);
+    output_ << text << '\n' << std::flush;
+  }
+
+ private:
+  std::ostream& output_;
+  std::mutex mutex_;
+};
+
+json ready_message(const Engine& engine, std::int64_t load_ns) {
+  const auto memory = engine.memory();
+  json settings = engine_config_json(engine.config());
+  settings.erase("model");
+  settings["backend"] = engine.backend_name();
+  return {{"type", "ready"},
+          {"versions", {{"iol", IOL_VERSION}}},
+          {"load_ns", load_ns},
+          {"settings", std::move(settings)},
+          {"memory",
+           {{"resident_bytes", read_process_status(0).resident_bytes.value_or(0)},
+            {"weights_bytes", memory.weights_bytes},
+            {"kv_cache_bytes", memory.kv_cache_bytes},
+            {"activations_bytes", memory.activations_bytes}}}};
+}
+
+std::vector<WorkloadRequest> parse_requests(const json& message) {
+  std::vector<WorkloadRequest> requests;
+  for (const auto& item : message.at("requests")) {
+    WorkloadRequest request;
+    request.id = item.at("id").get<std::int64_t>();
+    request.prompt_tokens = item.at("prompt").get<std::vector<std::int32_t>>();
+    request.output_tokens = item.at("output_tokens").get<std::int64_t>();
+    requests.push_back(std::move(request));
+  }
+  return requests;
+}
+
+json request_message(const RequestResult& result) {
+  json message = {{"type", "request"}, {"id", result.id}, {"start_ns", result.start_ns}};
+  if (result.error) {
+    message["error"] = *result.error;
+  } else {
+    message["token_times_ns"] = result.token_times_ns;
+    message["tokens"] = result.tokens;
+  }
+  return message;
+}
+
+void serve_run(Engine& engine, const json& message, LineWriter& writer) {
+  const auto requests = parse_requests(message);
+  Load load;
+  load.phase = message.at("phase") == "warmup" ? Phase::kWarmUp : Phase::kMeasure;
+  load.concurrency = message.at("concurrency").get<int>();
+  load.requests = requests;
+  // Every run begins without remembered prefixes, so that repetitions are alike.
+  engine.clear_prefix_cache();
+  const auto before = engine.stats();
+  std::int64_t reported_ns = now_ns();
+  const auto result = run_closed_loop(engine, load, [&](std::int64_t completed) {
+    const auto now = now_ns();
+    if (now - reported_ns < kProgressIntervalNs) return;
+    reported_ns = now;
+    writer.send({{"type", "progress"}, {"completed", completed}});
+  });
+  const auto after = engine.stats();
+  for (const auto& request : result.requests) writer.send(request_message(request));
+  writer.send({{"type", "done"},
+               {"start_ns", result.start_ns},
+               {"end_ns", result.end_ns},
+               {"engine",
+                {{"steps", after.num_steps - before.num_steps},
+                 {"step_ns", after.step_ns - before.step_ns},
+                 {"host_ns", after.host_ns - before.host_ns},
+                 {"prompt_tokens", after.prompt_tokens - before.prompt_tokens},
+                 {"cached_tokens", after.cached_tokens - before.cached_tokens},
+                 {"generated_tokens", after.generated_tokens - before.generated_tokens},
+                 {"preemptions", after.num_preemptions - before.num_preemptions}}}});
+}
+
+}  // namespace
+
+json engine_config_json(const EngineConfig& config) {
+  return {{"model", config.model},
+          {"dtype", dtype_json(config.dtype)},
+          {"kv_dtype", dtype_json(config.kv_dtype)},
+          {"isa", config.isa ? json(isa_name(*config.isa)) : json(nullptr)},
+          {"threads", config.num_threads},
+          {"max_batch", config.max_batch},
+          {"max_step_tokens", config.max_step_tokens},
+          {"max_context", config.max_context},
+          {"kv_cache_tokens", config.kv_cache_tokens},
+          {"block_size", config.block_size},
+          {"scheduler", policy_name(config.scheduler)},
+          {"kv_allocation", allocation_name(config.kv_allocation)},
+          {"prefix_cache", config.prefix_cache},
+          {"seed", config.seed}};
+}
+
+EngineConfig parse_engine_config(const json& json) try {
+  EngineConfig config;
+  config.model = json.at("model").get<std::string>();
+  config.dtype = parse_dtype_field(json.at("dtype"));
+  config.kv_dtype = parse_dtype_field(json.at("kv_dtype"));
+  if (!json.at("isa").is_null()) config.isa = parse_isa(json.at("isa").get<std::string>());
+  config.num_threads = json.at("threads").get<int>();
+  config.max_batch = json.at("max_batch").get<int>();
+  config.max_step_tokens = json.at("max_step_tokens").get<int>();
+  config.max_context = json.at("max_context").get<int>();
+  config.kv_cache_tokens = json.at("kv_cache_tokens").get<std::int64_t>();
+  config.block_size = json.at("block_size").get<int>();
+  config.scheduler = json.at("scheduler") == policy_name(SchedulerPolicy::kStatic)
+                         ? SchedulerPolicy::kStatic
+                         : SchedulerPolicy::kInFlight;
+  config.kv_allocation = json.at("kv_allocation") == allocation_name(KvAllocation::kContiguous)
+                             ? KvAllocation::kContiguous
+                             : KvAllocation::kPaged;
+  config.prefix_cache = json.at("prefix_cache").get<bool>();
+  config.seed = json.at("seed").get<std::uint64_t>();
+  return config;
+} catch (const nlohmann::json::exception& error) {
+  throw_input_error("engine configuration: {}", error.what());
+}
+
+int serve_engine(const std::string& config_json, const EngineFactory& create_engine,
+                 std::istream& input, std::ostream& output) {
+  LineWriter writer(output);
+  try {
+    const auto config = parse_engine_config(json::parse(config_json));
+    const auto start_ns = now_ns();
+    const auto engine = create_engine(config);
+    writer.send(ready_message(*engine, now_ns() - start_ns));
+    for (std::string line; std::getline(input, line);) {
+      const auto message = json::parse(line);
+      if (message.at("type") == "quit") return 0;
+      serve_run(*engine, message, writer);
+    }
+    return 0;
+  } catch (const std::exception& error) {
+    writer.send({{"type", "error"}, {"message", error.what()}});
+    return 1;
+  }
+}
+
+}  // namespace iol::bench

@@ -1,0 +1,22 @@
+#include "bench/iol_subject.h"
+
+#include "bench/engine_child.h"
+#include "bench/installed_files.h"
+
+namespace iol::bench {
+
+std::unique_ptr<Subject> make_iol_subject(const EngineConfig& config, const std::string& name) {
+  const auto config_json = engine_config_json(config);
+  ChildSubject::Launch launch;
+  launch.name = name;
+  launch.kind = "iol";
+  launch.arguments = {executable_path().string(), "bench", kEngineChildOption, config_json.dump()};
+  launch.settings = {{"quantization", "none"},
+                     {"batching", config_json.at("scheduler")},
+                     {"kv_cache", config_json.at("kv_allocation")},
+                     {"prefix_cache", config.prefix_cache},
+                     {"speculation", "none"}};
+  return std::make_unique<ChildSubject>(std::move(launch));
+}
+
+}  // namespace iol::bench

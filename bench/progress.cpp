@@ -1,0 +1,45 @@
+#include "bench/progress.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace iol::bench {
+namespace {
+constexpr int kWidth = 24;
+}
+
+void ProgressBar::describe(const std::string& what) {
+  what_ = what;
+  draw();
+}
+
+void ProgressBar::advance_within(double fraction) {
+  fraction_ = std::clamp(fraction, 0.0, 1.0);
+  draw();
+}
+
+void ProgressBar::finish_step() {
+  ++num_done_;
+  fraction_ = 0;
+  draw();
+}
+
+void ProgressBar::clear() {
+  if (!shown_) return;
+  fmt::print(stderr, "\r\x1b[K");
+  std::fflush(stderr);
+}
+
+void ProgressBar::draw() {
+  if (!shown_ || num_steps_ <= 0) return;
+  const double done =
+      std::min((static_cast<double>(num_done_) + fraction_) / static_cast<double>(num_steps_), 1.0);
+  const auto filled = static_cast<std::size_t>(done * kWidth);
+  fmt::print(stderr, "\r[{}{}] {:3.0f} %  {}\x1b[K", std::string(filled, '#'),
+             std::string(kWidth - filled, '.'), done * 100, what_);
+  std::fflush(stderr);
+}
+
+}  // namespace iol::bench

@@ -1,0 +1,174 @@
+#include "bench/runner.h"
+
+#include <optional>
+
+#include "base/clock.h"
+#include "bench/process_status.h"
+#include "bench/progress.h"
+
+namespace iol::bench {
+namespace {
+
+using nlohmann::json;
+
+json subject_record(const Subject& subject, const BenchModel& model, const json& ready) {
+  json settings = subject.settings();
+  settings.update(ready.value("settings", json::object()));
+  const json memory = ready.value("memory", json::object());
+  json record = {{"name", subject.name()},
+                 {"kind", subject.kind()},
+                 {"model", model_record(model)},
+                 {"settings", std::move(settings)},
+                 {"versions", ready.value("versions", json::object())},
+                 {"load_s", static_cast<double>(ready.value("load_ns", std::int64_t{0})) * 1e-9},
+                 {"memory", memory},
+                 {"memory_reserved_bytes", nullptr},
+                 {"weight_bytes_per_step", weight_bytes_per_step(model)},
+                 {"kv_bytes_per_token", kv_bytes_per_token(model)}};
+  if (memory.contains("kv_cache_bytes")) {
+    record["memory_reserved_bytes"] = memory.value("weights_bytes", std::int64_t{0}) +
+                                      memory.value("kv_cache_bytes", std::int64_t{0}) +
+                                      memory.value("activations_bytes", std::int64_t{0});
+  }
+  return record;
+}
+
+json memory_record(const Subject& subject) {
+  if (!subject.process_id()) return nullptr;
+  const auto status = read_process_status(*subject.process_id());
+  const auto number = [](const std::optional<std::int64_t>& bytes) {
+    return bytes ? json(*bytes) : json(nullptr);
+  };
+  return {{"resident_bytes", number(status.resident_bytes)},
+          {"peak_resident_bytes", number(status.peak_resident_bytes)},
+          {"anonymous_bytes", number(status.anonymous_bytes)}};
+}
+
+class Runner {
+ public:
+  explicit Runner(const RunnerInputs& inputs)
+      : in_(inputs),
+        progress_(inputs.shows_progress, inputs.plan.num_runs_per_subject *
+                                             static_cast<std::int64_t>(inputs.subjects.size())) {
+    patience_.interrupted = in_.interrupted;
+    patience_.silence_seconds = in_.silence_seconds;
+  }
+
+  ~Runner() {
+    for (const auto& subject : in_.subjects) subject->stop();
+  }
+
+  void run() {
+    for (const auto& subject : in_.subjects) {
+      progress_.describe(fmt::format("loading {}", subject->name()));
+      const auto ready = subject->start(patience_);
+      in_.records.write("subject", subject_record(*subject, in_.model, ready));
+    }
+    for (const auto& load : in_.plan.loads) run_load(load);
+  }
+
+ private:
+  void run_load(const PlannedLoad& load) {
+    for (const auto& subject : in_.subjects) {
+      for (std::size_t i = 0; i < load.warm_ups.size(); ++i) {
+        run_once(*subject, load, load.warm_ups[i], static_cast<int>(i), Phase::kWarmUp);
+      }
+    }
+    for (std::size_t i = 0; i < load.repetitions.size(); ++i) {
+      for (const auto& subject : in_.subjects) {
+        run_once(*subject, load, load.repetitions[i], static_cast<int>(i), Phase::kMeasure);
+      }
+    }
+  }
+
+  void run_once(Subject& subject, const PlannedLoad& planned,
+                const std::vector<WorkloadRequest>& requests, int repetition, Phase phase) {
+    const RunLabel label{subject.name(), planned.point.scenario, planned.point.concurrency,
+                         repetition, phase};
+    progress_.describe(
+        fmt::format("{} {} x{}, {} {}", label.subject, label.scenario, label.concurrency,
+                    phase == Phase::kWarmUp ? "warm-up" : "repetition", repetition + 1));
+    patience_.on_progress = [&](std::int64_t completed) {
+      progress_.advance_within(static_cast<double>(completed) /
+                               static_cast<double>(requests.size()));
+    };
+    if (in_.interrupted && in_.interrupted()) throw Interrupted();
+    std::optional<double> canary_before;
+    if (phase == Phase::kMeasure) canary_before = in_.canary.read_bytes_per_s();
+    const double others_before = processor_seconds_of_others(subject);
+    DeviceSampler sampler(subject.process_id().value_or(0), in_.energy);
+    const auto result = run_or_record_failure(subject, {phase, label.concurrency, requests}, label);
+    const auto samples = sampler.take();
+    const double others = processor_seconds_of_others(subject) - others_before;
+    if (canary_before) {
+      const double canary_after = in_.canary.read_bytes_per_s();
+      in_.records.write("canary", canary_record(label, false, *canary_before));
+      in_.records.write("canary", canary_record(label, true, canary_after));
+    }
+    auto run = run_record(label, result, others);
+    run["memory"] = memory_record(subject);
+    in_.records.write("run", std::move(run));
+    write_requests(label, requests, result);
+    write_samples(label, samples);
+    progress_.finish_step();
+  }
+
+  /// A subject that dies fails every request of its run: they must not vanish from the statistics.
+  RunResult run_or_record_failure(Subject& subject, const Load& load, const RunLabel& label) {
+    const auto start_ns = now_ns();
+    try {
+      return subject.run(load, patience_);
+    } catch (const ResourceError& error) {
+      for (const auto& request : load.requests) {
+        RequestResult failed;
+        failed.id = request.id;
+        failed.start_ns = failed.intended_start_ns = start_ns;
+        failed.error = error.what();
+        in_.records.write("request", request_record(label, request, failed));
+      }
+      throw;
+    }
+  }
+
+  void write_requests(const RunLabel& label, const std::vector<WorkloadRequest>& requests,
+                      const RunResult& result) {
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      IOL_CHECK(result.requests[i].id == requests[i].id);
+      in_.records.write("request", request_record(label, requests[i], result.requests[i]));
+    }
+  }
+
+  void write_samples(const RunLabel& label, const std::vector<DeviceSample>& samples) {
+    if (label.phase == Phase::kWarmUp) return;
+    for (const auto& sample : samples) {
+      in_.records.write("device_sample",
+                        device_sample_record(label, sample, in_.energy.unavailable_reason()));
+    }
+  }
+
+  double processor_seconds_of_others(const Subject& running) const {
+    double seconds = 0;
+    for (const auto& subject : in_.subjects) {
+      if (subject.get() == &running || !subject->process_id()) continue;
+      seconds += read_process_status(*subject->process_id()).processor_seconds.value_or(0);
+    }
+    return seconds;
+  }
+
+  const RunnerInputs& in_;
+  Patience patience_;
+  ProgressBar progress_;
+};
+
+}  // namespace
+
+bool run_bench(const RunnerInputs& inputs) {
+  try {
+    Runner(inputs).run();
+    return true;
+  } catch (const Interrupted&) {
+    return false;
+  }
+}
+
+}  // namespace iol::bench

@@ -39,6 +39,19 @@ Cell percentiles_cell(const Summary& summary, const char* metric) {
   return cell;
 }
 
+/// Removes the columns in which nothing was measured.
+void drop_absent_columns(Table& table) {
+  for (std::size_t column = table.columns.size(); column-- > 0;) {
+    const bool absent = std::all_of(table.rows.begin(), table.rows.end(), [&](const Row& row) {
+      return row.cells[column].text == kAbsent && row.cells[column].note.empty();
+    });
+    if (!absent) continue;
+    const auto offset = static_cast<std::ptrdiff_t>(column);
+    table.columns.erase(table.columns.begin() + offset);
+    for (Row& row : table.rows) row.cells.erase(row.cells.begin() + offset);
+  }
+}
+
 Table latency_table(const RunReport& report) {
   Table table;
   table.caption = "Latency: the median, and below it p90 · p99 (nearest rank over all requests).";
@@ -241,7 +254,9 @@ Table environment_table(const RunReport& report) {
 void add_details(RunSection& section, const RunReport& report) {
   for (Table table : {throughput_table(report), latency_table(report), resources_table(report),
                       quality_table(report)}) {
-    if (!table.empty()) section.details.push_back(std::move(table));
+    if (table.empty()) continue;
+    drop_absent_columns(table);
+    section.details.push_back(std::move(table));
   }
   section.comparisons = comparisons_table(report);
   section.settings = settings_table(report);

@@ -201,7 +201,7 @@ void add_plausibility(std::vector<Finding>& findings, const RunReport& report) {
   if (inconsistent > 0) {
     findings.push_back(
         {Level::kWarning, "Consistency",
-         fmt::format("{} contradict themselves (latency against time stamps, or first token after "
+         fmt::format("{} at odds with itself (latency against time stamps, or first token after "
                      "the last): do not trust these records.",
                      plural(inconsistent, "request"))});
   }

@@ -1,5 +1,7 @@
 #include "report/runs.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -126,6 +128,25 @@ std::vector<Run> group_runs(const Records& records) {
     result.push_back(std::move(run));
   }
   return result;
+}
+
+std::optional<std::string> remove_unfinished_run(std::vector<Run>& runs, const Records& records) {
+  if (records.requests.empty() || records.requests.back().warmup) return std::nullopt;
+  const RunKey& key = records.requests.back().run;
+  std::size_t complete = 0;
+  for (const Run& run : runs) {
+    const bool alike = run.key.scenario == key.scenario && run.key.concurrency == key.concurrency;
+    if (alike) complete = std::max(complete, run.requests.size());
+  }
+  const auto last =
+      std::find_if(runs.begin(), runs.end(), [&](const Run& run) { return run.key == key; });
+  const std::size_t found = last->requests.size();
+  if (found >= complete) return std::nullopt;
+  runs.erase(last);
+  return fmt::format(
+      "The last run ({}, {}, concurrency {}, repetition {}) is unfinished: {} of {} "
+      "requests were recorded. It was left out.",
+      key.subject, key.scenario, key.concurrency, key.repetition + 1, found, complete);
 }
 
 }  // namespace iol::report

@@ -3,6 +3,7 @@
 // interleaved, that has a window of time and a canary on either side, and that pairs are made of.
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "report/records.h"
@@ -51,6 +52,11 @@ inline constexpr double kMarkFraction = 0.10;
 /// subject records), scenario, concurrency, repetition. Warm-up requests are left out. The result
 /// points into `records`, which must outlive it.
 std::vector<Run> group_runs(const Records& records);
+
+/// A killed bench may have recorded only some requests of its last run, whose rate would then be
+/// wrong: the run of the last request is removed when other runs of its scenario and concurrency
+/// have more requests. Returns a note about it, or nothing.
+std::optional<std::string> remove_unfinished_run(std::vector<Run>& runs, const Records& records);
 
 /// True when the request met every objective that is set; a failed request met none.
 bool meets(const Slo& slo, const RequestRecord& request);

@@ -214,7 +214,10 @@ const Comparison* RunReport::find_comparison(std::string_view baseline, std::str
 RunReport summarize(Records records) {
   RunReport report;
   report.records = std::move(records);
-  const std::vector<Run> runs = group_runs(report.records);
+  std::vector<Run> runs = group_runs(report.records);
+  if (auto note = remove_unfinished_run(runs, report.records)) {
+    report.records.notes.push_back(std::move(*note));
+  }
   if (runs.empty()) {
     throw_input_error("{}: no measured request; the run ended during warm-up, run it again",
                       report.records.folder.string());

@@ -13,11 +13,12 @@ volatile std::sig_atomic_t interrupt_count = 0;
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--device", options.device, "auto, cpu or cuda[:N]")->capture_default_str();
-  command.add_option("--isa", options.isa,
-                     "CPU kernels: auto, portable, avx2, avx512 or avx512-bf16")
+  command
+      .add_option("--isa", options.isa, "CPU kernels: auto, portable, avx2, avx512 or avx512-bf16")
       ->capture_default_str();
-  command.add_option("--threads", options.num_threads,
-                     "threads; 0: what affinity mask and cgroup quota allow")
+  command
+      .add_option("--threads", options.num_threads,
+                  "threads; 0: what affinity mask and cgroup quota allow")
       ->check(CLI::Range(0, 1024));
   command.add_option("--seed", options.seed, "seed of everything random")->capture_default_str();
   command.add_flag("--json", options.json, "one JSON document on stdout and nothing else there");

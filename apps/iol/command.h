@@ -24,7 +24,8 @@ struct CommonOptions {
 /// Adds the common options to a sub-command.
 void add_common_options(CLI::App& command, CommonOptions& options);
 
-/// Refuses what this build can't do (InputError), and returns an engine configuration with the rest.
+/// Refuses what this build can't do (InputError), and returns an engine configuration with the
+/// rest.
 EngineConfig engine_config(const CommonOptions& options);
 
 /// True when a progress bar should be drawn on stderr.

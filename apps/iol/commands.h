@@ -8,9 +8,9 @@ class App;
 
 namespace iol::cli {
 
-// void add_generate_command(CLI::App& program);  // generate.cpp
+void add_report_command(CLI::App& program);  // report.cpp
 
 using AddCommand = void (*)(CLI::App& program);
-inline constexpr std::array<AddCommand, 0> kCommands{};
+inline constexpr std::array<AddCommand, 1> kCommands{add_report_command};
 
 }  // namespace iol::cli

@@ -2,11 +2,15 @@
 
 #include <algorithm>
 
+#include "base/cpu.h"
+
 namespace iol {
 namespace {
 
 // About 50 microseconds of spinning: longer than the host work between two sections of a step.
 constexpr int kSpins = 4000;
+// More members than processors: whoever spins keeps another from working.
+constexpr int kSpinsWhenCrowded = 20;
 
 void relax() {
 #if defined(__x86_64__)
@@ -18,7 +22,9 @@ void relax() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads) : num_threads_(std::max(num_threads, 1)) {
+ThreadPool::ThreadPool(int num_threads)
+    : num_threads_(std::max(num_threads, 1)),
+      spins_(num_threads_ > default_num_threads() ? kSpinsWhenCrowded : kSpins) {
   for (int thread = 1; thread < num_threads_; ++thread) {
     threads_.emplace_back([this, thread] { work(thread); });
   }
@@ -51,7 +57,7 @@ void ThreadPool::run_erased(Entry entry, void* context) {
   generation_.notify_all();
   entry(context, 0);
   for (int spins = 0; num_running_.load(std::memory_order_acquire) != 0; ++spins) {
-    if (spins < kSpins * 16) {
+    if (spins < spins_ * 16) {
       relax();
     } else {
       std::this_thread::yield();
@@ -65,7 +71,7 @@ void ThreadPool::work(int thread) {
     int spins = 0;
     std::uint32_t current = generation_.load(std::memory_order_acquire);
     while (current == seen) {
-      if (++spins < kSpins) {
+      if (++spins < spins_) {
         relax();
       } else {
         generation_.wait(seen, std::memory_order_acquire);

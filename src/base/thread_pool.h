@@ -49,6 +49,7 @@ class ThreadPool {
   void work(int thread);
 
   int num_threads_;
+  int spins_;  // before a member yields or sleeps
   Entry entry_ = nullptr;
   void* context_ = nullptr;
   alignas(64) std::atomic<std::uint32_t> generation_{0};

@@ -10,15 +10,14 @@
 
 #include "base/cpu.h"
 #include "base/dtype.h"
+#include "kv_cache/kv_allocation.h"
 #include "model/config.h"
 #include "request/request.h"
+#include "scheduler/scheduler_policy.h"
 
 namespace iol {
 
 class Tokenizer;
-
-enum class SchedulerPolicy : std::uint8_t { kInFlight, kStatic };
-enum class KvAllocation : std::uint8_t { kPaged, kContiguous };
 
 struct EngineConfig {
   std::string model = "demo";     // folder, Hub id in the local cache, `demo` or `synthetic:NAME`

@@ -24,6 +24,7 @@ struct Sequence {
   std::vector<BlockId>
       block_table;  // block i holds positions [i * block_size, (i + 1) * block_size)
 
+  bool is_decoding = false;   // prefill is over; false again after a preemption
   int num_cached_tokens = 0;  // found in the prefix index when last admitted
   int num_preemptions = 0;
   std::optional<FinishReason> finish_reason;

@@ -1,1 +1,8 @@
-namespace iol {}
+#include "backend/cpu/isa/simd_avx2.h"
+#include "backend/cpu/isa/table.h"
+
+namespace iol::cpu {
+
+extern const KernelTable kAvx2Kernels = Kernels<Avx2, Bf16PairFormat>::table();
+
+}  // namespace iol::cpu

@@ -1,0 +1,16 @@
+# Run as a script (cmake -P): writes OUTPUT, a C++ file that defines one string per "NAME=FILE" of
+# FILES. Raw string literals, so that the compiler, not an escape rule, carries the bytes.
+set(text "// Generated from report/assets and Chart.js; do not edit.\n#include \"report/assets.h\"\n\n")
+string(APPEND text "namespace iol::report {\n")
+foreach(entry IN LISTS FILES)
+  string(REGEX MATCH "^([^=]+)=(.*)$" _ "${entry}")
+  set(name ${CMAKE_MATCH_1})
+  file(READ "${CMAKE_MATCH_2}" content)
+  string(FIND "${content}" ")iol_asset\"" clash)
+  if(NOT clash EQUAL -1)
+    message(FATAL_ERROR "${CMAKE_MATCH_2} holds the end mark of a raw string")
+  endif()
+  string(APPEND text "const std::string_view ${name} = R\"iol_asset(${content})iol_asset\";\n")
+endforeach()
+string(APPEND text "}  // namespace iol::report\n")
+file(WRITE "${OUTPUT}" "${text}")

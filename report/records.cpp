@@ -1,0 +1,363 @@
+#include "report/records.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <set>
+#include <utility>
+
+#include "base/error.h"
+
+namespace iol::report {
+namespace {
+
+constexpr std::int64_t kSchemaVersion = 1;
+
+/// Milliseconds of one metric {`value`, `unit`}; the unit is honoured, never assumed.
+double milliseconds_per(const JsonFields& metric) {
+  const std::string unit = metric.string("unit");
+  if (unit == "ms") return 1.0;
+  if (unit == "s") return 1e3;
+  if (unit == "us") return 1e-3;
+  if (unit == "ns") return 1e-6;
+  metric.fail("unit", "ns, us, ms or s");
+}
+
+std::optional<double> duration_ms(const JsonFields& metrics, const char* name) {
+  const auto metric = metrics.optional_object(name);
+  if (!metric || metric->find("value") == nullptr) return std::nullopt;
+  const double value = metric->number("value");
+  if (value < 0) metric->fail("value", "a duration of at least 0");
+  return value * milliseconds_per(*metric);
+}
+
+std::optional<std::int64_t> count(const JsonFields& metrics, const char* name) {
+  const auto metric = metrics.optional_object(name);
+  if (!metric || metric->find("value") == nullptr) return std::nullopt;
+  const std::int64_t value = metric->integer("value");
+  if (value < 0) metric->fail("value", "a count of at least 0");
+  return value;
+}
+
+std::vector<double> durations_ms(const JsonFields& metrics, const char* name) {
+  std::vector<double> result;
+  const auto metric = metrics.optional_object(name);
+  if (!metric) return result;
+  const Json* values = metric->find("value");
+  if (values == nullptr) return result;
+  if (!values->is_array()) metric->fail("value", "an array of numbers");
+  const double scale = milliseconds_per(*metric);
+  result.reserve(values->size());
+  for (const Json& value : *values) {
+    if (!value.is_number() || value.get<double>() < 0) {
+      metric->fail("value", "an array of numbers of at least 0");
+    }
+    result.push_back(value.get<double>() * scale);
+  }
+  return result;
+}
+
+RunKey run_key(const JsonFields& fields) {
+  RunKey key;
+  key.subject = fields.string("subject");
+  key.scenario = fields.optional_string("scenario").value_or("latency");
+  key.concurrency = fields.optional_integer("concurrency").value_or(1);
+  key.repetition = fields.optional_integer("repetition").value_or(0);
+  if (key.concurrency < 1) fields.fail("concurrency", "at least 1");
+  return key;
+}
+
+EnvironmentRecord parse_environment(const JsonFields& fields) {
+  EnvironmentRecord record;
+  record.fields = fields.json();
+  for (const char* name : {"record_type", "schema_version", "run_id"}) record.fields.erase(name);
+  if (const Json* command = fields.find("command")) {
+    if (!command->is_string() && !command->is_array()) fields.fail("command", "a string");
+    record.command = command->is_string() ? command->get<std::string>() : command->dump();
+  }
+  if (const auto slo = fields.optional_object("slo")) {
+    record.slo.ttft_ms = slo->optional_number("ttft_ms");
+    record.slo.tpot_ms = slo->optional_number("tpot_ms");
+    record.slo.e2e_ms = slo->optional_number("e2e_ms");
+  }
+  record.canary_read_bytes_per_s = fields.optional_number("canary_read_bytes_per_s");
+  if (const Json* list = fields.find("not_measured")) {
+    if (!list->is_array()) fields.fail("not_measured", "an array");
+    for (const Json& item : *list) {
+      const JsonFields entry(item, "environment", "not_measured[]");
+      record.not_measured.push_back({entry.string("what"), entry.string("why")});
+    }
+  }
+  return record;
+}
+
+/// "pytorch-eager" -> "PyTorch eager"; other names stay as they are.
+std::string default_label(const std::string& name) {
+  constexpr std::string_view kPrefix = "pytorch";
+  if (!name.starts_with(kPrefix)) return name;
+  std::string label = "PyTorch" + name.substr(kPrefix.size());
+  std::replace(label.begin(), label.end(), '-', ' ');
+  return label;
+}
+
+SubjectRecord parse_subject(const JsonFields& fields) {
+  SubjectRecord record;
+  record.fields = fields.json();
+  for (const char* name : {"record_type", "schema_version", "run_id"}) record.fields.erase(name);
+  record.name = fields.string("name");
+  record.label = fields.optional_string("label").value_or(default_label(record.name));
+  record.kind = fields.optional_string("kind").value_or("");
+  if (const auto model = fields.optional_object("model")) {
+    record.model_name = model->optional_string("name").value_or("");
+    record.synthetic = model->optional_boolean("synthetic").value_or(false);
+  }
+  record.weight_bytes_per_step = fields.optional_number("weight_bytes_per_step");
+  record.kv_bytes_per_token = fields.optional_number("kv_bytes_per_token");
+  record.memory_reserved_bytes = fields.optional_number("memory_reserved_bytes");
+  return record;
+}
+
+void check_times(const JsonFields& metadata, const RequestRecord& record) {
+  if (record.succeeded() && record.end_ns < record.intended_start_ns) {
+    metadata.fail("end_ns", "no earlier than intended_start_ns");
+  }
+}
+
+RequestRecord parse_request(const JsonFields& fields) {
+  RequestRecord record;
+  const JsonFields metadata = fields.object("metadata");
+  record.request_id = metadata.optional_string("request_id").value_or("");
+  record.run = run_key(metadata);
+  const std::string phase = metadata.string("phase");
+  if (phase != "warmup" && phase != "measure") metadata.fail("phase", "'warmup' or 'measure'");
+  record.warmup = phase == "warmup";
+  record.intended_start_ns = metadata.integer("intended_start_ns");
+  record.start_ns = metadata.optional_integer("start_ns").value_or(record.intended_start_ns);
+  record.output_hash = metadata.optional_string("output_hash").value_or("");
+  record.requested_output_tokens = metadata.optional_integer("requested_output_tokens");
+  if (const auto error = fields.optional_object("error")) {
+    record.error = RequestError{error->optional_string("type").value_or("error"),
+                                error->optional_string("message").value_or("")};
+  }
+  record.end_ns = record.error ? metadata.optional_integer("end_ns").value_or(record.start_ns)
+                               : metadata.integer("end_ns");
+  check_times(metadata, record);
+  // A failed request may have died before anything was measured.
+  const auto metrics = record.error ? fields.optional_object("metrics") : fields.object("metrics");
+  if (!metrics) return record;
+  record.ttft_ms = duration_ms(*metrics, "time_to_first_token");
+  record.e2e_ms = duration_ms(*metrics, "request_latency");
+  if (!record.e2e_ms && record.succeeded()) {
+    record.e2e_ms = static_cast<double>(record.end_ns - record.intended_start_ns) * 1e-6;
+  }
+  record.input_tokens = count(*metrics, "input_sequence_length").value_or(0);
+  record.output_tokens = count(*metrics, "output_sequence_length").value_or(0);
+  record.itl_ms = durations_ms(*metrics, "itl");
+  record.accepted_draft_tokens = count(*metrics, "accepted_draft_tokens");
+  if (record.succeeded() && metrics->find("output_sequence_length") == nullptr) {
+    metrics->fail("output_sequence_length", "an object with value and unit");
+  }
+  return record;
+}
+
+CanaryRecord parse_canary(const JsonFields& fields) {
+  CanaryRecord record;
+  record.run = run_key(fields);
+  const std::string position = fields.string("position");
+  if (position != "before" && position != "after") fields.fail("position", "'before' or 'after'");
+  record.after = position == "after";
+  record.read_bytes_per_s = fields.number("read_bytes_per_s");
+  if (record.read_bytes_per_s <= 0) fields.fail("read_bytes_per_s", "above 0");
+  return record;
+}
+
+RunRecord parse_run(const JsonFields& fields) {
+  RunRecord record;
+  record.run = run_key(fields);
+  record.start_ns = fields.integer("start_ns");
+  record.end_ns = fields.integer("end_ns");
+  record.others_processor_s = fields.optional_number("others_processor_s");
+  return record;
+}
+
+bool is_warmup(const JsonFields& fields) { return fields.optional_string("phase") == "warmup"; }
+
+DeviceSample parse_device_sample(const JsonFields& fields) {
+  DeviceSample sample;
+  sample.t_ns = fields.integer("t_ns");
+  sample.device = fields.optional_string("device").value_or("");
+  sample.subject = fields.optional_string("subject");
+  sample.power_w = fields.optional_number("power_w");
+  sample.memory_used_bytes = fields.optional_number("memory_used_bytes");
+  sample.memory_reserved_bytes = fields.optional_number("memory_reserved_bytes");
+  return sample;
+}
+
+QualityRecord parse_quality(const JsonFields& fields) {
+  QualityRecord record;
+  record.fields = fields.json();
+  for (const char* name : {"record_type", "schema_version", "run_id"}) record.fields.erase(name);
+  record.subject = fields.optional_string("subject").value_or("");
+  record.perplexity = fields.optional_number("perplexity");
+  record.kl_divergence_nats = fields.optional_number("kl_divergence_nats");
+  record.top1_agreement = fields.optional_number("top1_agreement");
+  record.text = fields.optional_string("text").value_or("");
+  record.reference = fields.optional_string("reference").value_or("");
+  record.tokens = fields.optional_integer("tokens").value_or(0);
+  return record;
+}
+
+/// Gathers the lines of one file and checks what only the whole can tell.
+class RecordCollector {
+ public:
+  explicit RecordCollector(std::filesystem::path file) : file_(std::move(file)) {}
+
+  void add_line(const Json& json, std::int64_t line) {
+    const std::string where = fmt::format("{}:{}", file_.string(), line);
+    const std::string type = JsonFields(json, where, "record").string("record_type");
+    const JsonFields fields(json, where, type);
+    check_run(fields, where);
+    if (type == "environment") {
+      set_environment(fields, where);
+    } else if (type == "subject") {
+      add_subject(fields, where);
+    } else if (type == "request") {
+      records_.requests.push_back(parse_request(fields));
+    } else if (type == "canary") {
+      CanaryRecord canary = parse_canary(fields);
+      if (!is_warmup(fields)) records_.canaries.push_back(std::move(canary));
+    } else if (type == "run") {
+      RunRecord run = parse_run(fields);
+      if (!is_warmup(fields)) records_.runs.push_back(std::move(run));
+    } else if (type == "device_sample") {
+      records_.device_samples.push_back(parse_device_sample(fields));
+      note_missing_power(fields);
+    } else if (type == "quality") {
+      records_.qualities.push_back(parse_quality(fields));
+    } else if (type == "cost") {
+      records_.costs.push_back(json);
+    }
+  }
+
+  void add_note(std::string note) { records_.notes.push_back(std::move(note)); }
+
+  Records finish() && {
+    if (records_.run_id.empty()) {
+      throw_input_error("{}: no records; run 'iol bench' again", file_.string());
+    }
+    if (!has_environment_) {
+      throw_input_error("{}: no environment record; the start of the file is missing",
+                        file_.string());
+    }
+    for (const RequestRecord& request : records_.requests) check_subject(request.run.subject);
+    for (const CanaryRecord& canary : records_.canaries) check_subject(canary.run.subject);
+    records_.folder = file_.parent_path();
+    return std::move(records_);
+  }
+
+ private:
+  void check_run(const JsonFields& fields, const std::string& where) {
+    const std::int64_t version = fields.integer("schema_version");
+    if (version != kSchemaVersion) {
+      throw_input_error(
+          "{}: records of schema version {}, but this iol reads version {}; use the "
+          "version that wrote them",
+          where, version, kSchemaVersion);
+    }
+    const std::string run_id = fields.string("run_id");
+    if (run_id.empty()) fields.fail("run_id", "a name that isn't empty");
+    if (records_.run_id.empty()) records_.run_id = run_id;
+    if (records_.run_id != run_id) {
+      throw_input_error(
+          "{}: run '{}' begins in a file of run '{}'; keep one run per folder and "
+          "give 'iol report' both folders",
+          where, run_id, records_.run_id);
+    }
+  }
+
+  void set_environment(const JsonFields& fields, const std::string& where) {
+    if (has_environment_) {
+      throw_input_error("{}: a second environment record; one run has one", where);
+    }
+    has_environment_ = true;
+    records_.environment = parse_environment(fields);
+  }
+
+  void add_subject(const JsonFields& fields, const std::string& where) {
+    SubjectRecord subject = parse_subject(fields);
+    if (records_.find_subject(subject.name) != nullptr) {
+      throw_input_error("{}: subject '{}' is described twice", where, subject.name);
+    }
+    records_.subjects.push_back(std::move(subject));
+  }
+
+  void note_missing_power(const JsonFields& fields) {
+    auto& reason = records_.power_unavailable;
+    if (reason.empty()) reason = fields.optional_string("power_unavailable").value_or("");
+  }
+
+  void check_subject(const std::string& name) const {
+    if (records_.find_subject(name) == nullptr) {
+      throw_input_error("{}: subject '{}' has records but no subject record; the file is damaged",
+                        file_.string(), name);
+    }
+  }
+
+  std::filesystem::path file_;
+  Records records_;
+  bool has_environment_ = false;
+};
+
+std::filesystem::path records_file(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (std::filesystem::is_regular_file(folder, error)) return folder;
+  if (!std::filesystem::is_directory(folder, error)) {
+    throw_input_error("{}: no such results folder", folder.string());
+  }
+  const auto file = folder / "records.jsonl";
+  if (!std::filesystem::exists(file, error)) {
+    throw_input_error("{}: no records.jsonl here; give the folder that 'iol bench' wrote",
+                      folder.string());
+  }
+  return file;
+}
+
+}  // namespace
+
+std::optional<double> RequestRecord::tpot_ms() const {
+  if (!e2e_ms || !ttft_ms || output_tokens < 2) return std::nullopt;
+  return (*e2e_ms - *ttft_ms) / static_cast<double>(output_tokens - 1);
+}
+
+const SubjectRecord* Records::find_subject(std::string_view name) const {
+  for (const SubjectRecord& subject : subjects) {
+    if (subject.name == name) return &subject;
+  }
+  return nullptr;
+}
+
+Records read_records(const std::filesystem::path& folder) {
+  const auto file = records_file(folder);
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) throw_input_error("{}: can't be opened for reading", file.string());
+  RecordCollector collector(file);
+  std::string text;
+  for (std::int64_t line = 1; std::getline(stream, text); ++line) {
+    const bool cut_off = stream.eof();  // no line break behind it: the last line
+    if (text.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (!json.is_discarded()) {
+      collector.add_line(json, line);
+    } else if (cut_off) {
+      collector.add_note(fmt::format(
+          "The last record (line {}) is cut off, as by a killed run; it was skipped.", line));
+    } else {
+      throw_input_error("{}:{}: not a JSON record; the file is damaged or foreign", file.string(),
+                        line);
+    }
+  }
+  if (stream.bad()) throw_input_error("{}: reading failed half-way", file.string());
+  return std::move(collector).finish();
+}
+
+}  // namespace iol::report

@@ -1,0 +1,168 @@
+#pragma once
+// The records of one run (`records.jsonl`: one JSON object a line), as plain structs.
+//
+// Every record has `record_type`, `schema_version` (1) and `run_id`. The fields read here:
+//
+//   environment    any fields; shown as they are. Read by name: `command`, `revision`, `seed`,
+//                  `started_at` (text), `slo` {`ttft_ms`, `tpot_ms`, `e2e_ms`},
+//                  `canary_read_bytes_per_s` (number), `not_measured` [{`what`, `why`}]
+//   subject        `name`, `label`, `kind`, `model` {`name`, `hash`, `synthetic`}, settings under
+//   any name;
+//                  `weight_bytes_per_step`, `kv_bytes_per_token` (null when unknown)
+//   request        `metadata` {`request_id`, `subject`, `scenario`, `concurrency`, `repetition`,
+//                  `phase`, `intended_start_ns`, `start_ns`, `end_ns`, `requested_output_tokens`,
+//                  `output_hash` (equal for equal token ids)},
+//                  `metrics` {name: {`value`, `unit`}}, `error` null or {`type`, `message`}
+//   canary         `subject`, `scenario`, `concurrency`, `repetition` of the run it stands beside,
+//                  `phase`, `position` (`before` | `after`), `read_bytes_per_s`
+//   run            the same key, `phase`, `start_ns`, `end_ns`, `others_processor_s` (processor
+//   time
+//                  that the idle subjects used meanwhile)
+//   device_sample  `t_ns`, `device`, `subject` (when the sample is of one subject's process),
+//                  `power_w` or null and `power_unavailable` (why),
+//                  `memory_used_bytes`, `memory_reserved_bytes`, ...
+//   quality        `subject`, `perplexity`, `kl_divergence_nats`, `top1_agreement`, `text`,
+//                  `tokens`, `reference`
+//   cost           any fields, passed on to summary.json
+//
+// Other record types (`step`, `summary`, those of a later version) are skipped.
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "report/json_fields.h"
+
+namespace iol::report {
+
+/// Service-level objectives; a request must meet all that are set.
+struct Slo {
+  std::optional<double> ttft_ms;
+  std::optional<double> tpot_ms;
+  std::optional<double> e2e_ms;
+  bool any() const { return ttft_ms || tpot_ms || e2e_ms; }
+};
+
+/// Something the run could not measure, and why.
+struct NotMeasured {
+  std::string what;
+  std::string why;
+};
+
+struct EnvironmentRecord {
+  Json fields = Json::object();  // everything but record_type, schema_version and run_id
+  std::string command;
+  Slo slo;
+  std::optional<double> canary_read_bytes_per_s;
+  std::vector<NotMeasured> not_measured;
+};
+
+struct SubjectRecord {
+  std::string name;
+  std::string label;  // what people call it; the name when the record has none
+  std::string kind;   // pytorch, iol, openai
+  std::string model_name;
+  bool synthetic = false;
+  std::optional<double> weight_bytes_per_step;
+  std::optional<double> kv_bytes_per_token;
+  std::optional<double> memory_reserved_bytes;
+  Json fields = Json::object();
+};
+
+struct RequestError {
+  std::string type;
+  std::string message;
+};
+
+/// What a request belongs to: one subject under one scenario at one concurrency, one repetition.
+struct RunKey {
+  std::string subject;
+  std::string scenario;          // latency, throughput
+  std::int64_t concurrency = 1;  // sequences in flight in a closed loop
+  std::int64_t repetition = 0;
+  auto operator<=>(const RunKey&) const = default;
+};
+
+struct RequestRecord {
+  std::string request_id;
+  RunKey run;
+  bool warmup = false;
+  std::int64_t intended_start_ns = 0;
+  std::int64_t start_ns = 0;
+  std::int64_t end_ns = 0;
+  std::optional<double> ttft_ms;  // from the intended start
+  std::optional<double> e2e_ms;   // intended start to last token
+  std::int64_t input_tokens = 0;
+  std::int64_t output_tokens = 0;
+  std::optional<std::int64_t> requested_output_tokens;
+  std::vector<double> itl_ms;  // one per emitted chunk but the first
+  std::optional<std::int64_t> accepted_draft_tokens;
+  std::string output_hash;  // empty when the record has none
+  std::optional<RequestError> error;
+
+  bool succeeded() const { return !error.has_value(); }
+  /// (e2e - ttft) / (output_tokens - 1); absent for one token, whatever the record says.
+  std::optional<double> tpot_ms() const;
+};
+
+struct CanaryRecord {
+  RunKey run;
+  bool after = false;
+  double read_bytes_per_s = 0;
+};
+
+/// What a run as a whole recorded beside its requests.
+struct RunRecord {
+  RunKey run;
+  std::int64_t start_ns = 0;
+  std::int64_t end_ns = 0;
+  std::optional<double> others_processor_s;
+};
+
+struct DeviceSample {
+  std::int64_t t_ns = 0;
+  std::string device;
+  std::optional<std::string> subject;
+  std::optional<double> power_w;
+  std::optional<double> memory_used_bytes;
+  std::optional<double> memory_reserved_bytes;
+};
+
+struct QualityRecord {
+  std::string subject;
+  std::optional<double> perplexity;
+  std::optional<double> kl_divergence_nats;
+  std::optional<double> top1_agreement;
+  std::string text;
+  std::string reference;
+  std::int64_t tokens = 0;
+  Json fields = Json::object();
+};
+
+/// One run's records, in the order of the file. Canaries and runs of the warm-up are left out.
+struct Records {
+  std::string run_id;
+  std::filesystem::path folder;
+  EnvironmentRecord environment;
+  std::vector<SubjectRecord> subjects;
+  std::vector<RequestRecord> requests;
+  std::vector<CanaryRecord> canaries;
+  std::vector<RunRecord> runs;
+  std::vector<DeviceSample> device_samples;
+  std::string power_unavailable;  // why no power could be read; empty when it could
+  std::vector<QualityRecord> qualities;
+  std::vector<Json> costs;
+  std::vector<std::string> notes;  // what a reader of the report must know about the file
+
+  const SubjectRecord* find_subject(std::string_view name) const;
+};
+
+/// Reads `folder`/records.jsonl. A last line without a line break that isn't valid JSON is a killed
+/// run's: it is skipped and noted. Everything else that is broken (no such file, no records, text
+/// that isn't JSON, a field of the wrong type, records of two runs, a newer schema) throws
+/// InputError with one line that names file and line.
+Records read_records(const std::filesystem::path& folder);
+
+}  // namespace iol::report

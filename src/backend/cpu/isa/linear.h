@@ -1,0 +1,103 @@
+#pragma once
+// x W^T over packed panels, and what is fused behind it.
+#include <cstdint>
+
+#include "backend/cpu/isa/functions.h"
+#include "backend/cpu/isa/tile.h"
+#include "backend/cpu/kernel_table.h"
+
+namespace iol::cpu {
+namespace {
+
+template <class S>
+inline void store_activation(void* out, Element element, std::int64_t index, typename S::F value) {
+  if (element == Element::kBf16) {
+    S::store_bf16(static_cast<std::uint16_t*>(out) + index, value);
+  } else {
+    S::store(static_cast<float*>(out) + index, value);
+  }
+}
+
+/// Finishes rows [0, rows) of one panel, whose sums over K are in `sums` [rows, 64].
+template <class S>
+inline void finish_rows(const LinearTask& task, std::int64_t panel, std::int64_t first_row,
+                        std::int64_t rows, const float* sums) {
+  const std::int64_t column = panel * kPanelColumns;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const float* row_sums = sums + r * kPanelColumns;
+    const std::int64_t out_row = (first_row + r) * task.out_stride;
+    typename S::F value[4];
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; ++b) {
+      value[b] = S::load(row_sums + b * 16);
+      if (task.bias != nullptr) value[b] = S::add(value[b], S::load(task.bias + column + b * 16));
+    }
+    if (task.epilogue == Epilogue::kSwiGlu) {
+      for (int b = 0; b < 4; b += 2) {
+        const std::int64_t out_column = column / 2 + b * 8;
+        if (out_column >= task.out_columns) break;
+        store_activation<S>(task.out_activation, task.out_element, out_row + out_column,
+                            S::mul(silu<S>(value[b]), value[b + 1]));
+      }
+      continue;
+    }
+    for (int b = 0; b < 4; ++b) {
+      const std::int64_t out_column = column + b * 16;
+      if (out_column >= task.out_columns) break;
+      float* out = task.out + out_row + out_column;
+      S::store(out, task.epilogue == Epilogue::kAdd ? S::add(S::load(out), value[b]) : value[b]);
+    }
+  }
+}
+
+/// All blocks of a panel for `rows` rows; with few registers in passes of fewer blocks.
+template <class S, class Format>
+inline void multiply_panel(std::int64_t rows, const TileOperands<Format>& t) {
+  constexpr bool kWholePanel = S::kMaxAccumulators >= 16;
+  if (kWholePanel || rows == 1) {
+    multiply<S, Format, 4>(rows, t);
+    return;
+  }
+  for (int b = 0; b < 4; ++b) {
+    TileOperands<Format> block = t;
+    block.w += b * Format::kBlockBytes;
+    block.out += b * 16;
+    if (block.partial != nullptr) block.partial += b * 16;
+    multiply<S, Format, 1>(rows, block);
+  }
+}
+
+template <class S, class Format>
+inline void linear_panels(const LinearTask& task, std::int64_t first_panel, std::int64_t last_panel,
+                          float* partial) {
+  constexpr std::int64_t kStepBytes = 4 * Format::kBlockBytes;
+  const std::int64_t num_steps = task.num_columns / Format::kStep;
+  constexpr std::int64_t kBlockSteps = kColumnBlock / Format::kStep;
+  const auto* x = static_cast<const typename Format::Activation*>(task.x);
+  for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
+    const std::byte* weights = task.weights + panel * num_steps * kStepBytes;
+    for (std::int64_t row = 0; row < task.num_tokens; row += kRowBlock) {
+      const std::int64_t rows =
+          task.num_tokens - row < kRowBlock ? task.num_tokens - row : kRowBlock;
+      for (std::int64_t step = 0; step < num_steps; step += kBlockSteps) {
+        TileOperands<Format> t;
+        t.x = x + row * task.x_stride + step * Format::kStep;
+        t.x_stride = task.x_stride;
+        t.w = weights + step * kStepBytes;
+        t.w_step_bytes = kStepBytes;
+        t.num_steps = num_steps - step < kBlockSteps ? num_steps - step : kBlockSteps;
+        t.prefetch = t.w + t.num_steps * kStepBytes;  // the next block follows in memory
+        t.prefetch_lines = 0;
+        t.partial = step == 0 ? nullptr : partial;
+        t.partial_stride = kPanelColumns;
+        t.out = partial;
+        t.out_stride = kPanelColumns;
+        multiply_panel<S, Format>(rows, t);
+      }
+      finish_rows<S>(task, panel, row, rows, partial);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace iol::cpu

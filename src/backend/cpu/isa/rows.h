@@ -1,0 +1,100 @@
+#pragma once
+// Operations on single rows: norm, rotation, cache writes, argmax.
+#include <cstdint>
+
+#include "backend/cpu/isa/linear.h"
+#include "backend/cpu/kernel_table.h"
+
+namespace iol::cpu {
+namespace {
+
+/// 1 / sqrt(mean(x^2) + eps); four accumulators, added in a fixed order.
+template <class S>
+inline float inverse_rms(const float* x, std::int64_t size, double eps) {
+  typename S::F sum[4] = {S::zero(), S::zero(), S::zero(), S::zero()};
+  const std::int64_t vectors = size / 16;
+  for (std::int64_t v = 0; v < vectors; ++v) {
+    const auto value = S::load(x + v * 16);
+    sum[v % 4] = S::fma(value, value, sum[v % 4]);
+  }
+  const float total = S::reduce_add(S::add(S::add(sum[0], sum[1]), S::add(sum[2], sum[3])));
+  const double mean = static_cast<double>(total) / static_cast<double>(size) + eps;
+  return static_cast<float>(1.0 / __builtin_sqrt(mean));
+}
+
+template <class S>
+void rms_norm(const RmsNormTask& task) {
+  const auto scale = S::broadcast(inverse_rms<S>(task.x, task.size, task.eps));
+  for (std::int64_t i = 0; i < task.size; i += 16) {
+    const auto value = S::mul(S::mul(S::load(task.x + i), scale), S::load(task.weight + i));
+    store_activation<S>(task.out, task.out_element, i, value);
+  }
+}
+
+template <class S>
+void rope(const RopeTask& task) {
+  if (task.norm != nullptr) {
+    rms_norm<S>({task.head, task.norm, task.head_dim, task.eps, task.head, Element::kF32});
+  }
+  const std::int64_t half = task.head_dim / 2;
+  for (std::int64_t i = 0; i < half; ++i) {
+    const float low = task.head[i];
+    const float high = task.head[i + half];
+    task.head[i] = low * task.cosine[i] - high * task.sine[i];
+    task.head[i + half] = high * task.cosine[i] + low * task.sine[i];
+  }
+}
+
+template <class S>
+void append(const AppendTask& task) {
+  const CacheView& cache = task.cache;
+  const std::int64_t dim = cache.head_dim;
+  std::byte* head = cache.layer + task.block * cache.block_bytes + task.kv_head * cache.head_bytes;
+  const std::int64_t tile = task.offset / kKeyTile;
+  const std::int64_t lane = task.offset % kKeyTile;
+  if (cache.element == Element::kF32) {
+    auto* keys = reinterpret_cast<float*>(head) + tile * kKeyTile * dim;
+    auto* values = reinterpret_cast<float*>(head) + (cache.block_size + task.offset) * dim;
+    for (std::int64_t d = 0; d < dim; ++d) keys[d * kKeyTile + lane] = task.key[d];
+    for (std::int64_t d = 0; d < dim; ++d) values[d] = task.value[d];
+    return;
+  }
+  auto* keys = reinterpret_cast<std::uint16_t*>(head) + tile * kKeyTile * dim;
+  auto* values = reinterpret_cast<std::uint16_t*>(head) + (cache.block_size + task.offset) * dim;
+  std::uint16_t key[kMaxHeadDim];
+  for (std::int64_t d = 0; d < dim; d += 16) {
+    if (cache.element == Element::kBf16) {
+      S::store_bf16(key + d, S::load(task.key + d));
+      S::store_bf16(values + d, S::load(task.value + d));
+    } else {
+      S::store_f16(key + d, S::load(task.key + d));
+      S::store_f16(values + d, S::load(task.value + d));
+    }
+  }
+  if (cache.element == Element::kBf16) {  // pairs along D
+    for (std::int64_t d = 0; d < dim; d += 2) {
+      keys[d * kKeyTile + lane * 2] = key[d];
+      keys[d * kKeyTile + lane * 2 + 1] = key[d + 1];
+    }
+  } else {
+    for (std::int64_t d = 0; d < dim; ++d) keys[d * kKeyTile + lane] = key[d];
+  }
+}
+
+template <class S>
+ArgMax argmax(const float* values, std::int64_t begin, std::int64_t end) {
+  // The maximum first, then the first place that holds it: both passes run at the speed of the
+  // cache.
+  auto most = S::broadcast(values[begin]);
+  std::int64_t i = begin;
+  for (; i + 16 <= end; i += 16) most = S::max(most, S::load(values + i));
+  float best = S::reduce_max(most);
+  for (; i < end; ++i) best = values[i] > best ? values[i] : best;
+  for (i = begin; i < end; ++i) {
+    if (values[i] == best) return {best, static_cast<std::int32_t>(i)};
+  }
+  return {values[begin], static_cast<std::int32_t>(begin)};  // NaN only
+}
+
+}  // namespace
+}  // namespace iol::cpu

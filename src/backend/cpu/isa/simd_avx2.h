@@ -1,0 +1,123 @@
+#pragma once
+// Sixteen f32 lanes in two ymm registers.
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace iol::cpu {
+namespace {
+
+struct Avx2 {
+  struct F {
+    __m256 lo, hi;
+  };
+  static constexpr int kMaxAccumulators = 6;  // twelve of 16 registers
+
+  static F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+  static F broadcast(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+  static F load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+  static void store(float* p, F x) {
+    _mm256_storeu_ps(p, x.lo);
+    _mm256_storeu_ps(p + 8, x.hi);
+  }
+  static F add(F a, F b) { return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
+  static F sub(F a, F b) { return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }
+  static F mul(F a, F b) { return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)}; }
+  static F div(F a, F b) { return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)}; }
+  static F max(F a, F b) { return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
+  static F min(F a, F b) { return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)}; }
+  /// a * b + c, rounded once.
+  static F fma(F a, F b, F c) {
+    return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+  }
+  static F round(F x) {
+    constexpr int kMode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    return {_mm256_round_ps(x.lo, kMode), _mm256_round_ps(x.hi, kMode)};
+  }
+  /// x * 2^n for integral n in [-252, 254]: two factors, so that subnormal results come out right.
+  static F ldexp(F x, F n) {
+    const auto half = [](__m256 value, __m256 exponent) {
+      const __m256i e = _mm256_cvtps_epi32(exponent);
+      const __m256i first = _mm256_srai_epi32(e, 1);
+      const __m256i second = _mm256_sub_epi32(e, first);
+      const auto power = [](__m256i k) {
+        return _mm256_castsi256_ps(
+            _mm256_slli_epi32(_mm256_add_epi32(k, _mm256_set1_epi32(127)), 23));
+      };
+      return _mm256_mul_ps(_mm256_mul_ps(value, power(first)), power(second));
+    };
+    return {half(x.lo, n.lo), half(x.hi, n.hi)};
+  }
+  static float reduce_add(F x) {
+    const __m256 sum = _mm256_add_ps(x.lo, x.hi);
+    __m128 quad = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps(sum, 1));
+    quad = _mm_add_ps(quad, _mm_movehl_ps(quad, quad));
+    return _mm_cvtss_f32(_mm_add_ss(quad, _mm_shuffle_ps(quad, quad, 1)));
+  }
+  static float reduce_max(F x) {
+    const __m256 most = _mm256_max_ps(x.lo, x.hi);
+    __m128 quad = _mm_max_ps(_mm256_castps256_ps128(most), _mm256_extractf128_ps(most, 1));
+    quad = _mm_max_ps(quad, _mm_movehl_ps(quad, quad));
+    return _mm_cvtss_f32(_mm_max_ss(quad, _mm_shuffle_ps(quad, quad, 1)));
+  }
+  /// Lanes [begin, end) of x, `fill` elsewhere.
+  static F keep_lanes(F x, int begin, int end, float fill) {
+    const auto half = [&](__m256 value, int base) {
+      const __m256i lane =
+          _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(base));
+      const __m256i inside = _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(begin), lane),
+                                                 _mm256_cmpgt_epi32(_mm256_set1_epi32(end), lane));
+      return _mm256_blendv_ps(_mm256_set1_ps(fill), value, _mm256_castsi256_ps(inside));
+    };
+    return {half(x.lo, 0), half(x.hi, 8)};
+  }
+
+  static F load_bf16(const std::uint16_t* p) {
+    const auto half = [](const std::uint16_t* q) {
+      const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q));
+      return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+    };
+    return {half(p), half(p + 8)};
+  }
+  /// Rounds to nearest, ties to even; NaN stays NaN.
+  static void store_bf16(std::uint16_t* p, F x) {
+    const auto half = [](__m256 value) {
+      const __m256i bits = _mm256_castps_si256(value);
+      const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+      const __m256i rounded = _mm256_srli_epi32(
+          _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
+      const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+      return _mm256_blendv_epi8(rounded, _mm256_set1_epi32(0x7fc0), nan);
+    };
+    const __m256i packed = _mm256_packus_epi32(half(x.lo), half(x.hi));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0xd8));
+  }
+  static F load_f16(const std::uint16_t* p) {
+    return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
+            _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
+  }
+  static void store_f16(std::uint16_t* p, F x) {
+    constexpr int kMode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x.lo, kMode));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8), _mm256_cvtps_ph(x.hi, kMode));
+  }
+
+  /// Sixteen interleaved pairs of bf16, widened.
+  struct Pair {
+    F even, odd;
+  };
+  static Pair load_bf16_pairs(const std::uint16_t* p) {
+    const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000U));
+    const __m256i first = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    const __m256i second = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16));
+    const auto even = [](__m256i bits) { return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16)); };
+    const auto odd = [&](__m256i bits) {
+      return _mm256_castsi256_ps(_mm256_and_si256(bits, high));
+    };
+    return {{even(first), even(second)}, {odd(first), odd(second)}};
+  }
+  static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+};
+
+}  // namespace
+}  // namespace iol::cpu

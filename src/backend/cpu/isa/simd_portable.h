@@ -1,0 +1,106 @@
+#pragma once
+// Sixteen f32 lanes in plain C++: loops that any compiler turns into what the target has.
+// Compiled with the program's own flags, so it may use the library's scalar conversions.
+#include <cmath>
+#include <cstdint>
+
+#include "base/dtype.h"
+
+namespace iol::cpu {
+namespace {
+
+struct Portable {
+  struct F {
+    float lane[16];
+  };
+  static constexpr int kMaxAccumulators = 4;
+
+  template <class Function>
+  static F each(Function&& function) {
+    F result;
+    for (int i = 0; i < 16; ++i) result.lane[i] = function(i);
+    return result;
+  }
+
+  static F zero() { return broadcast(0.0F); }
+  static F broadcast(float x) {
+    return each([&](int) { return x; });
+  }
+  static F load(const float* p) {
+    return each([&](int i) { return p[i]; });
+  }
+  static void store(float* p, const F& x) {
+    for (int i = 0; i < 16; ++i) p[i] = x.lane[i];
+  }
+  static F add(const F& a, const F& b) {
+    return each([&](int i) { return a.lane[i] + b.lane[i]; });
+  }
+  static F sub(const F& a, const F& b) {
+    return each([&](int i) { return a.lane[i] - b.lane[i]; });
+  }
+  static F mul(const F& a, const F& b) {
+    return each([&](int i) { return a.lane[i] * b.lane[i]; });
+  }
+  static F div(const F& a, const F& b) {
+    return each([&](int i) { return a.lane[i] / b.lane[i]; });
+  }
+  static F max(const F& a, const F& b) {
+    return each([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+  }
+  static F min(const F& a, const F& b) {
+    return each([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
+  }
+  /// a * b + c, rounded twice: the same everywhere on this level, which is what invariance needs.
+  static F fma(const F& a, const F& b, const F& c) {
+    return each([&](int i) { return a.lane[i] * b.lane[i] + c.lane[i]; });
+  }
+  static F round(const F& x) {
+    return each([&](int i) { return std::nearbyintf(x.lane[i]); });
+  }
+  static F ldexp(const F& x, const F& n) {
+    return each([&](int i) { return std::ldexp(x.lane[i], static_cast<int>(n.lane[i])); });
+  }
+  static float reduce_add(const F& x) {
+    float sum[8];
+    for (int i = 0; i < 8; ++i) sum[i] = x.lane[i] + x.lane[i + 8];
+    for (int width = 4; width > 0; width /= 2) {
+      for (int i = 0; i < width; ++i) sum[i] += sum[i + width];
+    }
+    return sum[0];
+  }
+  static float reduce_max(const F& x) {
+    float most = x.lane[0];
+    for (int i = 1; i < 16; ++i) most = x.lane[i] > most ? x.lane[i] : most;
+    return most;
+  }
+  /// Lanes [begin, end) of x, `fill` elsewhere.
+  static F keep_lanes(const F& x, int begin, int end, float fill) {
+    return each([&](int i) { return i >= begin && i < end ? x.lane[i] : fill; });
+  }
+
+  static F load_bf16(const std::uint16_t* p) {
+    return each([&](int i) { return bf16_to_f32(p[i]); });
+  }
+  static void store_bf16(std::uint16_t* p, const F& x) {
+    for (int i = 0; i < 16; ++i) p[i] = f32_to_bf16(x.lane[i]);
+  }
+  static F load_f16(const std::uint16_t* p) {
+    return each([&](int i) { return f16_to_f32(p[i]); });
+  }
+  static void store_f16(std::uint16_t* p, const F& x) {
+    for (int i = 0; i < 16; ++i) p[i] = f32_to_f16(x.lane[i]);
+  }
+
+  /// Sixteen interleaved pairs of bf16, widened.
+  struct Pair {
+    F even, odd;
+  };
+  static Pair load_bf16_pairs(const std::uint16_t* p) {
+    return {each([&](int i) { return bf16_to_f32(p[2 * i]); }),
+            each([&](int i) { return bf16_to_f32(p[2 * i + 1]); })};
+  }
+  static void prefetch(const void*) {}
+};
+
+}  // namespace
+}  // namespace iol::cpu

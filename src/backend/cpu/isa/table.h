@@ -1,0 +1,49 @@
+#pragma once
+// Puts one level's kernels into a table. Included by each isa/*.cpp with its own S and bf16 format.
+#include "backend/cpu/isa/attention.h"
+#include "backend/cpu/isa/formats.h"
+#include "backend/cpu/isa/linear.h"
+#include "backend/cpu/isa/rows.h"
+#include "backend/cpu/kernel_table.h"
+
+namespace iol::cpu {
+namespace {
+
+template <class S, template <class> class Bf16Format>
+struct Kernels {
+  static void linear(const LinearTask& task, std::int64_t first_panel, std::int64_t last_panel,
+                     float* partial) {
+    switch (task.weight_element) {
+      case Element::kF32:
+        return linear_panels<S, F32Format<S>>(task, first_panel, last_panel, partial);
+      case Element::kF16:
+        return linear_panels<S, F16Format<S>>(task, first_panel, last_panel, partial);
+      case Element::kBf16:
+        return linear_panels<S, Bf16Format<S>>(task, first_panel, last_panel, partial);
+    }
+  }
+
+  static void attention(const AttentionTask& task) {
+    switch (task.cache.element) {
+      case Element::kF32:
+        return attend_rows<S, F32Format<S>, F32Format<S>>(task);
+      case Element::kF16:
+        return attend_rows<S, F16Format<S>, F16Format<S>>(task);
+      case Element::kBf16:
+        return attend_rows<S, Bf16Format<S>, Bf16RowFormat<S>>(task);
+    }
+  }
+
+  static constexpr KernelTable table() {
+    return {sizeof(typename Bf16Format<S>::Activation) == 2,
+            linear,
+            rms_norm<S>,
+            rope<S>,
+            append<S>,
+            attention,
+            argmax<S>};
+  }
+};
+
+}  // namespace
+}  // namespace iol::cpu

@@ -1,0 +1,130 @@
+#pragma once
+// The register tile that every matrix product of the step is made of:
+//   out[r][c] = partial[r][c] + sum over k of x[r][k] * w[k][c]
+// for up to kMaxRows rows and 1, 2 or 4 blocks of sixteen columns.
+//
+// Each output element is one accumulator that walks k in ascending order, whatever the number of
+// rows and blocks in the tile: results do not depend on how rows were grouped. That is where batch
+// invariance comes from.
+#include <cstddef>
+#include <cstdint>
+
+namespace iol::cpu {
+namespace {
+
+/// The operands of a tile; strides are in elements unless they say bytes.
+template <class Format>
+struct TileOperands {
+  const typename Format::Activation* x;  // [rows, x_stride]
+  std::int64_t x_stride;
+  const std::byte* w;         // block 0 of step 0
+  std::int64_t w_step_bytes;  // between steps of K
+  std::int64_t num_steps;     // K / Format::kStep
+  const std::byte* prefetch;  // fetched while the tile computes
+  int prefetch_lines;         // cache lines of it per step; 0: none
+  const float* partial;       // [rows, partial_stride], or null for zero
+  std::int64_t partial_stride;
+  float* out;  // [rows, out_stride]
+  std::int64_t out_stride;
+};
+
+template <class S, class Format, int kRows, int kBlocks>
+inline void multiply_tile(const TileOperands<Format>& t) {
+  typename S::F sum[kRows][kBlocks];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b) {
+      sum[r][b] =
+          t.partial != nullptr ? S::load(t.partial + r * t.partial_stride + b * 16) : S::zero();
+    }
+  }
+  const std::byte* w = t.w;
+  const typename Format::Activation* x = t.x;
+  const std::byte* prefetch = t.prefetch;
+  for (std::int64_t step = 0; step < t.num_steps; ++step) {
+    typename Format::Columns columns[kBlocks];
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b) {
+      columns[b] = Format::load(w + b * Format::kBlockBytes);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int b = 0; b < kBlocks; ++b) {
+        sum[r][b] = Format::accumulate(sum[r][b], x + r * t.x_stride, columns[b]);
+      }
+    }
+    for (int line = 0; line < t.prefetch_lines; ++line, prefetch += 64) S::prefetch(prefetch);
+    w += t.w_step_bytes;
+    x += Format::kStep;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b) S::store(t.out + r * t.out_stride + b * 16, sum[r][b]);
+  }
+}
+
+/// Rows that fit the registers with this many blocks.
+template <class S, int kBlocks>
+inline constexpr int kMaxRows =
+    S::kMaxAccumulators / kBlocks<1 ? 1 : S::kMaxAccumulators / kBlocks> 8
+        ? 8
+        : S::kMaxAccumulators / kBlocks;
+
+template <class S, class Format, int kBlocks>
+inline void multiply_rows(int rows, const TileOperands<Format>& t) {
+  constexpr int kMost = kMaxRows<S, kBlocks>;
+  if constexpr (kMost >= 8)
+    if (rows == 8) return multiply_tile<S, Format, 8, kBlocks>(t);
+  if constexpr (kMost >= 7)
+    if (rows == 7) return multiply_tile<S, Format, 7, kBlocks>(t);
+  if constexpr (kMost >= 6)
+    if (rows == 6) return multiply_tile<S, Format, 6, kBlocks>(t);
+  if constexpr (kMost >= 5)
+    if (rows == 5) return multiply_tile<S, Format, 5, kBlocks>(t);
+  if constexpr (kMost >= 4)
+    if (rows == 4) return multiply_tile<S, Format, 4, kBlocks>(t);
+  if constexpr (kMost >= 3)
+    if (rows == 3) return multiply_tile<S, Format, 3, kBlocks>(t);
+  if constexpr (kMost >= 2)
+    if (rows == 2) return multiply_tile<S, Format, 2, kBlocks>(t);
+  multiply_tile<S, Format, 1, kBlocks>(t);
+}
+
+/// Any number of rows, in tiles of even height. With t.prefetch set, the tiles behind the first
+/// share the work of fetching what comes next in memory, so that it streams in while they compute.
+template <class S, class Format, int kBlocks>
+inline void multiply(std::int64_t num_rows, TileOperands<Format> t) {
+  constexpr std::int64_t kMost = kMaxRows<S, kBlocks>;
+  const std::int64_t num_tiles = (num_rows + kMost - 1) / kMost;
+  const float* partial = t.partial;
+  float* out = t.out;
+  const auto* x = t.x;
+  const std::int64_t next_lines = t.prefetch == nullptr ? 0 : t.num_steps * t.w_step_bytes / 64;
+  const std::byte* next = t.prefetch;
+  const std::byte* next_end = next + next_lines * 64;
+  if (num_tiles == 1) {
+    // A single pass: stay this far ahead of the loads themselves.
+    constexpr std::int64_t kAheadBytes = 4096;
+    t.prefetch = t.w + kAheadBytes;
+    t.prefetch_lines = next_lines > 0 ? static_cast<int>(t.w_step_bytes / 64) : 0;
+    return multiply_rows<S, Format, kBlocks>(static_cast<int>(num_rows), t);
+  }
+  const auto share = static_cast<int>((t.w_step_bytes / 64 + num_tiles - 1) / num_tiles);
+  for (std::int64_t tile = 0; tile < num_tiles; ++tile) {
+    const std::int64_t begin = num_rows * tile / num_tiles;
+    const std::int64_t end = num_rows * (tile + 1) / num_tiles;
+    t.x = x + begin * t.x_stride;
+    t.partial = partial == nullptr ? nullptr : partial + begin * t.partial_stride;
+    t.out = out + begin * t.out_stride;
+    t.prefetch = next;
+    t.prefetch_lines = next < next_end ? share : 0;
+    next += t.prefetch_lines * t.num_steps * 64;
+    multiply_rows<S, Format, kBlocks>(static_cast<int>(end - begin), t);
+  }
+}
+
+}  // namespace
+}  // namespace iol::cpu

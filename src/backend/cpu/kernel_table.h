@@ -1,0 +1,155 @@
+#pragma once
+// The kernels of one instruction-set level, as plain functions over plain structs: the files under
+// isa/ are compiled with flags of their own and must not instantiate standard-library code (see
+// cmake/iol_cpu_kernels.cmake).
+//
+// Every function computes one thread's share. None allocates, locks or throws.
+#include <cstddef>
+#include <cstdint>
+
+namespace iol::cpu {
+
+/// Columns (output features) in a panel of a packed matrix: what one pass over K produces for a
+/// row.
+inline constexpr std::int64_t kPanelColumns = 64;
+/// Columns in a block: one f32 vector of 16 lanes.
+inline constexpr std::int64_t kBlockColumns = 16;
+/// Tokens whose partial sums a thread keeps between two blocks of K.
+inline constexpr std::int64_t kRowBlock = 512;
+/// K is walked in blocks of at most this many elements, so that a panel's block stays in the L2
+/// cache.
+inline constexpr std::int64_t kColumnBlock = 2048;
+/// Attention: positions per online-softmax chunk (chunks start at multiples of it) and query rows
+/// per tile.
+inline constexpr std::int64_t kChunkPositions = 128;
+inline constexpr std::int64_t kQueryRows = 32;
+/// Positions in a key tile; a cache block holds a multiple of it.
+inline constexpr std::int64_t kKeyTile = 16;
+
+enum class Element : std::uint8_t { kF32, kF16, kBf16 };
+
+/// What happens to a tile of x W^T when its sum over K is complete.
+enum class Epilogue : std::uint8_t {
+  kStore,   // out = x W^T + bias
+  kAdd,     // out += x W^T + bias
+  kSwiGlu,  // out = silu(gate) * up, gate and up interleaved in blocks of 16 columns
+};
+
+/// x W^T for a packed W. M tokens, K padded columns, panels of 64 rows of W.
+struct LinearTask {
+  const void* x = nullptr;             // [M, x_stride], f32, or bf16 where the table says so
+  std::int64_t x_stride = 0;           // elements
+  const std::byte* weights = nullptr;  // [panels][K / step][64][step]
+  Element weight_element = Element::kF32;
+  std::int64_t num_tokens = 0;   // M
+  std::int64_t num_columns = 0;  // K, padded
+  const float* bias = nullptr;   // [panels * 64] or null
+  Epilogue epilogue = Epilogue::kStore;
+  float* out = nullptr;  // [M, out_stride] f32 (kStore, kAdd)
+  void* out_activation =
+      nullptr;  // [M, out_stride] in the element that the next matrix wants (kSwiGlu)
+  Element out_element = Element::kF32;
+  std::int64_t out_stride = 0;   // elements
+  std::int64_t out_columns = 0;  // valid columns of `out`; the rest of the last panel is dropped
+};
+
+/// RMSNorm over one row: out = x / sqrt(mean(x^2) + eps) * weight.
+struct RmsNormTask {
+  const float* x = nullptr;       // [size]
+  const float* weight = nullptr;  // [size]
+  std::int64_t size = 0;          // multiple of 16, or padded with zeros to one
+  double eps = 0;
+  void* out = nullptr;  // [size]
+  Element out_element = Element::kF32;
+};
+
+/// One head of one token after the QKV projection: optional RMSNorm, then rotation.
+/// Halves are rotated against each other: y_i = x_i cos_i - x_{i+D/2} sin_i (Hugging Face's
+/// convention).
+struct RopeTask {
+  float* head = nullptr;          // [D], in place
+  const float* norm = nullptr;    // [D] or null
+  const float* cosine = nullptr;  // [D / 2]
+  const float* sine = nullptr;    // [D / 2]
+  std::int64_t head_dim = 0;
+  double eps = 0;
+};
+
+/// Where a layer's keys and values live. A block holds, per key-value head, key tiles
+/// [block_size / 16][D / step][16][step] and then values [block_size][D].
+struct CacheView {
+  std::byte* layer = nullptr;    // first block of the layer
+  std::int64_t block_bytes = 0;  // of one block of this layer, all heads
+  std::int64_t head_bytes = 0;   // of one head in a block: keys, then values
+  std::int64_t block_size = 0;   // positions
+  std::int64_t head_dim = 0;
+  Element element = Element::kF32;
+};
+
+/// Where a head's values begin: behind its keys.
+constexpr std::int64_t cache_values_offset(const CacheView& cache) { return cache.head_bytes / 2; }
+
+/// Writes one position's key and value of one head.
+struct AppendTask {
+  CacheView cache;
+  std::int64_t block = 0;
+  std::int64_t offset = 0;  // position inside the block
+  std::int64_t kv_head = 0;
+  const float* key = nullptr;    // [D]
+  const float* value = nullptr;  // [D]
+};
+
+/// Attention of the tokens [first_token, first_token + num_tokens) of one sequence, for the query
+/// heads of one key-value head. num_tokens * group <= kQueryRows.
+struct AttentionTask {
+  CacheView cache;
+  const std::int32_t* block_table = nullptr;
+  std::int64_t kv_head = 0;
+  std::int64_t group = 0;  // query heads per key-value head
+  std::int64_t num_tokens = 0;
+  std::int64_t first_position = 0;  // of the first token
+  std::int64_t window = 0;          // a token sees this many positions, itself included; 0: all
+  const float* queries = nullptr;   // first token's first head of the group: [tokens, query_stride]
+  std::int64_t query_stride = 0;    // elements between tokens
+  float scale = 1.0F;
+  void* out = nullptr;  // like `queries`, in the element that the output projection wants
+  std::int64_t out_stride = 0;
+  Element out_element = Element::kF32;
+  std::byte* scratch = nullptr;  // kAttentionScratchBytes, 64-byte aligned
+};
+
+/// Largest head_dim that the attention scratch has room for.
+inline constexpr std::int64_t kMaxHeadDim = 256;
+inline constexpr std::size_t kAttentionScratchBytes =
+    sizeof(float) * kQueryRows * (2 * kMaxHeadDim + kChunkPositions) + 4096;
+
+struct ArgMax {
+  float value;
+  std::int32_t index;
+};
+
+struct KernelTable {
+  /// True when bf16 weights are multiplied by bf16 activations (a dot-product instruction); else
+  /// f32.
+  bool bf16_activations;
+
+  /// Panels [first_panel, last_panel). `partial` is f32 [kRowBlock, 64] scratch of the calling
+  /// thread.
+  void (*linear)(const LinearTask& task, std::int64_t first_panel, std::int64_t last_panel,
+                 float* partial);
+  void (*rms_norm)(const RmsNormTask& task);
+  void (*rope)(const RopeTask& task);
+  void (*append)(const AppendTask& task);
+  void (*attention)(const AttentionTask& task);
+  /// Largest of values[begin, end); the lowest index among equals.
+  ArgMax (*argmax)(const float* values, std::int64_t begin, std::int64_t end);
+};
+
+extern const KernelTable kPortableKernels;
+#ifdef IOL_X86
+extern const KernelTable kAvx2Kernels;
+extern const KernelTable kAvx512Kernels;
+extern const KernelTable kAvx512Bf16Kernels;
+#endif
+
+}  // namespace iol::cpu

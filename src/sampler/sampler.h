@@ -1,0 +1,72 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "request/request.h"
+#include "request/sequence.h"
+#include "sampler/softmax.h"
+#include "sampler/token_counts.h"
+#include "sampler/truncation.h"
+
+namespace iol {
+
+/// What the sampler remembers of one sequence from token to token. Rebuilt from the sequence's
+/// tokens when default-constructed anew.
+struct SamplerState {
+  TokenCounts counts;  // empty unless the request has a penalty
+};
+
+struct SampledToken {
+  std::int32_t token = 0;
+  std::optional<TokenLogprobs> logprobs;  // when SamplingParams::num_logprobs is set
+};
+
+/// True when a token of this request is chosen from anything but the position of the largest raw
+/// logit. When false, the backend's argmax gives the same token as sample().
+bool needs_logits(const SamplingParams& sampling, int num_output_tokens);
+
+/// Chooses tokens from logits, in the order of transformers' `generate` (and of vLLM up to 6):
+///
+///   1. logit_bias is added
+///   2. repetition penalty r over prompt and output: l > 0 ? l / r : l * r
+///   3. l -= frequency_penalty * count + presence_penalty * (count > 0), over output (OpenAI's)
+///   4. before min_tokens: stop tokens and, unless ignored, end-of-sequence tokens become -inf
+///   5. temperature 0 (below 1e-5): the largest logit, the lowest id among equals; nothing below
+///   applies
+///   6. l /= temperature
+///   7. top_k: logits below the k-th largest are dropped; equals of the k-th stay
+///   8. top_p: the most likely tokens whose sum first reaches top_p of what is left, the lowest id
+///      first among equals; at least one
+///   9. min_p: tokens less likely than min_p times the most likely are dropped
+///  10. inverse CDF in ascending id order with one uniform number that depends on the request's
+///      seed and the output position alone, so on neither batch nor preemption
+///
+/// Log-probabilities are natural logarithms of the softmax of the logits as the model gave them:
+/// before step 1. Logits are f32, sums are double. Costs O(vocabulary) for any setting.
+///
+/// One thread at a time (it keeps scratch memory).
+class Sampler {
+ public:
+  explicit Sampler(std::span<const std::int32_t> eos_token_ids);
+
+  /// `logits` [vocabulary] is overwritten. Throws Error when it holds NaN or no finite value.
+  SampledToken sample(std::span<float> logits, const Sequence& sequence, SamplerState& state);
+
+ private:
+  [[nodiscard]] std::int32_t draw(std::span<const float> logits, const Sequence& sequence);
+  [[nodiscard]] TokenLogprobs logprobs(std::span<const float> raw_logits, std::int32_t token,
+                                       int num_top);
+  void collect_top_k(std::span<const float> logits, int k, float max, float temperature);
+  void collect_above(float floor);
+
+  std::vector<std::int32_t> eos_token_ids_;
+  // Scratch, kept from call to call so that a step allocates nothing.
+  std::vector<float> raw_logits_;
+  std::vector<Candidate> candidates_;  // ascending ids
+  SoftmaxWeights softmax_;
+  Truncation truncation_;
+};
+
+}  // namespace iol

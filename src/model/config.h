@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/dtype.h"
@@ -21,6 +22,7 @@ struct RopeConfig {
   double high_freq_factor = 4.0;             // llama3
   double beta_fast = 32.0;                   // yarn
   double beta_slow = 1.0;                    // yarn
+  bool truncate = true;                      // yarn: whole correction dimensions
   std::optional<double> attention_factor;    // yarn
   int original_max_position_embeddings = 0;  // 0: max_position_embeddings
 };
@@ -51,6 +53,11 @@ struct ModelConfig {
 /// Reads config.json (and generation_config.json beside it when there is one).
 /// Throws InputError naming the file, the field and its value.
 ModelConfig load_model_config(const std::filesystem::path& folder);
+
+/// The same on contents; `generation_config` may be empty. The names of the files go into error
+/// messages.
+ModelConfig parse_model_config(std::string_view config, std::string_view generation_config,
+                               const std::filesystem::path& folder);
 
 /// Parameters in the weights, tied embeddings counted once.
 std::int64_t num_parameters(const ModelConfig& config);

@@ -1,0 +1,109 @@
+#include "engine_options.h"
+
+#include "base/error.h"
+
+namespace iol::cli {
+namespace {
+
+std::optional<DType> compute_dtype(const std::string& option, const std::string& value) {
+  if (value == "auto") return std::nullopt;
+  const auto dtype = parse_dtype(value);
+  if (!dtype || (*dtype != DType::kF32 && *dtype != DType::kF16 && *dtype != DType::kBF16)) {
+    throw_input_error("{} {}: expected auto, f32, f16 or bf16", option, value);
+  }
+  return dtype;
+}
+
+void refuse_missing_levers(const EngineOptions& options) {
+  if (options.quant != "none") {
+    throw_input_error("--quant {}: quantized weights are not available yet; use --quant none",
+                      options.quant);
+  }
+  if (options.kv_cache == "int8" || options.kv_cache == "fp8") {
+    throw_input_error(
+        "--kv-cache {}: a quantized KV cache is not available yet; use auto, f32, f16 or bf16",
+        options.kv_cache);
+  }
+  if (!options.draft.empty()) {
+    throw_input_error("--draft {}: speculative decoding is not available yet; leave the option out",
+                      options.draft);
+  }
+}
+
+}  // namespace
+
+void add_engine_options(CLI::App& command, EngineOptions& options) {
+  add_common_options(command, options.common);
+  const std::string group = "Engine";
+  command
+      .add_option("--dtype", options.dtype,
+                  "weights and arithmetic: auto (the checkpoint's), bf16, f16 or f32")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--quant", options.quant, "weight quantization; only none is available yet")
+      ->check(CLI::IsMember({"none", "fp8", "int8", "int8-wo", "int4"}))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--kv-cache", options.kv_cache,
+                  "keys and values: auto (as --dtype), bf16, f16 or f32")
+      ->check(CLI::IsMember({"auto", "bf16", "f16", "f32", "fp8", "int8"}))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--draft", options.draft, "draft model for speculation; not available yet")
+      ->group(group);
+  command.add_option("--scheduler", options.scheduler, "in-flight or static batching")
+      ->check(CLI::IsMember({"in-flight", "static"}))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--kv-allocation", options.kv_allocation, "paged or contiguous KV cache")
+      ->check(CLI::IsMember({"paged", "contiguous"}))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--prefix-cache", options.prefix_cache,
+                  "reuse the KV of shared prefixes: on or off")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--max-batch", options.max_batch, "sequences in a step")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--max-step-tokens", options.max_step_tokens,
+                  "tokens in a step, prefill and decode together")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--max-context", options.max_context,
+                  "positions per sequence; 0: the model's own")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  command
+      .add_option("--kv-cache-tokens", options.kv_cache_tokens,
+                  "KV cache capacity in tokens; 0: as memory allows")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+}
+
+EngineConfig engine_config(const EngineOptions& options, const std::string& model) {
+  refuse_missing_levers(options);
+  EngineConfig config = engine_config(options.common);
+  config.model = model;
+  config.dtype = compute_dtype("--dtype", options.dtype);
+  config.kv_dtype = compute_dtype("--kv-cache", options.kv_cache);
+  config.max_batch = options.max_batch;
+  config.max_step_tokens = options.max_step_tokens;
+  config.max_context = options.max_context;
+  config.kv_cache_tokens = options.kv_cache_tokens;
+  config.scheduler =
+      options.scheduler == "static" ? SchedulerPolicy::kStatic : SchedulerPolicy::kInFlight;
+  config.kv_allocation =
+      options.kv_allocation == "contiguous" ? KvAllocation::kContiguous : KvAllocation::kPaged;
+  config.prefix_cache = options.prefix_cache == "on";
+  return config;
+}
+
+}  // namespace iol::cli

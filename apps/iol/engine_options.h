@@ -1,0 +1,34 @@
+#pragma once
+// The options of every command that runs the engine, one per lever.
+#include <CLI/CLI.hpp>
+
+#include <string>
+
+#include "command.h"
+#include "engine/engine.h"
+
+namespace iol::cli {
+
+struct EngineOptions {
+  CommonOptions common;
+  std::string dtype = "auto";
+  std::string quant = "none";
+  std::string kv_cache = "auto";
+  std::string draft;
+  std::string scheduler = "in-flight";
+  std::string kv_allocation = "paged";
+  std::string prefix_cache = "on";
+  int max_batch = 64;
+  int max_step_tokens = 512;
+  int max_context = 0;
+  std::int64_t kv_cache_tokens = 0;
+};
+
+/// Adds the common options and those of the engine.
+void add_engine_options(CLI::App& command, EngineOptions& options);
+
+/// Checks the options and turns them into an engine configuration for `model`.
+/// Throws InputError for a lever that this build doesn't have yet.
+EngineConfig engine_config(const EngineOptions& options, const std::string& model);
+
+}  // namespace iol::cli

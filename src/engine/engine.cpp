@@ -1,0 +1,72 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+
+#include "backend/cpu/cpu_backend.h"
+#include "base/cpu.h"
+#include "base/error.h"
+#include "engine/engine_loop.h"
+#include "engine/loaded_model.h"
+#include "engine/memory_check.h"
+
+namespace iol {
+namespace {
+
+void check(const EngineConfig& config) {
+  const auto at_least_one = [](std::string_view name, std::int64_t value) {
+    if (value < 1) throw_input_error("{} is {}; expected at least 1", name, value);
+  };
+  at_least_one("max_batch", config.max_batch);
+  at_least_one("max_step_tokens", config.max_step_tokens);
+  at_least_one("block_size", config.block_size);
+  if (config.block_size % 16 != 0) {
+    throw_input_error("block_size is {}; expected a multiple of 16 tokens", config.block_size);
+  }
+}
+
+/// Bytes of one position's keys and values over all layers.
+std::int64_t kv_token_bytes(const EngineConfig& config, const LoadedModel& model) {
+  KvCacheShape shape;
+  shape.num_layers = model.config.num_layers;
+  shape.block_size = 1;
+  shape.num_kv_heads = model.config.num_kv_heads;
+  shape.head_dim = model.config.head_dim;
+  shape.dtype = config.kv_dtype.value_or(model.dtype);
+  return static_cast<std::int64_t>(shape.block_bytes());
+}
+
+/// Replaces every "choose for me" by the choice, now that the model is known.
+void fill_defaults(EngineConfig& config, const LoadedModel& model) {
+  const int model_context = model.config.max_position_embeddings;
+  if (config.max_context > model_context) {
+    throw_input_error("a context of {} positions; '{}' was made for {}", config.max_context,
+                      config.model, model_context);
+  }
+  if (config.max_context <= 0) config.max_context = model_context;
+  if (config.num_threads <= 0) config.num_threads = default_num_threads();
+  config.dtype = model.dtype;
+  if (!config.kv_dtype) config.kv_dtype = model.dtype;
+  if (config.kv_cache_tokens <= 0) {
+    const std::int64_t wanted = std::int64_t{config.max_batch} * config.max_context;
+    const std::int64_t affordable = available_memory_bytes() / 2 / kv_token_bytes(config, model);
+    config.kv_cache_tokens =
+        std::max<std::int64_t>(std::min(wanted, affordable), config.block_size);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> Engine::create(const EngineConfig& config) {
+  check(config);
+  LoadedModel model = load_model(config);
+  EngineConfig filled = config;
+  fill_defaults(filled, model);
+  const auto activation_bytes = static_cast<std::int64_t>(
+      cpu_activation_bytes(transformer_shape(model.config), filled.max_step_tokens,
+                           std::min(filled.max_batch, filled.max_step_tokens), filled.num_threads));
+  require_memory(filled.kv_cache_tokens * kv_token_bytes(filled, model) + activation_bytes,
+                 "the KV cache with the activations");
+  return std::make_unique<EngineLoop>(std::move(filled), std::move(model));
+}
+
+}  // namespace iol

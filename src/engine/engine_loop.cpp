@@ -1,0 +1,280 @@
+#include "engine/engine_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "model/transformer.h"
+
+namespace iol {
+namespace {
+
+KvCacheShape cache_shape(const EngineConfig& config, const LoadedModel& model) {
+  KvCacheShape shape;
+  shape.num_layers = model.config.num_layers;
+  shape.num_blocks =
+      static_cast<int>((config.kv_cache_tokens + config.block_size - 1) / config.block_size);
+  shape.block_size = config.block_size;
+  shape.num_kv_heads = model.config.num_kv_heads;
+  shape.head_dim = model.config.head_dim;
+  shape.dtype = config.kv_dtype.value_or(model.dtype);
+  return shape;
+}
+
+BlockTablesConfig tables_config(const EngineConfig& config, const KvCacheShape& shape) {
+  BlockTablesConfig tables;
+  tables.num_blocks = shape.num_blocks;
+  tables.block_size = shape.block_size;
+  tables.allocation = config.kv_allocation;
+  tables.prefix_cache = config.prefix_cache;
+  return tables;
+}
+
+}  // namespace
+
+EngineLoop::EngineLoop(EngineConfig config, LoadedModel model)
+    : config_(std::move(config)),
+      model_(std::move(model)),
+      cache_(model_.backend->make_kv_cache(cache_shape(config_, model_))),
+      activations_(model_.backend->make_activations(
+          transformer_shape(model_.config), config_.max_step_tokens,
+          std::min(config_.max_batch, config_.max_step_tokens))),
+      blocks_(tables_config(config_, cache_->shape())),
+      scheduler_(
+          {config_.scheduler, config_.max_batch, config_.max_step_tokens, config_.max_context},
+          blocks_),
+      sampler_(model_.config.eos_token_ids),
+      stop_checker_(model_.config.eos_token_ids, config_.max_context) {
+  stats_.num_blocks = cache_->shape().num_blocks;
+  thread_ = std::thread([this] { run(); });
+}
+
+EngineLoop::~EngineLoop() {
+  inbox_.stop();
+  thread_.join();
+}
+
+RequestId EngineLoop::submit(Request request, TokenCallback on_token) {
+  const auto num_prompt_tokens = static_cast<int>(request.prompt_tokens.size());
+  if (num_prompt_tokens == 0) throw_input_error("the prompt is empty; give at least one token");
+  if (num_prompt_tokens > config_.max_context) {
+    throw_input_error("the prompt has {} tokens, the context {}; shorten the prompt",
+                      num_prompt_tokens, config_.max_context);
+  }
+  for (const auto token : request.prompt_tokens) {
+    if (token < 0 || token >= model_.config.vocab_size) {
+      throw_input_error("prompt token {} is outside the vocabulary of {}", token,
+                        model_.config.vocab_size);
+    }
+  }
+  request.sampling.validate(model_.config.vocab_size);
+  if (!request.sampling.stop.empty() && !model_.tokenizer) {
+    throw_input_error("stop strings need a tokenizer, and '{}' has none; use stop token ids",
+                      model_.name);
+  }
+  const int positions =
+      scheduler_.max_cached_positions(num_prompt_tokens, request.sampling.max_tokens);
+  if (!scheduler_.can_ever_fit(positions)) {
+    throw_input_error(
+        "the request may hold {} positions, the KV cache {}; raise --kv-cache-tokens or lower "
+        "max_tokens",
+        positions, std::int64_t{cache_->shape().num_blocks} * config_.block_size);
+  }
+  Sequence sequence;
+  sequence.id = next_request_.fetch_add(1);
+  sequence.seed = request.sampling.seed.value_or(random_bits(config_.seed, 0, sequence.id));
+  sequence.sampling = std::move(request.sampling);
+  sequence.priority = request.priority;
+  sequence.tokens = std::move(request.prompt_tokens);
+  sequence.num_prompt_tokens = num_prompt_tokens;
+  const RequestId id = sequence.id;
+  inbox_.submit(std::make_unique<RequestState>(std::move(sequence), std::move(on_token),
+                                               model_.tokenizer.get()));
+  return id;
+}
+
+void EngineLoop::run() {
+  while (true) {
+    Inbox::Contents mail = inbox_.take(/*wait=*/active_.empty());
+    const bool stopping = mail.stopping;
+    accept(std::move(mail));
+    if (stopping) break;
+    try {
+      if (!active_.empty()) step();
+    } catch (const std::exception& error) {  // the scheduler itself: nobody can go on
+      fail_all(error.what());
+    }
+    inbox_.set_num_active(active_.size());
+  }
+  while (!active_.empty()) cancel_now(active_.begin()->first);
+  inbox_.set_num_active(0);
+}
+
+void EngineLoop::accept(Inbox::Contents mail) {
+  if (mail.clear_prefixes) blocks_.clear_prefixes();
+  for (auto& request : mail.submitted) {
+    Sequence& sequence = request->sequence;
+    sequence.arrival_index = num_arrived_++;
+    scheduler_.add(sequence);
+    active_.emplace(sequence.id, std::move(request));
+  }
+  for (const RequestId request : mail.cancelled) cancel_now(request);
+}
+
+void EngineLoop::step() {
+  const std::int64_t start_ns = now_ns();
+  const Batch& batch = scheduler_.schedule();
+  try {
+    compute(batch);
+    scheduler_.on_step_done(batch);
+    sample(batch);
+  } catch (const std::exception& error) {
+    fail(batch, error.what());
+  }
+  record_step(batch, start_ns);
+}
+
+void EngineLoop::compute(const Batch& batch) {
+  const std::int64_t start_ns = now_ns();
+  forward(model_.config, model_.weights, *model_.backend, *activations_, *cache_,
+          step_builder_.build(batch));
+  step_end_ns_ = now_ns();
+  forward_ns_ = step_end_ns_ - start_ns;
+}
+
+void EngineLoop::sample(const Batch& batch) {
+  int logit_row = 0;
+  for (const auto& scheduled : batch.sequences) {
+    if (!scheduled.needs_logits) continue;
+    RequestState& state = *active_.at(scheduled.sequence->id);
+    const int row = logit_row++;
+    try {
+      publish_token(state, choose_token(state, row));
+    } catch (const std::exception& error) {  // this request's logits alone are at fault
+      end(state, {.finish_reason = FinishReason::kError, .error = error.what()});
+    }
+  }
+}
+
+SampledToken EngineLoop::choose_token(RequestState& state, int logit_row) {
+  const Sequence& sequence = state.sequence;
+  if (!needs_logits(sequence.sampling, sequence.num_output_tokens())) {
+    return {model_.backend->argmax(*activations_, logit_row), std::nullopt};
+  }
+  return sampler_.sample(model_.backend->logits(*activations_, logit_row), sequence, state.sampler);
+}
+
+void EngineLoop::publish_token(RequestState& state, SampledToken sampled) {
+  Sequence& sequence = state.sequence;
+  sequence.tokens.push_back(sampled.token);
+  TokenEvent event;
+  event.token = sampled.token;
+  event.logprobs = std::move(sampled.logprobs);
+  event.finish_reason = stop_checker_.check(sequence);
+  if (state.decoder) {
+    // A stop token ends the text; any other token adds to it, and the text may end it.
+    const bool may_stop = sequence.num_output_tokens() >= sequence.sampling.min_tokens;
+    if (event.finish_reason != FinishReason::kStop) {
+      event.text = state.stop_strings.push(state.decoder->push(sampled.token), may_stop);
+    }
+    if (event.finish_reason && !state.stop_strings.stopped()) {
+      event.text += state.stop_strings.push(state.decoder->finish(), may_stop);
+      event.text += state.stop_strings.finish();
+    }
+    if (state.stop_strings.stopped()) event.finish_reason = FinishReason::kStop;
+  }
+  {
+    const std::lock_guard lock(stats_mutex_);
+    ++stats_.generated_tokens;
+  }
+  if (event.finish_reason) {
+    end(state, std::move(event));
+  } else {
+    deliver(state, event);
+  }
+}
+
+void EngineLoop::end(RequestState& state, TokenEvent event) {
+  scheduler_.remove(state.sequence);
+  const auto owner = active_.extract(state.sequence.id);  // outlives the callback
+  deliver(state, event);
+}
+
+void EngineLoop::fail(const Batch& batch, const std::string& message) {
+  std::vector<RequestId> failed;  // copied: the batch points into what is about to go
+  for (const auto& scheduled : batch.sequences) failed.push_back(scheduled.sequence->id);
+  for (const RequestId request : failed) {
+    const auto found = active_.find(request);
+    if (found == active_.end()) continue;
+    end(*found->second, {.finish_reason = FinishReason::kError, .error = message});
+  }
+}
+
+void EngineLoop::fail_all(const std::string& message) {
+  while (!active_.empty()) {
+    end(*active_.begin()->second, {.finish_reason = FinishReason::kError, .error = message});
+  }
+}
+
+void EngineLoop::cancel_now(RequestId request) {
+  const auto found = active_.find(request);
+  if (found != active_.end()) end(*found->second, {.finish_reason = FinishReason::kCancelled});
+}
+
+void EngineLoop::deliver(RequestState& state, const TokenEvent& event) {
+  if (!state.on_token) return;
+  TokenEvent delivered = event;
+  delivered.request = state.sequence.id;
+  delivered.time_ns = event.token ? step_end_ns_ : now_ns();
+  state.on_token(delivered);
+}
+
+void EngineLoop::record_step(const Batch& batch, std::int64_t start_ns) {
+  StepRecord record;
+  record.start_ns = start_ns;
+  record.duration_ns = now_ns() - start_ns;
+  record.host_ns = record.duration_ns - forward_ns_;
+  record.num_prefill_tokens = batch.num_prefill_tokens;
+  record.num_decode_tokens = batch.num_decode_tokens;
+  record.num_running = scheduler_.num_running();
+  record.num_waiting = scheduler_.num_waiting();
+  record.num_blocks_used = blocks_.num_blocks_used();
+  std::function<void(const StepRecord&)> observer;
+  {
+    const std::lock_guard lock(stats_mutex_);
+    ++stats_.num_steps;
+    stats_.prompt_tokens += batch.num_prefill_tokens;
+    stats_.cached_tokens = blocks_.prefix_stats().num_hit_tokens;
+    stats_.num_preemptions = scheduler_.num_preemptions();
+    stats_.step_ns += record.duration_ns;
+    stats_.host_ns += record.host_ns;
+    stats_.num_running = record.num_running;
+    stats_.num_waiting = record.num_waiting;
+    stats_.num_blocks_used = record.num_blocks_used;
+    observer = observer_;
+  }
+  if (observer) observer(record);
+}
+
+EngineStats EngineLoop::stats() const {
+  const std::lock_guard lock(stats_mutex_);
+  return stats_;
+}
+
+EngineMemory EngineLoop::memory() const {
+  EngineMemory memory;
+  memory.weights_bytes = model_.weights.size_bytes();
+  memory.kv_cache_bytes =
+      static_cast<std::int64_t>(cache_->shape().block_bytes()) * cache_->shape().num_blocks;
+  memory.activations_bytes = static_cast<std::int64_t>(activations_->size_bytes());
+  return memory;
+}
+
+void EngineLoop::on_step(std::function<void(const StepRecord&)> observer) {
+  const std::lock_guard lock(stats_mutex_);
+  observer_ = std::move(observer);
+}
+
+}  // namespace iol

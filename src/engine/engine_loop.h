@@ -1,0 +1,76 @@
+#pragma once
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include "engine/engine.h"
+#include "engine/inbox.h"
+#include "engine/loaded_model.h"
+#include "engine/step_builder.h"
+#include "kv_cache/block_tables.h"
+#include "sampler/sampler.h"
+#include "sampler/stop_checker.h"
+#include "scheduler/scheduler.h"
+
+namespace iol {
+
+/// The engine: one thread that runs step() for as long as there are requests. Everything below the
+/// inbox belongs to that thread alone.
+class EngineLoop final : public Engine {
+ public:
+  /// `config` has its defaults filled in.
+  EngineLoop(EngineConfig config, LoadedModel model);
+  ~EngineLoop() override;
+
+  RequestId submit(Request request, TokenCallback on_token) override;
+  void cancel(RequestId request) override { inbox_.cancel(request); }
+  void drain() override { inbox_.wait_until_idle(); }
+  [[nodiscard]] EngineStats stats() const override;
+  [[nodiscard]] EngineMemory memory() const override;
+  void on_step(std::function<void(const StepRecord&)> observer) override;
+  void clear_prefix_cache() override { inbox_.clear_prefixes(); }
+  [[nodiscard]] const EngineConfig& config() const override { return config_; }
+  [[nodiscard]] const ModelConfig& model_config() const override { return model_.config; }
+  [[nodiscard]] const Tokenizer* tokenizer() const override { return model_.tokenizer.get(); }
+  [[nodiscard]] std::string backend_name() const override { return model_.backend->name(); }
+
+ private:
+  void run();
+  void accept(Inbox::Contents mail);
+  void step();
+  void compute(const Batch& batch);
+  void sample(const Batch& batch);
+  SampledToken choose_token(RequestState& state, int logit_row);
+  void publish_token(RequestState& state, SampledToken sampled);
+  void end(RequestState& state, TokenEvent event);
+  void fail(const Batch& batch, const std::string& message);
+  void fail_all(const std::string& message);
+  void cancel_now(RequestId request);
+  void deliver(RequestState& state, const TokenEvent& event);
+  void record_step(const Batch& batch, std::int64_t start_ns);
+
+  const EngineConfig config_;
+  LoadedModel model_;
+  std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<Activations> activations_;
+  BlockTables blocks_;
+  Scheduler scheduler_;
+  Sampler sampler_;
+  StopChecker stop_checker_;
+  StepBuilder step_builder_;
+  std::unordered_map<RequestId, std::unique_ptr<RequestState>> active_;
+  std::uint64_t num_arrived_ = 0;
+  std::int64_t forward_ns_ = 0;   // of the step at hand
+  std::int64_t step_end_ns_ = 0;  // when its tokens were known
+
+  std::atomic<RequestId> next_request_{1};
+  mutable std::mutex stats_mutex_;
+  EngineStats stats_;
+  std::function<void(const StepRecord&)> observer_;
+  Inbox inbox_;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace iol

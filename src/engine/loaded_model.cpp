@@ -1,0 +1,37 @@
+#include "engine/loaded_model.h"
+
+#include <fmt/format.h>
+
+#include "backend/cpu/cpu_backend.h"
+#include "engine/memory_check.h"
+#include "model/checkpoint.h"
+#include "model/memory_plan.h"
+#include "model/resolve.h"
+#include "model/synthetic.h"
+
+namespace iol {
+
+LoadedModel load_model(const EngineConfig& config, const LoadProgress& progress) {
+  const ResolvedModel resolved = resolve_model(config.model);
+  LoadedModel model;
+  model.name = config.model;
+  model.synthetic = resolved.synthetic.has_value();
+  model.config =
+      model.synthetic ? synthetic_config(*resolved.synthetic) : load_model_config(resolved.folder);
+  model.dtype = config.dtype.value_or(model.config.dtype);
+  model.backend = make_cpu_backend({config.isa, config.num_threads, model.dtype});
+  require_memory(weight_bytes(model.config, model.dtype),
+                 fmt::format("'{}' in {}", config.model, dtype_name(model.dtype)));
+
+  std::unique_ptr<WeightSource> source;
+  if (model.synthetic) {
+    source = make_synthetic_weights(model.config, config.seed);
+  } else {
+    source = std::make_unique<Checkpoint>(resolved.folder);
+    model.tokenizer = Tokenizer::load(resolved.folder);
+  }
+  model.weights = load_weights(model.config, *source, *model.backend, progress);
+  return model;
+}
+
+}  // namespace iol

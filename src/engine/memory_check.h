@@ -1,0 +1,14 @@
+#pragma once
+#include <cstdint>
+#include <string_view>
+
+namespace iol {
+
+/// Bytes that this process can still take: what the system has available, within the cgroup's
+/// limit.
+std::int64_t available_memory_bytes();
+
+/// Throws ResourceError when `needed_bytes` for `what` are more than available.
+void require_memory(std::int64_t needed_bytes, std::string_view what);
+
+}  // namespace iol

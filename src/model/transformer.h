@@ -1,0 +1,13 @@
+#pragma once
+#include "backend/backend.h"
+#include "model/config.h"
+#include "model/weights.h"
+
+namespace iol {
+
+/// The forward pass of a decoder-only transformer over one step's tokens: fills the logits of
+/// input.logit_tokens in `activations` and appends every token's keys and values to `cache`.
+void forward(const ModelConfig& config, const ModelWeights& weights, Backend& backend,
+             Activations& activations, KvCache& cache, const StepInput& input);
+
+}  // namespace iol

@@ -1,0 +1,34 @@
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "backend/backend.h"
+#include "model/config.h"
+#include "model/weight_source.h"
+
+namespace iol {
+
+/// A model's weights on a backend.
+struct ModelWeights {
+  MatrixPtr embedding;   // [V, H]
+  MatrixPtr head;        // [V, H]; null when tied to the embedding
+  VectorPtr final_norm;  // [H]
+  std::vector<LayerWeights> layers;
+
+  [[nodiscard]] const WeightMatrix& output_head() const { return head ? *head : *embedding; }
+  /// Bytes of all matrices on the device.
+  [[nodiscard]] std::int64_t size_bytes() const;
+};
+
+/// Called after each layer: (layers done, layers in all).
+using LoadProgress = std::function<void(int, int)>;
+
+/// Takes the tensors from `source` one by one, checks shapes, and packs them on `backend`.
+/// Throws InputError naming the tensor when one is missing or has the wrong shape.
+ModelWeights load_weights(const ModelConfig& config, WeightSource& source, Backend& backend,
+                          const LoadProgress& progress = {});
+
+/// The sizes that the backend's operations need.
+TransformerShape transformer_shape(const ModelConfig& config);
+
+}  // namespace iol

@@ -20,6 +20,16 @@ if(IOL_SANITIZE)
   add_link_options(-fsanitize=${IOL_SANITIZE})
 endif()
 
+if(IOL_BUILD_FUZZERS)
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -g1)
+  add_link_options(-fsanitize=address,undefined)
+endif()
+
+option(IOL_CUDA "The CUDA backend (not available yet)" OFF)
+if(IOL_CUDA)
+  message(FATAL_ERROR "IOL_CUDA=ON: the CUDA backend is not available yet")
+endif()
+
 find_program(IOL_CCACHE ccache)
 if(IOL_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${IOL_CCACHE})

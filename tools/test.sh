@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Everything that `make test` checks beyond the release build. Each stage says what it did; the first failure ends it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+stage() { printf '\n== %s\n' "$1"; }
+
+stage "layers and formatting"
+python3 tools/check_layers.py
+tools/format.sh --check
+
+stage "unit and oracle tests (release)"
+ctest --test-dir build --output-on-failure --no-tests=error -j "$(nproc)"
+
+stage "AddressSanitizer and UndefinedBehaviorSanitizer"
+cmake --preset asan >build-asan.log 2>&1 || { cat build-asan.log; exit 1; }
+rm -f build-asan.log
+cmake --build --preset asan
+ctest --test-dir build-asan --output-on-failure --no-tests=error -j "$(nproc)" -LE slow
+
+stage "ThreadSanitizer (engine, scheduler, threads)"
+cmake --preset tsan >build-tsan.log 2>&1 || { cat build-tsan.log; exit 1; }
+rm -f build-tsan.log
+cmake --build --preset tsan --target base_test scheduler_test engine_test
+ctest --test-dir build-tsan --output-on-failure --no-tests=error -R '^(base|scheduler|engine)\.' -LE slow
+
+stage "fuzzing"
+tools/fuzz.sh "${FUZZ_SECONDS:-10}"
+
+stage "summary (release tests, once more for the record)"
+ctest --test-dir build -N | tail -n 1
+echo "all checks passed"

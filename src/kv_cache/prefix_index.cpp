@@ -9,7 +9,7 @@
 namespace iol {
 
 std::uint64_t PrefixIndex::default_hash(BlockId parent, std::span<const std::int32_t> tokens) {
-  std::uint64_t hash = static_cast<std::uint32_t>(parent);
+  std::uint64_t hash = mix64(static_cast<std::uint32_t>(parent) + 0x9e3779b97f4a7c15ULL);
   for (const std::int32_t token : tokens) {
     hash = (hash ^ static_cast<std::uint32_t>(token)) * 0x9e3779b97f4a7c15ULL;
     hash ^= hash >> 32;

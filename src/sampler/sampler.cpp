@@ -10,7 +10,6 @@
 namespace iol {
 namespace {
 
-constexpr std::uint64_t kSamplingStream = 1;
 // Below it a softmax of f32 logits is a single token.
 constexpr double kGreedyTemperature = 1e-5;
 

@@ -12,6 +12,9 @@
 
 namespace iol {
 
+/// The stream of base/random.h that draws tokens; the counter is the output position.
+inline constexpr std::uint64_t kSamplingStream = 1;
+
 /// What the sampler remembers of one sequence from token to token. Rebuilt from the sequence's
 /// tokens when default-constructed anew.
 struct SamplerState {

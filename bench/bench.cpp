@@ -13,6 +13,7 @@
 #include "bench/iol_subject.h"
 #include "bench/model_access.h"
 #include "bench/pytorch_subject.h"
+#include "bench/quality/quality.h"
 #include "bench/records.h"
 #include "bench/runner.h"
 
@@ -20,6 +21,10 @@ namespace iol::bench {
 namespace {
 
 using nlohmann::json;
+
+constexpr const char* kIolName = "iol";
+// Four windows of the demo's context: seconds on it, half a minute on a model of a billion.
+constexpr std::int64_t kQualityTokens = 8192;
 
 struct Engines {
   bool iol = false;
@@ -62,12 +67,11 @@ Engines choose_engines(const BenchOptions& options, json& not_measured) {
 }
 
 /// What the load needs of our engine: a slot and room in the cache for every request under way.
-EngineConfig engine_for(const BenchOptions& options, const BenchModel& model, const Plan& plan,
-                        int num_threads) {
+EngineConfig engine_for(const BenchOptions& options, const BenchModel& model, const Plan& plan) {
   EngineConfig config = options.engine;
   config.model = model.name;
   config.dtype = model.dtype;
-  config.num_threads = num_threads;
+  if (config.num_threads == 0) config.num_threads = default_num_threads();
   config.max_batch = options.max_batch.value_or(plan.max_concurrency);
   const auto blocks_per_request = plan.max_request_tokens / config.block_size + 2;
   config.kv_cache_tokens = std::int64_t{config.max_batch} * blocks_per_request * config.block_size;
@@ -83,15 +87,34 @@ std::vector<std::unique_ptr<Subject>> make_subjects(const BenchOptions& options,
                                                     const Plan& plan, int num_threads) {
   std::vector<std::unique_ptr<Subject>> subjects;
   if (engines.pytorch) {
-    subjects = make_pytorch_subjects(*engines.pytorch, model,
-                                     {.num_threads = num_threads,
-                                      .max_request_tokens = plan.max_request_tokens,
-                                      .seed = options.scenario.seed});
+    subjects =
+        make_pytorch_subjects(*engines.pytorch, model,
+                              {XX_tokens = plan.max_request_tokens, .seed = options.scenario.seed});
   }
   if (engines.iol) {
-    subjects.push_back(make_iol_subject(engine_for(options, model, plan, num_threads), "iol"));
+    subjects.push_back(make_iol_subject(engine, kIolName));
   }
   return subjects;
+}
+
+/// Speed is worth what the quality beside it is: the perplexity of the configuration that ran, on
+/// the beginning of the text that prompts were taken from. Loads the model again, in this process,
+/// after everything else has been measured.
+void record_quality(const BenchOptions& options, const EngineConfig& engine,
+                    const PromptSource& prompts, RecordWriter& records) {
+  LoadedModel model = load_model(engine);
+  const auto quality =
+      measure_quality(model, nullptr, prompts.text_tokens(), {.max_tokens = kQualityTokens},
+                      [&](std::int64_t, std::int64_t) {
+                        if (options.interrupted && options.interrupted()) throw Interrupted();
+                      });
+  records.write("quality", {{"subject", kIolName},
+                            {"perplexity", quality.perplexity},
+                            {"loss_nats", quality.loss},
+                            {"kl_divergence_nats", nullptr},
+                            {"top1_agreement", nullptr},
+                            {"text", "heldout.txt"},
+                            {"tokens", quality.num_scored}});
 }
 
 json load_record(const ScenarioOptions& options, const Plan& plan) {
@@ -171,14 +194,13 @@ json parse_slo(const std::string& text) {
 bool run_bench(const BenchOptions& options) {
   json not_measured = json::array();
   const Engines engines = choose_engines(options, not_measured);
-  BenchModel model = load_bench_model(options.model, options.engine.dtype);
-  const Plan plan =
-      make_plan(options.scenario, load_prompt_source(model), model.config.max_position_embeddings);
+  const BenchModel model = load_bench_model(options.model, options.engine.dtype);
+  const PromptSource prompts = load_prompt_source(model);
+  const Plan plan = make_plan(options.scenario, prompts, model.config.max_position_embeddings);
+  const EngineConfig engine = engine_for(options, model, plan);
+  auto subjects = make_subjects(options, engines, model, plan, engine);
   create_folder(options.output_folder);
-  const int num_threads =
-      options.engine.num_threads > 0 ? options.engine.num_threads : default_num_threads();
-  auto subjects = make_subjects(options, engines, model, plan, num_threads);
-  MemoryCanary canary(num_threads);
+  MemoryCanary canary(engine.num_threads);
   PackageEnergy energy;
   if (!energy.unavailable_reason().empty()) {
     not_measured.push_back({{"what", "power and energy"}, {"why", energy.unavailable_reason()}});
@@ -187,7 +209,7 @@ bool run_bench(const BenchOptions& options) {
   RunIdentity identity;
   identity.command = options.command;
   identity.seed = options.scenario.seed;
-  identity.num_threads = num_threads;
+  identity.num_threads = engine.num_threads;
   identity.canary_read_bytes_per_s = canary.read_bytes_per_s();
   identity.canary_buffer_bytes = canary.buffer_bytes();
   identity.load = load_record(options.scenario, plan);
@@ -195,15 +217,22 @@ bool run_bench(const BenchOptions& options) {
   json environment = environment_record(identity);
   if (!options.slo.is_null()) environment["slo"] = options.slo;
   records.write("environment", std::move(environment));
-  return run_bench(RunnerInputs{.plan = plan,
-                                .model = model,
-                                .subjects = subjects,
-                                .records = records,
-                                .canary = canary,
-                                .energy = energy,
-                                .interrupted = options.interrupted,
-                                .silence_seconds = options.silence_seconds,
-                                .shows_progress = options.shows_progress});
+  const bool completed = run_bench(RunnerInputs{.plan = plan,
+                                                .model = model,
+                                                .subjects = subjects,
+                                                .records = records,
+                                                .canary = canary,
+                                                .energy = energy,
+                                                .interrupted = options.interrupted,
+                                                .silence_seconds = options.silence_seconds,
+                                                .shows_progress = options.shows_progress});
+  if (!completed || model.synthetic() || !engines.iol) return completed;
+  try {
+    record_quality(options, engine, prompts, records);
+  } catch (const Interrupted&) {
+    return false;
+  }
+  return true;
 }
 
 }  // namespace iol::bench

@@ -19,9 +19,10 @@ struct BenchOptions {
   /// installed.
   std::optional<std::vector<std::string>> engines;
   ScenarioOptions scenario;
-  EngineConfig engine;           // what the command line says of our engine; the rest by the load
-  std::optional<int> max_batch;  // nothing: the highest concurrency
-  nlohmann::json slo;            // null or {ttft_ms, tpot_ms, e2e_ms}
+  /// Our engine. 0 for max_batch means the highest concurrency, 0 for kv_cache_tokens what the
+  /// requests under way need; model is set from the one above.
+  EngineConfig engine;
+  nlohmann::json slo;  // null or {ttft_ms, tpot_ms, e2e_ms}
   std::filesystem::path output_folder;
   std::vector<std::string> command;  // the command line, for the record
   double silence_seconds = 1800;     // a subject that says nothing for so long is given up

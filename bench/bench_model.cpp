@@ -113,12 +113,6 @@ std::int64_t weight_bytes_per_step(const BenchModel& model) {
   return parameters * static_cast<std::int64_t>(dtype_bytes(model.dtype));
 }
 
-std::int64_t kv_bytes_per_token(const BenchModel& model) {
-  const auto& config = model.config;
-  return std::int64_t{2} * config.num_layers * config.num_kv_heads * config.head_dim *
-         static_cast<std::int64_t>(dtype_bytes(model.dtype));
-}
-
 json transformers_config(const ModelConfig& config) {
   json fields = {{"model_type", model_type(config.architecture)},
                  {"hidden_size", config.hidden_size},

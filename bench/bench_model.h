@@ -22,8 +22,6 @@ struct BenchModel {
 /// Bytes of weights that a decode step has to read: all, but of an input embedding that isn't also
 /// the output projection, which is only looked up.
 std::int64_t weight_bytes_per_step(const BenchModel& model);
-/// Bytes of keys and values that one more token in a sequence adds to a step.
-std::int64_t kv_bytes_per_token(const BenchModel& model);
 
 /// config.json of the model's shape, for transformers to build it with random weights.
 nlohmann::json transformers_config(const ModelConfig& config);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "bench/process_status.h"
 #include "bench/progress.h"
+#include "model/memory_plan.h"
 
 namespace iol::bench {
 namespace {
@@ -24,7 +25,7 @@ json subject_record(const Subject& subject, const BenchModel& model, const json&
                  {"memory", memory},
                  {"memory_reserved_bytes", nullptr},
                  {"weight_bytes_per_step", weight_bytes_per_step(model)},
-                 {"kv_bytes_per_token", kv_bytes_per_token(model)}};
+                 {"kv_bytes_per_token", kv_bytes_per_token(model.config, model.dtype)}};
   if (memory.contains("kv_cache_bytes")) {
     record["memory_reserved_bytes"] = memory.value("weights_bytes", std::int64_t{0}) +
                                       memory.value("kv_cache_bytes", std::int64_t{0}) +

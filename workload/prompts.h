@@ -24,6 +24,8 @@ class PromptSource {
   /// Uniform ids of [0, vocab_size).
   static PromptSource random_ids(std::int32_t vocab_size);
 
+  /// The whole text; empty for random ids.
+  [[nodiscard]] std::span<const std::int32_t> text_tokens() const { return text_tokens_; }
   [[nodiscard]] std::vector<std::int32_t> take(std::int64_t num_tokens, RandomStream& random) const;
 
  private:

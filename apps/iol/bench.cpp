@@ -13,6 +13,7 @@
 #include "bench/engine_child.h"
 #include "bench/iol_subject.h"
 #include "command.h"
+#include "engine_options.h"
 #include "report/report.h"
 
 namespace iol::cli {
@@ -26,7 +27,7 @@ constexpr const char* kExamples = R"(Examples:
 
 /// What the command line says, as text; turned into bench::BenchOptions when it runs.
 struct BenchArguments {
-  CommonOptions common;
+  EngineOptions engine;
   std::string model;
   std::vector<std::string> engines;
   std::vector<std::string> scenarios;
@@ -37,14 +38,6 @@ struct BenchArguments {
   int num_repetitions = 6;
   int num_warm_ups = 1;
   std::string slo;
-  std::string dtype;
-  std::string quant = "none";
-  std::string kv_cache = "auto";
-  std::string scheduler = "in-flight";
-  std::string kv_allocation = "paged";
-  std::string prefix_cache = "off";
-  int max_batch = 0;
-  int max_step_tokens = 0;
   double timeout_s = 1800;
   std::string output_folder;
   std::string engine_child;
@@ -82,12 +75,6 @@ void add_later_options(CLI::App& command) {
 }
 
 void refuse_later_values(const BenchArguments& arguments) {
-  if (arguments.quant != "none") {
-    refuse_later("--quant " + arguments.quant, "quantization");
-  }
-  if (arguments.kv_cache == "fp8" || arguments.kv_cache == "int8") {
-    refuse_later("--kv-cache " + arguments.kv_cache, "a quantized KV cache");
-  }
   for (const auto& scenario : arguments.scenarios) {
     if (scenario == "load" || scenario == "sweep") {
       refuse_later("--scenario " + scenario, "open-loop load");
@@ -105,23 +92,6 @@ std::vector<std::string> command_line() {
   return words;
 }
 
-EngineConfig engine_options(const BenchArguments& arguments) {
-  EngineConfig config = engine_config(arguments.common);
-  if (!arguments.dtype.empty()) {
-    const auto dtype = parse_dtype(arguments.dtype);
-    if (dtype != DType::kF32 && dtype != DType::kBF16 && dtype != DType::kF16) {
-      throw_input_error("--dtype {}: expected bf16, f16 or f32", arguments.dtype);
-    }
-    config.dtype = dtype;
-  }
-  if (arguments.kv_cache == "bf16") config.kv_dtype = DType::kBF16;
-  if (arguments.scheduler == "static") config.scheduler = SchedulerPolicy::kStatic;
-  if (arguments.kv_allocation == "contiguous") config.kv_allocation = KvAllocation::kContiguous;
-  config.prefix_cache = arguments.prefix_cache == "on";
-  if (arguments.max_step_tokens > 0) config.max_step_tokens = arguments.max_step_tokens;
-  return config;
-}
-
 bench::BenchOptions bench_options(const BenchArguments& arguments) {
   refuse_later_values(arguments);
   bench::BenchOptions options;
@@ -135,18 +105,17 @@ bench::BenchOptions bench_options(const BenchArguments& arguments) {
   scenario.output_tokens = LengthDistribution::parse(arguments.output_tokens, "--output-tokens");
   scenario.num_repetitions = arguments.num_repetitions;
   scenario.num_warm_ups = arguments.num_warm_ups;
-  scenario.seed = arguments.common.seed;
-  options.engine = engine_options(arguments);
-  if (arguments.max_batch > 0) options.max_batch = arguments.max_batch;
+  scenario.seed = arguments.engine.common.seed;
+  options.engine = engine_config(arguments.engine, arguments.model);
   if (!arguments.slo.empty()) options.slo = bench::parse_slo(arguments.slo);
   options.output_folder = arguments.output_folder.empty()
                               ? bench::default_output_folder(arguments.model)
                               : std::filesystem::path(arguments.output_folder);
   options.command = command_line();
   options.silence_seconds = arguments.timeout_s;
-  options.shows_progress = shows_progress(arguments.common);
+  options.shows_progress = shows_progress(arguments.engine.common);
   options.interrupted = interrupted;
-  const bool quiet = arguments.common.quiet;
+  const bool quiet = arguments.engine.common.quiet;
   options.note = [quiet](const std::string& text) {
     if (!quiet) fmt::print(stderr, "note: {}\n", text);
   };
@@ -154,7 +123,7 @@ bench::BenchOptions bench_options(const BenchArguments& arguments) {
 }
 
 void print_result(const BenchArguments& arguments, const std::filesystem::path& folder) {
-  if (!arguments.common.json) {
+  if (!arguments.engine.common.json) {
     fmt::print("{}\n", (folder / "report.html").string());
     return;
   }
@@ -176,7 +145,7 @@ void run(const BenchArguments& arguments) {
   if (!bench::run_bench(options)) {
     fmt::print(stderr, "interrupted; the runs that ended are in {}; 'iol report {}' reports them\n",
                (folder / "records.jsonl").string(), folder.string());
-    throw ExitCode{1};
+    throw ExitCode{130};
   }
   report::write_report(folder, folder);
   print_result(arguments, folder);
@@ -217,34 +186,6 @@ void add_load_options(CLI::App& command, BenchArguments& arguments) {
   command.add_option("--slo", arguments.slo, "objectives for goodput: ttft=200ms,tpot=20ms,e2e=2s");
 }
 
-void add_lever_options(CLI::App& command, BenchArguments& arguments) {
-  command.add_option("--dtype", arguments.dtype,
-                     "bf16, f16 or f32 for every subject (default: the checkpoint's own)");
-  command.add_option("--quant", arguments.quant, "none, fp8, int8, int8-wo or int4")
-      ->check(CLI::IsMember({"none", "fp8", "int8", "int8-wo", "int4"}))
-      ->capture_default_str();
-  command.add_option("--kv-cache", arguments.kv_cache, "auto, bf16, fp8 or int8")
-      ->check(CLI::IsMember({"auto", "bf16", "fp8", "int8"}))
-      ->capture_default_str();
-  command.add_option("--scheduler", arguments.scheduler, "in-flight or static")
-      ->check(CLI::IsMember({"in-flight", "static"}))
-      ->capture_default_str();
-  command.add_option("--kv-allocation", arguments.kv_allocation, "paged or contiguous")
-      ->check(CLI::IsMember({"paged", "contiguous"}))
-      ->capture_default_str();
-  command.add_option("--prefix-cache", arguments.prefix_cache, "on or off")
-      ->check(CLI::IsMember({"on", "off"}))
-      ->capture_default_str();
-  command
-      .add_option("--max-batch", arguments.max_batch,
-                  "sequences in a step (default: the highest concurrency)")
-      ->check(CLI::Range(1, 4096));
-  command
-      .add_option("--max-step-tokens", arguments.max_step_tokens,
-                  "tokens in a step, prefill and decode together")
-      ->check(CLI::Range(1, 1 << 20));
-}
-
 }  // namespace
 
 void add_bench_command(CLI::App& program) {
@@ -255,7 +196,6 @@ void add_bench_command(CLI::App& program) {
   command->add_option("MODEL", arguments->model,
                       "folder, Hub id in the local cache, demo, or synthetic:NAME");
   add_load_options(*command, *arguments);
-  add_lever_options(*command, *arguments);
   add_later_options(*command);
   command->add_option("-o,--output", arguments->output_folder,
                       "results folder (default: results/<UTC time>-<model>)");
@@ -265,7 +205,9 @@ void add_bench_command(CLI::App& program) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option(bench::kEngineChildOption, arguments->engine_child)->group("");
-  add_common_options(*command, arguments->common);
+  arguments->engine.prefix_cache = "off";  // repetitions must not profit from each other
+  arguments->engine.max_batch = 0;         // the highest concurrency
+  add_engine_options(*command, arguments->engine);
   command->callback([arguments] { run(*arguments); });
 }
 

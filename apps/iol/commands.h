@@ -8,9 +8,10 @@ class App;
 
 namespace iol::cli {
 
+void add_bench_command(CLI::App& program);   // bench.cpp
 void add_report_command(CLI::App& program);  // report.cpp
 
 using AddCommand = void (*)(CLI::App& program);
-inline constexpr std::array<AddCommand, 1> kCommands{add_report_command};
+inline constexpr std::array<AddCommand, 2> kCommands{add_bench_command, add_report_command};
 
 }  // namespace iol::cli

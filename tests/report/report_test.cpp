@@ -79,7 +79,7 @@ TEST(WriteReport, opens_with_the_answer_then_how_sure_then_detail) {
           "tokens/s |",
           "| Scenario | Subject | First token, ttft | Per token, tpot | Gap between tokens, itl | "
           "Whole request, e2e |",
-          "| Subject | Scenario | Memory, peak |",
+          "| Subject | Scenario | Memory, peak | Memory, reserved |",
           "| Subject | Perplexity | KL divergence, nats | Same top token | Text | Tokens | "
           "Reference |",
           "## Comparisons",

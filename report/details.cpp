@@ -29,6 +29,13 @@ std::string scenario_text(const std::string& scenario, std::int64_t concurrency)
   return fmt::format("{}, {}", scenario, streams_text(concurrency));
 }
 
+/// Subject with the scenario below it: one column less on a narrow screen.
+Cell subject_and_scenario_cell(const RunReport& report, const Summary& summary) {
+  Cell cell = subject_cell(report, summary.subject);
+  cell.note = scenario_text(summary.scenario, summary.concurrency);
+  return cell;
+}
+
 /// "p50 / p90 / p99" of a duration.
 Cell percentiles_cell(const Summary& summary, const char* metric) {
   const MetricSummary* found = summary.find(metric);
@@ -55,25 +62,22 @@ void drop_absent_columns(Table& table) {
 Table latency_table(const RunReport& report) {
   Table table;
   table.caption = "Latency: the median, and below it p90 · p99 (nearest rank over all requests).";
-  table.columns = {{"Scenario", "", false},       {"Subject", "", false},
-                   {"First token", "ttft"},       {"Per token", "tpot"},
-                   {"Gap between tokens", "itl"}, {"Whole request", "e2e"}};
+  table.columns = {{"Subject", "scenario", false},
+                   {"First token", "ttft"},
+                   {"Per token", "tpot"},
+                   {"Gap between tokens", "itl"},
+                   {"Whole request", "e2e"}};
   std::vector<const Summary*> ordered;
   for (const Summary& summary : report.summaries) ordered.push_back(&summary);
   std::stable_sort(ordered.begin(), ordered.end(), [](const Summary* a, const Summary* b) {
     return std::tie(a->scenario, a->concurrency) < std::tie(b->scenario, b->concurrency);
   });
-  std::string previous;
   for (const Summary* summary : ordered) {
-    const std::string scenario = scenario_text(summary->scenario, summary->concurrency);
     Row row;
-    row.cells = {text_cell(scenario == previous ? "" : scenario),
-                 subject_cell(report, summary->subject),
+    row.cells = {subject_and_scenario_cell(report, *summary),
                  percentiles_cell(*summary, "time_to_first_token"),
                  percentiles_cell(*summary, "inter_token_latency"),
-                 percentiles_cell(*summary, "itl"),
-                 percentiles_cell(*summary, "request_latency")};
-    previous = scenario;
+                 percentiles_cell(*summary, "itl"), percentiles_cell(*summary, "request_latency")};
     table.rows.push_back(std::move(row));
   }
   return table;
@@ -123,8 +127,11 @@ Table throughput_table(const RunReport& report) {
 Table resources_table(const RunReport& report) {
   Table table;
   table.caption = "Memory and energy.";
-  table.columns = {{"Subject", "", false}, {"Scenario", "", false}, {"Memory", "peak"},
-                   {"Memory", "reserved"}, {"Power", "mean"},       {"Energy", "per token"}};
+  table.columns = {{"Subject", "scenario", false},
+                   {"Memory", "peak"},
+                   {"Memory", "reserved"},
+                   {"Power", "mean"},
+                   {"Energy", "per token"}};
   for (const Summary& summary : report.summaries) {
     const Resources& resources = summary.resources;
     if (!resources.memory_peak_bytes && !resources.power_mean_w &&
@@ -134,8 +141,7 @@ Table resources_table(const RunReport& report) {
     const auto watts = [](double value) { return format_number(value) + " W"; };
     const auto joules = [](double value) { return format_number(value) + " J"; };
     Row row;
-    row.cells = {subject_cell(report, summary.subject),
-                 text_cell(scenario_text(summary.scenario, summary.concurrency)),
+    row.cells = {subject_and_scenario_cell(report, summary),
                  text_cell(format_or_absent(resources.memory_peak_bytes, format_bytes)),
                  text_cell(format_or_absent(resources.memory_reserved_bytes, format_bytes)),
                  text_cell(format_or_absent(resources.power_mean_w, watts)),

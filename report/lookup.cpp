@@ -49,11 +49,22 @@ const Json* find_anywhere(const Json& json, const char* name, int depth) {
   return nullptr;
 }
 
-bool all_scalars(const Json& array) {
-  for (const Json& value : array) {
-    if (value.is_structured()) return false;
+/// "avx2, avx512"; objects read "concurrency 1, scenario latency; concurrency 4, ...".
+std::string list_text(const Json& array) {
+  std::string text;
+  for (const Json& item : array) {
+    text += text.empty() ? "" : item.is_object() ? "; " : ", ";
+    if (!item.is_object()) {
+      text += scalar_text(item);
+      continue;
+    }
+    std::string fields;
+    for (const auto& [key, value] : item.items()) {
+      fields += (fields.empty() ? "" : ", ") + key + " " + field_text(key, value);
+    }
+    text += fields;
   }
-  return true;
+  return text;
 }
 
 void flatten_into(const Json& json, const std::string& path, int depth,
@@ -64,10 +75,8 @@ void flatten_into(const Json& json, const std::string& path, int depth,
     }
     return;
   }
-  if (json.is_array() && all_scalars(json)) {
-    std::string text;
-    for (const Json& value : json) text += (text.empty() ? "" : ", ") + scalar_text(value);
-    result.emplace_back(path, text);
+  if (json.is_array()) {
+    result.emplace_back(path, list_text(json));
     return;
   }
   result.emplace_back(path, field_text(path, json));

@@ -14,8 +14,8 @@ namespace iol::report {
 /// The first of `names` found at any depth of `json`, as text; null and empty values don't count.
 std::optional<std::string> find_text(const Json& json, std::initializer_list<const char*> names);
 
-/// Every scalar of `json` as (dotted path, text), in the order of the keys; arrays of scalars are
-/// joined by commas, null reads "not available", and a unit in a name (_bytes, _ms) forms its
+/// Every scalar of `json` as (dotted path, text), in the order of the keys; arrays are joined
+/// by commas, null reads "not available", and a unit in a name (_bytes, _ms) forms its
 /// value.
 std::vector<std::pair<std::string, std::string>> flatten(const Json& json);
 

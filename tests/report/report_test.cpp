@@ -77,9 +77,9 @@ TEST(WriteReport, opens_with_the_answer_then_how_sure_then_detail) {
           "| Not measured | Why |", "## Details",
           "| Streams, at once | PyTorch eager, tokens/s | PyTorch compiled, tokens/s | iol, "
           "tokens/s |",
-          "| Scenario | Subject | First token, ttft | Per token, tpot | Gap between tokens, itl | "
+          "| Subject, scenario | First token, ttft | Per token, tpot | Gap between tokens, itl | "
           "Whole request, e2e |",
-          "| Subject | Scenario | Memory, peak |",
+          "| Subject, scenario | Memory, peak | Memory, reserved |",
           "| Subject | Perplexity | KL divergence, nats | Same top token | Text | Tokens | "
           "Reference |",
           "## Comparisons",

@@ -89,12 +89,20 @@ class SampleRun {
   void add_environment() {
     Json& record = add("environment");
     record["command"] = "iol bench demo --engines pytorch,iol --repeat 6";
-    record["started_at"] = "2026-01-31 12:00 UTC";
+    record["started_at"] = "2026-01-31T12:00:00Z";
     record["seed"] = 0;
     record["revision"] = "0123456789abcdef0123456789abcdef01234567";
-    record["machine"] = {
-        {"cpu_model", "Example CPU 9000"}, {"isa", "avx512-bf16"},   {"allowed_cpus", 2},
-        {"cgroup_cpu_quota", nullptr},     {"memory_bytes", 25.2e9}, {"governor", "performance"}};
+    record["load"] = {{"input_tokens", "100"},
+                      {"output_tokens", "200"},
+                      {"loads",
+                       {{{"scenario", "latency"}, {"concurrency", 1}, {"requests", 8}},
+                        {{"scenario", "throughput"}, {"concurrency", 4}, {"requests", 12}}}}};
+    record["machine"] = {{"cpu_model", "Example CPU 9000"},
+                         {"isa", {"portable", "avx2", "avx512"}},
+                         {"allowed_cpus", 2},
+                         {"cgroup_cpu_quota", nullptr},
+                         {"memory_bytes", 25.2e9},
+                         {"governor", "performance"}};
     record["software"] = {{"iol", "0.1.0"},
                           {"compiler", "g++ 12.2.0"},
                           {"flags", "-O2"},
@@ -111,10 +119,19 @@ class SampleRun {
     record["kind"] = subject.kind;
     record["model"] = {
         {"name", options_.model_name}, {"hash", "sha256:5f0c"}, {"synthetic", false}};
-    record["dtype"] = "bf16";
-    record["threads"] = 2;
-    record["scheduler"] = subject.kind == "iol" ? "in-flight" : "static";
-    record["kv_allocation"] = subject.kind == "iol" ? "paged" : "contiguous";
+    const bool is_iol = subject.kind == "iol";
+    record["settings"] = {{"dtype", "bf16"},
+                          {"threads", 2},
+                          {"quantization", "none"},
+                          {"batching", is_iol ? "in-flight" : "static"},
+                          {"kv_cache", is_iol ? "paged" : "contiguous"},
+                          {"prefix_cache", false},
+                          {"speculation", "none"}};
+    record["versions"] =
+        is_iol ? Json{{"iol", "0.1.0"}} : Json{{"torch", "2.11.0"}, {"transformers", "5.17.0"}};
+    record["load_s"] = is_iol ? 0.012 : 1.9;
+    record["memory"] = {{"weights_bytes", 33'600'000}, {"resident_bytes", subject.memory_bytes}};
+    record["memory_reserved_bytes"] = is_iol ? Json(140'000'000) : Json(nullptr);
     record["weight_bytes_per_step"] = 33.6e6;
     record["kv_bytes_per_token"] = 6144;
   }
@@ -214,6 +231,7 @@ class SampleRun {
       record["memory_used_bytes"] =
           std::round(subject.memory_bytes + 2e6 * concurrency + 1e6 * std::abs(normal()));
       record["power_w"] = nullptr;
+      record["power_unavailable"] = "/sys/class/powercap is not readable here";
     }
   }
 

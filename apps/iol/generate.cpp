@@ -107,7 +107,7 @@ void generate(GenerateOptions& options) {
   config.max_batch = 1;
   const auto engine = Engine::create(config);
   if (engine->tokenizer() == nullptr) {
-    throw_input_error("'{}' has random weights and no tokenizer; 'iol bench' can run it",
+    throw_input_error("'{}' has no tokenizer; 'iol bench' can run it",
                       options.model);
   }
   Request request;

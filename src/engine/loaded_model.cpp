@@ -28,7 +28,9 @@ LoadedModel load_model(const EngineConfig& config, const LoadProgress& progress)
     source = make_synthetic_weights(model.config, config.seed);
   } else {
     source = std::make_unique<Checkpoint>(resolved.folder);
-    model.tokenizer = Tokenizer::load(resolved.folder);
+    const bool has_tokenizer = std::filesystem::exists(resolved.folder / "tokenizer.json") ||
+                               std::filesystem::exists(resolved.folder / "tokenizer.model");
+    if (has_tokenizer) model.tokenizer = Tokenizer::load(resolved.folder);
   }
   model.weights = load_weights(model.config, *source, *model.backend, progress);
   return model;

@@ -18,7 +18,7 @@ struct LoadedModel {
   DType dtype = DType::kBF16;
   std::unique_ptr<Backend> backend;
   ModelWeights weights;
-  std::unique_ptr<Tokenizer> tokenizer;  // null for synthetic models
+  std::unique_ptr<Tokenizer> tokenizer;  // null where there is none (synthetic models)
 };
 
 /// Resolves, checks and loads config.model. Asks for the memory before it takes it.

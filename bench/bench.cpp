@@ -72,10 +72,13 @@ EngineConfig engine_for(const BenchOptions& options, const BenchModel& model, co
   config.model = model.name;
   config.dtype = model.dtype;
   if (config.num_threads == 0) config.num_threads = default_num_threads();
-  config.max_batch = options.max_batch.value_or(plan.max_concurrency);
-  const auto blocks_per_request = plan.max_request_tokens / config.block_size + 2;
-  config.kv_cache_tokens = std::int64_t{config.max_batch} * blocks_per_request * config.block_size;
-  if (config.kv_allocation == KvAllocation::kContiguous) {
+  if (config.max_batch == 0) config.max_batch = plan.max_concurrency;
+  if (config.kv_cache_tokens == 0) {
+    const auto blocks_per_request = plan.max_request_tokens / config.block_size + 2;
+    config.kv_cache_tokens =
+        std::int64_t{config.max_batch} * blocks_per_request * config.block_size;
+  }
+  if (config.kv_allocation == KvAllocation::kContiguous && config.max_context == 0) {
     // A contiguous cache reserves the longest context for every sequence.
     config.max_context = static_cast<int>(plan.max_request_tokens);
   }
@@ -84,16 +87,15 @@ EngineConfig engine_for(const BenchOptions& options, const BenchModel& model, co
 
 std::vector<std::unique_ptr<Subject>> make_subjects(const BenchOptions& options,
                                                     const Engines& engines, const BenchModel& model,
-                                                    const Plan& plan, int num_threads) {
+                                                    const Plan& plan, const EngineConfig& engine) {
   std::vector<std::unique_ptr<Subject>> subjects;
   if (engines.pytorch) {
-    subjects =
-        make_pytorch_subjects(*engines.pytorch, model,
-                              {XX_tokens = plan.max_request_tokens, .seed = options.scenario.seed});
+    subjects = make_pytorch_subjects(*engines.pytorch, model,
+                                     {.num_threads = engine.num_threads,
+                                      .max_request_tokens = plan.max_request_tokens,
+                                      .seed = options.scenario.seed});
   }
-  if (engines.iol) {
-    subjects.push_back(make_iol_subject(engine, kIolName));
-  }
+  if (engines.iol) subjects.push_back(make_iol_subject(engine, kIolName));
   return subjects;
 }
 

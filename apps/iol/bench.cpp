@@ -52,7 +52,7 @@ struct LaterOption {
 constexpr LaterOption kLaterOptions[] = {
     {"--ladder", "the ladder of levers", true}, {"--rate", "open-loop load", false},
     {"--arrival", "arrival processes", false},  {"--trace", "trace replay", false},
-    {"--speed", "trace replay", false},         {"--draft", "speculative decoding", false},
+    {"--speed", "trace replay", false},
 };
 
 [[noreturn]] void refuse_later(std::string_view option, std::string_view what) {

@@ -41,8 +41,7 @@ void StepPlanner::add_prefills() {
     Sequence& sequence = *running[i];
     if (sequence.is_decoding) continue;
     const int num_missing = sequence.num_tokens() - sequence.num_computed_tokens;
-    const int num_tokens = std::min(num_missing, budget_);
-    if (reserve(sequence, num_tokens)) add(sequence, num_tokens);
+    add(sequence, std::min(num_missing, budget_));
   }
 }
 
@@ -100,27 +99,16 @@ bool StepPlanner::reserve(Sequence& sequence, int num_tokens) {
   return true;
 }
 
+/// The last is in no batch yet: decodes are added in order, and prefills, which have had their
+/// blocks since admission, after them.
 void StepPlanner::preempt_last() {
   Sequence& victim = *queues_.running().back();
-  take_back(victim);
   blocks_.release(victim);
   victim.is_decoding = false;
   ++victim.num_preemptions;
   ++num_preemptions_;
   queues_.pop_last_running();
   queues_.wait(victim);
-}
-
-/// Undoes add(), where it happened.
-void StepPlanner::take_back(const Sequence& sequence) {
-  const auto entry =
-      std::find_if(batch_.sequences.begin(), batch_.sequences.end(),
-                   [&](const ScheduledSequence& added) { return added.sequence == &sequence; });
-  if (entry == batch_.sequences.end()) return;
-  (sequence.is_decoding ? batch_.num_decode_tokens : batch_.num_prefill_tokens) -=
-      entry->num_tokens;
-  budget_ += entry->num_tokens;
-  batch_.sequences.erase(entry);
 }
 
 }  // namespace iol

@@ -18,8 +18,8 @@ struct SchedulerConfig {
 /// Positions that a request may come to hold in the cache: its last token is never computed.
 int max_cached_positions(int num_prompt_tokens, int max_tokens, int max_context);
 
-/// The moves of which the policies make a step. Each keeps to the token budget and reserves the
-/// blocks of what it adds to the batch.
+/// The moves of which the policies make a step. Each keeps to the token budget, and what it
+/// adds to the batch has its blocks. Decodes are added before prefills, if at all.
 class StepPlanner {
  public:
   /// All are the scheduler's own and outlive the planner; `batch` is empty.
@@ -48,7 +48,6 @@ class StepPlanner {
   void add(Sequence& sequence, int num_tokens);
   bool reserve(Sequence& sequence, int num_tokens);
   void preempt_last();
-  void take_back(const Sequence& sequence);
 
   const SchedulerConfig& config_;
   BlockTables& blocks_;

@@ -49,7 +49,9 @@ class PyTorchBaseline : public ::testing::Test {
     model_.dtype = DType::kF32;
     std::ifstream file(kSource / "tests/goldens/baseline_greedy.json");
     std::int64_t id = 0;
-    for (const auto& golden : json::parse(file).at("requests")) {
+    const auto goldens = json::parse(file);
+    ASSERT_EQ(goldens.at("requests").size(), 5);
+    for (const auto& golden : goldens.at("requests")) {
       expected_.push_back(golden.at("tokens").get<std::vector<std::int32_t>>());
       requests_.push_back({id++, golden.at("prompt").get<std::vector<std::int32_t>>(),
                            static_cast<std::int64_t>(expected_.back().size())});

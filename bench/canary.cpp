@@ -69,25 +69,26 @@ std::int64_t MemoryCanary::buffer_bytes() const {
   return static_cast<std::int64_t>(buffer_.size_bytes());
 }
 
-double MemoryCanary::pass_bytes_per_s() {
+double MemoryCanary::pass_bytes_per_s(std::int64_t bytes) {
   std::vector<std::uint64_t> sums(static_cast<std::size_t>(threads_.num_threads()));
   const auto* vectors = buffer_.as<const Vector>();
-  const std::int64_t count = buffer_bytes() / static_cast<std::int64_t>(sizeof(Vector));
+  const std::int64_t count = bytes / static_cast<std::int64_t>(sizeof(Vector));
   const auto start_ns = now_ns();
   threads_.for_ranges(count, 4096, [&](std::int64_t begin, std::int64_t end, int thread) {
     sums[static_cast<std::size_t>(thread)] = sum_vectors(vectors + begin, end - begin);
   });
   const auto elapsed_ns = std::max<std::int64_t>(now_ns() - start_ns, 1);
   for (const auto sum : sums) sink_ += sum;
-  return static_cast<double>(buffer_bytes()) * 1e9 / static_cast<double>(elapsed_ns);
+  return static_cast<double>(bytes) * 1e9 / static_cast<double>(elapsed_ns);
 }
 
-double MemoryCanary::read_bytes_per_s() {
-  pass_bytes_per_s();  // wakes the threads, fills the translation caches
+double MemoryCanary::read_bytes_per_s(std::int64_t working_set_bytes) {
+  const auto bytes = std::clamp<std::int64_t>(working_set_bytes, 1 << 20, buffer_bytes());
+  pass_bytes_per_s(bytes);  // wakes the threads, fills the translation caches
   std::vector<double> passes;
   const auto start_ns = now_ns();
   do {
-    passes.push_back(pass_bytes_per_s());
+    passes.push_back(pass_bytes_per_s(bytes));
   } while (now_ns() - start_ns < kDurationNs);
   const auto middle = passes.begin() + static_cast<std::ptrdiff_t>(passes.size() / 2);
   std::nth_element(passes.begin(), middle, passes.end());

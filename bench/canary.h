@@ -8,20 +8,23 @@
 namespace iol::bench {
 
 /// Measures how fast memory can be read at this moment: the machine's limit for decoding, and the
-/// witness that two runs met the same machine. A buffer larger than the last cache level is summed
-/// by all threads, over and over for about `kDurationNs`; the result is bytes per second of the
-/// median pass.
+/// witness that two runs met the same machine. A buffer is summed by all threads, over and over for
+/// about `kDurationNs`; the result is bytes per second of the median pass.
 class MemoryCanary {
  public:
   static constexpr std::int64_t kDurationNs = 80'000'000;
 
   /// Throws ResourceError when there is no memory for the buffer.
   explicit MemoryCanary(int num_threads);
-  double read_bytes_per_s();
+  /// Of the whole buffer, which is several times the last cache level: of memory.
+  double read_bytes_per_s() { return read_bytes_per_s(buffer_bytes()); }
+  /// Of the buffer's first `working_set_bytes`: of whatever holds that much when it is read again
+  /// and again, as the weights are. Caches serve a small model, and are its limit then.
+  double read_bytes_per_s(std::int64_t working_set_bytes);
   [[nodiscard]] std::int64_t buffer_bytes() const;
 
  private:
-  double pass_bytes_per_s();
+  double pass_bytes_per_s(std::int64_t bytes);
 
   ThreadPool threads_;
   HugeBuffer buffer_;

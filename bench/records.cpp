@@ -125,10 +125,11 @@ json request_record(const RunLabel& label, const WorkloadRequest& request,
   return record;
 }
 
-json canary_record(const RunLabel& label, bool after, double read_bytes_per_s) {
+json canary_record(const RunLabel& label, bool after, const CanaryReading& reading) {
   json record = label_fields(label);
   record["position"] = after ? "after" : "before";
-  record["read_bytes_per_s"] = std::round(read_bytes_per_s);
+  record["read_bytes_per_s"] = std::round(reading.memory);
+  record["weights_read_bytes_per_s"] = std::round(reading.weights);
   return record;
 }
 

@@ -43,7 +43,12 @@ struct RunLabel {
 /// The metrics follow measurement.md, in milliseconds; output_hash tells apart what was generated.
 nlohmann::json request_record(const RunLabel& label, const WorkloadRequest& request,
                               const RequestResult& result);
-nlohmann::json canary_record(const RunLabel& label, bool after, double read_bytes_per_s);
+/// What the canary read beside a run, in bytes per second.
+struct CanaryReading {
+  double memory;   // of memory
+  double weights;  // of a working set as large as the weights of a step: of caches, if they hold it
+};
+nlohmann::json canary_record(const RunLabel& label, bool after, const CanaryReading& reading);
 nlohmann::json device_sample_record(const RunLabel& label, const DeviceSample& sample,
                                     const std::string& no_power_reason);
 /// What a run as a whole says: its window, the subject's own details, the processor time that idle

@@ -94,15 +94,15 @@ class Runner {
                                static_cast<double>(requests.size()));
     };
     if (in_.interrupted && in_.interrupted()) throw Interrupted();
-    std::optional<double> canary_before;
-    if (phase == Phase::kMeasure) canary_before = in_.canary.read_bytes_per_s();
+    std::optional<CanaryReading> canary_before;
+    if (phase == Phase::kMeasure) canary_before = read_canary();
     const double others_before = processor_seconds_of_others(subject);
     DeviceSampler sampler(subject.process_id().value_or(0), in_.energy);
     const auto result = run_or_record_failure(subject, {phase, label.concurrency, requests}, label);
     const auto samples = sampler.take();
     const double others = processor_seconds_of_others(subject) - others_before;
     if (canary_before) {
-      const double canary_after = in_.canary.read_bytes_per_s();
+      const auto canary_after = read_canary();
       in_.records.write("canary", canary_record(label, false, *canary_before));
       in_.records.write("canary", canary_record(label, true, canary_after));
     }
@@ -112,6 +112,13 @@ class Runner {
     write_requests(label, requests, result);
     write_samples(label, samples);
     progress_.finish_step();
+  }
+
+  CanaryReading read_canary() {
+    const double memory = in_.canary.read_bytes_per_s();
+    const auto weights = weight_bytes_per_step(in_.model);
+    if (weights >= in_.canary.buffer_bytes()) return {memory, memory};
+    return {memory, in_.canary.read_bytes_per_s(weights)};
   }
 
   /// A subject that dies fails every request of its run: they must not vanish from the statistics.

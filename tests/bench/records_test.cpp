@@ -48,13 +48,14 @@ RequestResult result_at(std::vector<std::int64_t> times) {
 TEST_F(Records, each_is_one_line_with_its_type_and_run) {
   RecordWriter writer(folder_ / "records.jsonl", "run-1");
   writer.write("environment", {{"text", "two\nlines"}});
-  writer.write("canary", canary_record(kLabel, true, 42e9));
+  writer.write("canary", canary_record(kLabel, true, {42e9, 150e9}));
   const auto records = read();  // without closing the writer: every record is already there
   ASSERT_EQ(records.size(), 2);
   EXPECT_EQ(records[0]["text"], "two\nlines");
   EXPECT_EQ(records[1], json::parse(R"({"record_type": "canary", "schema_version": 1,
       "run_id": "run-1", "subject": "pytorch-eager", "scenario": "throughput", "concurrency": 4,
-      "repetition": 2, "phase": "measure", "position": "after", "read_bytes_per_s": 42e9})"));
+      "repetition": 2, "phase": "measure", "position": "after", "read_bytes_per_s": 42e9,
+      "weights_read_bytes_per_s": 150e9})"));
 }
 
 TEST_F(Records, a_full_disk_is_one_clear_line) {

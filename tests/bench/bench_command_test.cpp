@@ -1,0 +1,199 @@
+// `iol bench` as a user runs it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+
+#include "bench/child_process.h"
+
+namespace iol::bench {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+struct CommandResult {
+  int status = 0;
+  std::string output;  // stdout and stderr
+};
+
+CommandResult run_command(const std::string& arguments) {
+  const std::string command = std::string(IOL_BINARY) + " bench " + arguments + " 2>&1";
+  FILE* pipe = ::popen(command.c_str(), "r");
+  CommandResult result;
+  char buffer[4096];
+  while (const auto count = std::fread(buffer, 1, sizeof(buffer), pipe)) {
+    result.output.append(buffer, count);
+  }
+  result.status = WEXITSTATUS(::pclose(pipe));
+  return result;
+}
+
+class BenchCommand : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::path(::testing::TempDir()) /
+              ("bench_command_" + std::to_string(::getpid()));
+    std::filesystem::remove_all(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::vector<json> records() const {
+    std::ifstream file(folder_ / "records.jsonl");
+    std::vector<json> found;
+    for (std::string line; std::getline(file, line);) found.push_back(json::parse(line));
+    return found;
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(BenchCommand, refuses_what_is_not_available_yet_and_says_so) {
+  for (const char* arguments :
+       {"demo --ladder", "demo --rate 5", "demo --arrival poisson", "demo --trace file.csv",
+        "demo --speed 2", "demo --draft ngram", "demo --quant int8", "demo --kv-cache fp8",
+        "demo --scenario load", "demo --scenario latency,sweep", "demo --input-tokens trace",
+        "demo --engines openai:http://localhost:8000"}) {
+    const auto result = run_command(arguments);
+    EXPECT_EQ(result.status, 2) << arguments << ": " << result.output;
+    EXPECT_THAT(result.output, HasSubstr("not available yet")) << arguments;
+    EXPECT_EQ(std::count(result.output.begin(), result.output.end(), '\n'), 1) << result.output;
+  }
+}
+
+TEST_F(BenchCommand, refuses_impossible_options_in_one_line) {
+  for (const char* arguments : {"",
+                                "demo --engines",
+                                "demo --engines llama",
+                                "demo --concurrency 0",
+                                "demo --concurrency 4,x",
+                                "demo --requests 0",
+                                "demo --repeat 0",
+                                "demo --warmup -1",
+                                "demo --input-tokens 0",
+                                "demo --output-tokens uniform:9:3",
+                                "demo --input-tokens 5000",
+                                "demo --slo ttft=fast",
+                                "demo --scenario nonsense",
+                                "demo --prefix-cache maybe",
+                                "demo --timeout 0",
+                                "demo --dtype int3",
+                                "demo --threads -1",
+                                "no-such-model",
+                                "demo --unknown-option",
+                                "demo --device cuda"}) {
+    const auto result = run_command(arguments);
+    EXPECT_EQ(result.status, 2) << arguments << ": " << result.output;
+    EXPECT_EQ(std::count(result.output.begin(), result.output.end(), '\n'), 1)
+        << arguments << ": " << result.output;
+  }
+}
+
+TEST_F(BenchCommand, an_output_folder_that_can_not_be_made_is_one_line) {
+  auto result = run_command("demo --engines iol -o /proc/nowhere/results");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_THAT(result.output, HasSubstr("-o /proc/nowhere/results: can't create this folder"));
+  std::filesystem::create_directories(folder_);
+  std::ofstream(folder_ / "records.jsonl") << "{}\n";
+  result = run_command("demo --engines iol -o " + folder_.string());
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.output, HasSubstr("holds the records of another run"));
+}
+
+TEST_F(BenchCommand, pytorch_asked_for_and_missing_exits_2_with_what_to_do) {
+  ::setenv("IOL_PYTHON", "/nonexistent/python", 1);
+  const auto result = run_command("demo --engines pytorch -o " + folder_.string());
+  ::unsetenv("IOL_PYTHON");
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.output, HasSubstr("pip install -r baseline/requirements.txt"));
+  EXPECT_FALSE(std::filesystem::exists(folder_));
+}
+
+TEST_F(BenchCommand, without_pytorch_measures_iol_and_notes_what_is_missing) {
+  ::setenv("IOL_PYTHON", "/nonexistent/python", 1);
+  const auto result = run_command(
+      "demo --concurrency 1,3 --requests 4 --repeat 2 --input-tokens uniform:5:20 "
+      "--output-tokens 6 --json -o " +
+      folder_.string());
+  ::unsetenv("IOL_PYTHON");
+  ASSERT_EQ(result.status, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("note: without the PyTorch baseline"));
+  const auto summary = json::parse(result.output.substr(result.output.find('{')));
+  EXPECT_EQ(summary.at("subjects").size(), 1);
+  EXPECT_EQ(summary.at("summaries").size(), 3);
+  int measured = 0;
+  for (const auto& record : records()) {
+    if (record["record_type"] == "environment") {
+      EXPECT_EQ(record["not_measured"][0]["what"], "the PyTorch baseline");
+    }
+    if (record["record_type"] == "quality") EXPECT_GT(record["perplexity"], 1);
+    if (record["record_type"] != "request") continue;
+    EXPECT_TRUE(record["error"].is_null());
+    EXPECT_EQ(record["metrics"]["output_sequence_length"]["value"], 6);
+    measured += record["metadata"]["phase"] == "measure" ? 1 : 0;
+  }
+  EXPECT_EQ(measured, 3 * 2 * 4);
+  for (const char* file : {"summary.json", "report.md", "report.html"}) {
+    EXPECT_TRUE(std::filesystem::exists(folder_ / file)) << file;
+  }
+}
+
+TEST_F(BenchCommand, a_full_disk_is_one_line_and_leaves_whole_records) {
+  // A limit on the size of files does what a full disk does, once its signal is ignored.
+  const std::string script = "trap '' XFSZ; ulimit -f 8; " + std::string(IOL_BINARY) +
+                             " bench demo --engines iol --scenario latency --repeat 50 "
+                             "--output-tokens 20 --quiet -o " +
+                             folder_.string() + " 2>&1";
+  FILE* pipe = ::popen(script.c_str(), "r");
+  std::string output;
+  char buffer[4096];
+  while (const auto count = std::fread(buffer, 1, sizeof(buffer), pipe))
+    output.append(buffer, count);
+  EXPECT_EQ(WEXITSTATUS(::pclose(pipe)), 1) << output;
+  EXPECT_THAT(output, HasSubstr("records.jsonl: File too large; the records so far are whole"));
+  EXPECT_EQ(std::count(output.begin(), output.end(), '\n'), 1) << output;
+  EXPECT_GT(records().size(), 2);  // and each of them parses
+}
+
+TEST_F(BenchCommand, an_interrupt_stops_cleanly_and_leaves_whole_records) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::freopen("/dev/null", "w", stderr);
+    ::execl(IOL_BINARY, IOL_BINARY, "bench", "demo", "--engines", "iol", "--scenario", "latency",
+            "--repeat", "10000", "--output-tokens", "20", "-o", folder_.c_str(), nullptr);
+    ::_exit(127);
+  }
+  // Until at least one measured run is on disk.
+  for (int i = 0; i < 1500; ++i) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(folder_ / "records.jsonl", error);
+    if (!error && size > 20000) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  ::kill(child, SIGINT);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  const auto found = records();  // each line parses
+  ASSERT_GT(found.size(), 10U);
+  // Runs are all or nothing: two requests each, but one in the warm-up.
+  std::size_t requests = 0;
+  std::size_t expected = 0;
+  for (const auto& record : found) {
+    if (record["record_type"] == "request") ++requests;
+    if (record["record_type"] == "run") expected += record["phase"] == "warmup" ? 1 : 2;
+  }
+  EXPECT_EQ(requests, expected);
+}
+
+}  // namespace
+}  // namespace iol::bench

@@ -45,6 +45,8 @@ std::string_view transparent_huge_pages(const std::string& setting) {
   return std::string_view(setting).substr(begin + 1, end - begin - 1);
 }
 
+}  // namespace
+
 json machine_record() {
   const auto cpus = allowed_cpus();
   const auto quota = cgroup_cpu_quota();
@@ -68,8 +70,6 @@ json machine_record() {
           {"kernel", std::string(kernel.sysname) + " " + kernel.release},
           {"architecture", kernel.machine}};
 }
-
-}  // namespace
 
 std::string utc_time_text() {
   const std::time_t now = std::time(nullptr);

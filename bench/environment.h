@@ -20,6 +20,9 @@ struct RunIdentity {
 /// Machine, software and command: all that is needed to repeat a run. What can't be read is null.
 nlohmann::json environment_record(const RunIdentity& identity);
 
+/// Processor, memory, limits and kernel of this machine.
+nlohmann::json machine_record();
+
 /// 2026-08-01T09:30:12Z
 std::string utc_time_text();
 

@@ -36,8 +36,7 @@ void check_tokenizers_agree(const LoadedModel& model, const LoadedModel& referen
 
 LoadedModel load_with_tokenizer(const EngineOptions& options, const std::string& name) {
   LoadedModel model = load_model(engine_config(options, name));
-  if (!model.tokenizer)
-    throw_input_error("'{}' has no tokenizer; nothing to evaluate", name);
+  if (!model.tokenizer) throw_input_error("'{}' has no tokenizer; nothing to evaluate", name);
   return model;
 }
 

@@ -107,8 +107,7 @@ void generate(GenerateOptions& options) {
   config.max_batch = 1;
   const auto engine = Engine::create(config);
   if (engine->tokenizer() == nullptr) {
-    throw_input_error("'{}' has no tokenizer; 'iol bench' can run it",
-                      options.model);
+    throw_input_error("'{}' has no tokenizer; 'iol bench' can run it", options.model);
   }
   Request request;
   request.prompt_tokens = engine->tokenizer()->encode(options.prompt);

@@ -32,6 +32,14 @@ BlockTablesConfig tables_config(const EngineConfig& config, const KvCacheShape& 
   return tables;
 }
 
+/// The last event of a request that ends without a token.
+TokenEvent end_event(FinishReason reason, std::string error = {}) {
+  TokenEvent event;
+  event.finish_reason = reason;
+  event.error = std::move(error);
+  return event;
+}
+
 }  // namespace
 
 EngineLoop::EngineLoop(EngineConfig config, LoadedModel model)
@@ -153,7 +161,7 @@ void EngineLoop::sample(const Batch& batch) {
     try {
       publish_token(state, choose_token(state, row));
     } catch (const std::exception& error) {  // this request's logits alone are at fault
-      end(state, {.finish_reason = FinishReason::kError, .error = error.what()});
+      end(state, end_event(FinishReason::kError, error.what()));
     }
   }
 }
@@ -208,19 +216,19 @@ void EngineLoop::fail(const Batch& batch, const std::string& message) {
   for (const RequestId request : failed) {
     const auto found = active_.find(request);
     if (found == active_.end()) continue;
-    end(*found->second, {.finish_reason = FinishReason::kError, .error = message});
+    end(*found->second, end_event(FinishReason::kError, message));
   }
 }
 
 void EngineLoop::fail_all(const std::string& message) {
   while (!active_.empty()) {
-    end(*active_.begin()->second, {.finish_reason = FinishReason::kError, .error = message});
+    end(*active_.begin()->second, end_event(FinishReason::kError, message));
   }
 }
 
 void EngineLoop::cancel_now(RequestId request) {
   const auto found = active_.find(request);
-  if (found != active_.end()) end(*found->second, {.finish_reason = FinishReason::kCancelled});
+  if (found != active_.end()) end(*found->second, end_event(FinishReason::kCancelled));
 }
 
 void EngineLoop::deliver(RequestState& state, const TokenEvent& event) {

@@ -8,7 +8,7 @@
 
 #include "backend/cpu/cpu_activations.h"
 #include "backend/cpu/cpu_kv_cache.h"
-#include "backend/cpu/kernel_table.h"
+#include "backend/cpu/kernels_of.h"
 #include "backend/cpu/packed_matrix.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -16,21 +16,6 @@
 namespace iol {
 namespace cpu {
 namespace {
-
-const KernelTable& kernels_of(Isa isa) {
-  switch (isa) {
-#ifdef IOL_X86
-    case Isa::kAvx2:
-      return kAvx2Kernels;
-    case Isa::kAvx512:
-      return kAvx512Kernels;
-    case Isa::kAvx512Bf16:
-      return kAvx512Bf16Kernels;
-#endif
-    default:
-      return kPortableKernels;
-  }
-}
 
 Isa checked_isa(std::optional<Isa> wanted) {
   if (!wanted) return best_isa();

@@ -128,6 +128,9 @@ struct ArgMax {
   std::int32_t index;
 };
 
+/// Runs arithmetic on registers alone, for this many rounds; returns the number of operations.
+using PeakKernel = std::int64_t (*)(std::int64_t rounds);
+
 struct KernelTable {
   /// True when bf16 weights are multiplied by bf16 activations (a dot-product instruction); else
   /// f32.
@@ -143,6 +146,10 @@ struct KernelTable {
   void (*attention)(const AttentionTask& task);
   /// Largest of values[begin, end); the lowest index among equals.
   ArgMax (*argmax)(const float* values, std::int64_t begin, std::int64_t end);
+
+  PeakKernel peak_f32;
+  PeakKernel peak_bf16;  // null without an instruction for it
+  PeakKernel peak_int8;  // null without an instruction for it
 };
 
 extern const KernelTable kPortableKernels;

@@ -3,6 +3,7 @@
 #include "backend/cpu/isa/attention.h"
 #include "backend/cpu/isa/formats.h"
 #include "backend/cpu/isa/linear.h"
+#include "backend/cpu/isa/peak.h"
 #include "backend/cpu/isa/rows.h"
 #include "backend/cpu/kernel_table.h"
 
@@ -35,13 +36,20 @@ struct Kernels {
   }
 
   static constexpr KernelTable table() {
-    return {sizeof(typename Bf16Format<S>::Activation) == 2,
-            linear,
-            rms_norm<S>,
-            rope<S>,
-            append<S>,
-            attention,
-            argmax<S>};
+    KernelTable table = {};
+    table.bf16_activations = sizeof(typename Bf16Format<S>::Activation) == 2;
+    table.linear = linear;
+    table.rms_norm = rms_norm<S>;
+    table.rope = rope<S>;
+    table.append = append<S>;
+    table.attention = attention;
+    table.argmax = argmax<S>;
+    table.peak_f32 = peak_f32<S>;
+#ifdef __AVX512BF16__
+    table.peak_bf16 = peak_bf16;
+    table.peak_int8 = peak_int8;
+#endif
+    return table;
   }
 };
 

@@ -1,0 +1,141 @@
+// iol doctor: what this machine is and can do.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "bench/environment.h"
+#include "bench/limits/machine_limits.h"
+#include "bench/pytorch_subject.h"
+#include "command.h"
+#include "commands.h"
+#include "engine/memory_check.h"
+
+namespace iol::cli {
+namespace {
+
+using nlohmann::json;
+
+struct DoctorOptions {
+  CommonOptions common;
+  bool quick = false;
+};
+
+/// The CPU is the only backend of this build; a GPU that is there anyway is mentioned.
+json gpu_record() {
+  const bool has_driver = std::filesystem::exists("/proc/driver/nvidia/version");
+  return {{"used", false},
+          {"reason", has_driver ? "an NVIDIA driver is present, but this build has no CUDA backend"
+                                : "no NVIDIA driver, and this build has no CUDA backend"}};
+}
+
+json limits_record(const bench::MachineLimits& limits) {
+  const auto number = [](const std::optional<double>& value) {
+    return value ? json(*value) : json(nullptr);
+  };
+  return {{"threads", limits.num_threads},
+          {"read_bytes_per_s_one_thread", limits.read_bytes_per_s_one_thread},
+          {"read_bytes_per_s", limits.read_bytes_per_s},
+          {"f32_flops", limits.f32_flops},
+          {"bf16_flops", number(limits.bf16_flops)},
+          {"int8_ops", number(limits.int8_ops)}};
+}
+
+json examine(const DoctorOptions& options) {
+  const EngineConfig config = engine_config(options.common);
+  const int num_threads = config.num_threads > 0 ? config.num_threads : default_num_threads();
+  const Isa isa = config.isa.value_or(best_isa());
+  const auto python = bench::find_python_environment();
+  json record = {
+      {"machine", bench::machine_record()},
+      {"isa", isa_name(isa)},
+      {"threads", num_threads},
+      {"memory_available_bytes", available_memory_bytes()},
+      {"gpu", gpu_record()},
+      {"pytorch", {{"found", python.missing.empty()}, {"python", python.python.string()}}},
+      {"limits", nullptr}};
+  if (!python.missing.empty()) record["pytorch"]["missing"] = python.missing;
+  if (!options.quick)
+    record["limits"] = limits_record(bench::measure_machine_limits(isa, num_threads));
+  return record;
+}
+
+std::string text_of(const json& value) {
+  if (value.is_null()) return "unknown";
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+void print_line(std::string_view name, std::string_view value) {
+  fmt::print("  {:<22}{}\n", name, value);
+}
+
+void print_machine(const json& record) {
+  const auto& machine = record["machine"];
+  std::string isas;
+  for (const auto& isa : machine["isa"])
+    isas += (isas.empty() ? "" : ", ") + isa.get<std::string>();
+  fmt::print("Machine\n");
+  print_line("processor", text_of(machine["cpu_model"]));
+  print_line("instruction sets", fmt::format("{} (in use: {})", isas, text_of(record["isa"])));
+  print_line(
+      "processors",
+      fmt::format(
+          "{} allowed of {} online; cgroup quota {}", text_of(machine["cpus_allowed"]),
+          text_of(machine["cpus_online"]),
+          machine["cgroup_cpu_quota"].is_null() ? "none" : text_of(machine["cgroup_cpu_quota"])));
+  print_line("threads", text_of(record["threads"]));
+  print_line("memory", fmt::format("{:.1f} GB, {:.1f} GB available",
+                                   machine["memory_bytes"].get<double>() / 1e9,
+                                   record["memory_available_bytes"].get<double>() / 1e9));
+  print_line("last-level cache",
+             fmt::format("{:.0f} MB", machine["last_level_cache_bytes"].get<double>() / 1048576));
+  print_line("huge pages", text_of(machine["transparent_huge_pages"]));
+  print_line("kernel", text_of(machine["kernel"]));
+  print_line("GPU", text_of(record["gpu"]["reason"]));
+  const auto& pytorch = record["pytorch"];
+  print_line("PyTorch", pytorch["found"].get<bool>() ? text_of(pytorch["python"])
+                                                     : text_of(pytorch["missing"]));
+}
+
+void print_limits(const json& limits) {
+  if (limits.is_null()) return;
+  const auto rate = [&](const char* name, double scale, std::string_view unit) {
+    const auto& value = limits[name];
+    return value.is_null() ? std::string("no instruction for it")
+                           : fmt::format("{:.0f} {}", value.get<double>() / scale, unit);
+  };
+  fmt::print("\nMeasured limits ({} threads)\n", text_of(limits["threads"]));
+  print_line("read, one thread", rate("read_bytes_per_s_one_thread", 1e9, "GB/s"));
+  print_line("read, all threads", rate("read_bytes_per_s", 1e9, "GB/s"));
+  print_line("f32", rate("f32_flops", 1e9, "GFLOP/s"));
+  print_line("bf16", rate("bf16_flops", 1e9, "GFLOP/s"));
+  print_line("int8", rate("int8_ops", 1e9, "GOP/s"));
+}
+
+void doctor(const DoctorOptions& options) {
+  const json record = examine(options);
+  if (options.common.json) {
+    fmt::print("{}\n", record.dump());
+    return;
+  }
+  print_machine(record);
+  print_limits(record["limits"]);
+}
+
+}  // namespace
+
+void add_doctor_command(CLI::App& program) {
+  auto options = std::make_shared<DoctorOptions>();
+  auto* command =
+      program.add_subcommand("doctor", "What this machine is and can do, with its measured limits");
+  command->add_flag("--quick", options->quick, "measure nothing");
+  add_common_options(*command, options->common);
+  command->footer(
+      "Examples:\n"
+      "  iol doctor\n"
+      "  iol doctor --threads 1 --json");
+  command->callback([options] { doctor(*options); });
+}
+
+}  // namespace iol::cli

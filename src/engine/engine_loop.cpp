@@ -114,6 +114,7 @@ void EngineLoop::run() {
     } catch (const std::exception& error) {  // the scheduler itself: nobody can go on
       fail_all(error.what());
     }
+    count_sequences();
     inbox_.set_num_active(active_.size());
   }
   while (!active_.empty()) cancel_now(active_.begin()->first);
@@ -258,12 +259,17 @@ void EngineLoop::record_step(const Batch& batch, std::int64_t start_ns) {
     stats_.num_preemptions = scheduler_.num_preemptions();
     stats_.step_ns += record.duration_ns;
     stats_.host_ns += record.host_ns;
-    stats_.num_running = record.num_running;
-    stats_.num_waiting = record.num_waiting;
-    stats_.num_blocks_used = record.num_blocks_used;
     observer = observer_;
   }
   if (observer) observer(record);
+}
+
+/// Before drain() may return: whoever waits there sees the blocks of ended requests free.
+void EngineLoop::count_sequences() {
+  const std::lock_guard lock(stats_mutex_);
+  stats_.num_running = scheduler_.num_running();
+  stats_.num_waiting = scheduler_.num_waiting();
+  stats_.num_blocks_used = blocks_.num_blocks_used();
 }
 
 EngineStats EngineLoop::stats() const {

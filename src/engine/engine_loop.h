@@ -50,6 +50,7 @@ class EngineLoop final : public Engine {
   void cancel_now(RequestId request);
   void deliver(RequestState& state, const TokenEvent& event);
   void record_step(const Batch& batch, std::int64_t start_ns);
+  void count_sequences();
 
   const EngineConfig config_;
   LoadedModel model_;

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "backend/cpu/kernels_of.h"
 #include "base/error.h"
 #include "tests/backend/reference.h"
 
@@ -273,6 +274,24 @@ INSTANTIATE_TEST_SUITE_P(EveryIsa, CpuBackendTest, testing::ValuesIn(all_cases()
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name + "_" + std::string(dtype_name(info.param.dtype));
                          });
+
+TEST(CpuBackend, sums_exponentials_like_double_arithmetic) {
+  RandomStream random(11);
+  for (const Isa isa : supported_isas()) {
+    const auto& kernels = cpu::kernels_of(isa);
+    for (const int count : {1, 7, 16, 33, 1024, 5003}) {
+      std::vector<float> values;
+      for (int i = 0; i < count; ++i)
+        values.push_back(static_cast<float>(40 * random.uniform() - 30));
+      const float most = kernels.argmax(values.data(), 0, count).value;
+      EXPECT_EQ(most, *std::max_element(values.begin(), values.end()));
+      double want = 0;
+      for (const float value : values) want += std::exp(double{value} - most);
+      EXPECT_NEAR(kernels.sum_exp(values.data(), count, most) / want, 1.0, 1e-6)
+          << isa_name(isa) << ", " << count;
+    }
+  }
+}
 
 TEST(CpuBackend, refuses_weights_it_can_not_compute_in) {
   EXPECT_THROW(make_cpu_backend({{}, 1, DType::kI8}), InputError);

@@ -134,7 +134,9 @@ TEST_F(BenchCommand, without_pytorch_measures_iol_and_notes_what_is_missing) {
     if (record["record_type"] == "environment") {
       EXPECT_EQ(record["not_measured"][0]["what"], "the PyTorch baseline");
     }
-    if (record["record_type"] == "quality") EXPECT_GT(record["perplexity"], 1);
+    if (record["record_type"] == "quality") {
+      EXPECT_GT(record["perplexity"], 1);
+    }
     if (record["record_type"] != "request") continue;
     EXPECT_TRUE(record["error"].is_null());
     EXPECT_EQ(record["metrics"]["output_sequence_length"]["value"], 6);

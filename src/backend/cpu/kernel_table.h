@@ -146,6 +146,8 @@ struct KernelTable {
   void (*attention)(const AttentionTask& task);
   /// Largest of values[begin, end); the lowest index among equals.
   ArgMax (*argmax)(const float* values, std::int64_t begin, std::int64_t end);
+  /// Sum of e^(values[i] - shift): f32 exponentials, a double sum.
+  double (*sum_exp)(const float* values, std::int64_t count, float shift);
 
   PeakKernel peak_f32;
   PeakKernel peak_bf16;  // null without an instruction for it

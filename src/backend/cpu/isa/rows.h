@@ -96,5 +96,29 @@ ArgMax argmax(const float* values, std::int64_t begin, std::int64_t end) {
   return {values[begin], static_cast<std::int32_t>(begin)};  // NaN only
 }
 
+template <class S>
+double sum_exp(const float* values, std::int64_t count, float shift) {
+  constexpr std::int64_t kRun = 1024;  // lanes are added up in double before f32 loses digits
+  const auto minus_shift = S::broadcast(-shift);
+  double total = 0;
+  for (std::int64_t begin = 0; begin < count; begin += kRun) {
+    const std::int64_t end = begin + kRun < count ? begin + kRun : count;
+    auto sum = S::zero();
+    for (std::int64_t i = begin; i < end; i += 16) {
+      float tail[16];
+      const float* from = values + i;
+      if (i + 16 > end) {
+        for (int lane = 0; lane < 16; ++lane)
+          tail[lane] = i + lane < end ? values[i + lane] : shift;
+        from = tail;
+      }
+      const auto power = exponential<S>(S::add(S::load(from), minus_shift));
+      sum = S::add(sum, S::keep_lanes(power, 0, static_cast<int>(end - i), 0.0F));
+    }
+    total += static_cast<double>(S::reduce_add(sum));
+  }
+  return total;
+}
+
 }  // namespace
 }  // namespace iol::cpu

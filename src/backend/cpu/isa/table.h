@@ -44,6 +44,7 @@ struct Kernels {
     table.append = append<S>;
     table.attention = attention;
     table.argmax = argmax<S>;
+    table.sum_exp = sum_exp<S>;
     table.peak_f32 = peak_f32<S>;
 #ifdef __AVX512BF16__
     table.peak_bf16 = peak_bf16;

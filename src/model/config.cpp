@@ -38,7 +38,7 @@ const Architecture& architecture_of(const JsonFields& fields) {
     std::vector<std::string_view> known;
     for (const auto& row : known_architectures()) known.push_back(row.name);
     throw_input_error("{}: architecture '{}' is not supported; known: {}", fields.origin(),
-                      names->front(), fmt::join(known, ", "));
+                      shown_name(names->front()), fmt::join(known, ", "));
   }
   return *architecture;
 }

@@ -38,7 +38,7 @@ const Architecture& architecture_of(const JsonFields& fields) {
     std::vector<std::string_view> known;
     for (const auto& row : known_architectures()) known.push_back(row.name);
     throw_input_error("{}: architecture '{}' is not supported; known: {}", fields.origin(),
-                      names->front(), fmt::join(known, ", "));
+                      shown_name(names->front()), fmt::join(known, ", "));
   }
   return *architecture;
 }
@@ -93,13 +93,14 @@ void read_rope_scaling(const JsonFields& scaling, RopeConfig& rope) {
   }
 }
 
-/// `rope_parameters` (newer) or `rope_theta` with `rope_scaling` (older).
+/// `rope_parameters` (newer) or `rope_theta` with `rope_scaling` (older). In a file with both,
+/// `rope_scaling` counts, as in transformers.
 RopeConfig read_rope(const JsonFields& fields, const Architecture& architecture) {
   RopeConfig rope;
   rope.theta = fields.number("rope_theta", 1e-3, 1e15).value_or(architecture.default_rope_theta);
-  for (const auto* name : {"rope_parameters", "rope_scaling"}) {
+  for (const auto* name : {"rope_scaling", "rope_parameters"}) {
     const json* object = fields.object(name);
-    if (object == nullptr) continue;
+    if (object == nullptr || object->empty()) continue;
     const JsonFields scaling(*object, fields.origin(), std::string(name) + ".");
     rope.theta = scaling.number("rope_theta", 1e-3, 1e15).value_or(rope.theta);
     read_rope_scaling(scaling, rope);

@@ -1,5 +1,6 @@
 #include "model/json_fields.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -8,6 +9,40 @@
 namespace iol {
 
 using nlohmann::json;
+
+namespace {
+
+constexpr std::size_t kMostShown = 60;
+
+std::string shortened(std::string text) {
+  if (text.size() > kMostShown) text = text.substr(0, kMostShown) + "...";
+  return text;
+}
+
+bool nests_deeper(const json& value, int levels) {
+  if (!value.is_structured()) return false;
+  return levels == 0 || std::any_of(value.begin(), value.end(), [&](const json& inner) {
+           return nests_deeper(inner, levels - 1);
+         });
+}
+
+std::string escaped(const json& value) {
+  return value.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);
+}
+
+}  // namespace
+
+std::string shown(const json& value) {
+  // dump() recurses: a file of brackets must not overflow the stack.
+  constexpr int kMostLevels = 8;
+  if (nests_deeper(value, kMostLevels)) return "a deeply nested value";
+  return shortened(escaped(value));
+}
+
+std::string shown_name(const std::string& name) {
+  const std::string quoted = escaped(name);
+  return shortened(quoted.substr(1, quoted.size() - 2));
+}
 
 JsonFields::JsonFields(const json& object, const std::string& origin, std::string prefix)
     : object_(object), origin_(origin), prefix_(std::move(prefix)) {
@@ -31,11 +66,8 @@ bool JsonFields::is_null(const std::string& name) const {
 
 void JsonFields::refuse(const std::string& name, const std::string& expected) const {
   const json* value = find(name);
-  constexpr std::size_t kMostShown = 60;
-  std::string shown =
-      value == nullptr ? "missing" : value->dump(-1, ' ', true, json::error_handler_t::replace);
-  if (shown.size() > kMostShown) shown = shown.substr(0, kMostShown) + "...";
-  throw_input_error("{}: '{}{}' is {}; expected {}", origin_, prefix_, name, shown, expected);
+  throw_input_error("{}: '{}{}' is {}; expected {}", origin_, prefix_, name,
+                    value == nullptr ? "missing" : shown(*value), expected);
 }
 
 std::optional<std::int64_t> JsonFields::integer(const std::string& name, std::int64_t least,

@@ -7,6 +7,12 @@
 
 namespace iol {
 
+/// A value of a foreign file as an error message shows it: on one line, in printable ASCII,
+/// shortened. A string comes in double quotes.
+std::string shown(const nlohmann::json& value);
+/// The same for a name, without the quotes.
+std::string shown_name(const std::string& name);
+
 /// Typed, checked access to the fields of a JSON object of a checkpoint. A field that is absent or
 /// null is missing. Throws InputError naming the file, the field, its value and what was expected.
 class JsonFields {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "model/json_fields.h"
 
 namespace iol {
 namespace {
@@ -45,7 +46,7 @@ std::vector<std::int64_t> parse_shape(const json& entry, const std::string& wher
   for (const auto& extent : *found) {
     const auto value = unsigned_of(extent);
     if (!value || *value > (std::uint64_t{1} << 48))
-      throw_input_error("{}: absurd shape {}", where, found->dump());
+      throw_input_error("{}: absurd shape {}", where, shown(*found));
     shape.push_back(static_cast<std::int64_t>(*value));
   }
   return shape;
@@ -61,9 +62,8 @@ HostTensor parse_entry(const json& entry, const std::string& where, std::uint64_
                          ? parse_dtype(dtype->get<std::string>())
                          : std::nullopt;
   if (!known) {
-    throw_input_error(
-        "{}: unknown dtype {}", where,
-        dtype == entry.end() ? "" : dtype->dump(-1, ' ', true, json::error_handler_t::replace));
+    throw_input_error("{}: {}", where,
+                      dtype == entry.end() ? "no dtype" : "unknown dtype " + shown(*dtype));
   }
   tensor.dtype = *known;
   tensor.shape = parse_shape(entry, where);
@@ -74,11 +74,11 @@ HostTensor parse_entry(const json& entry, const std::string& where, std::uint64_
   const auto begin = unsigned_of((*offsets)[0]);
   const auto end = unsigned_of((*offsets)[1]);
   if (!begin || !end || *begin > *end)
-    throw_input_error("{}: data_offsets {} are not a range", where, offsets->dump());
+    throw_input_error("{}: data_offsets {} are not a range", where, shown(*offsets));
   if (*end > num_data_bytes) {
     throw_input_error(
         "{}: data_offsets {} end past the file's {} bytes of data; the file is truncated or broken",
-        where, offsets->dump(), num_data_bytes);
+        where, shown(*offsets), num_data_bytes);
   }
   const auto expected = tensor_bytes(tensor.shape, tensor.dtype);
   if (expected != *end - *begin) {
@@ -95,8 +95,8 @@ void refuse_overlaps(std::vector<Extent> extents, const std::string& origin) {
   });
   for (std::size_t i = 1; i < extents.size(); ++i) {
     if (extents[i].begin < extents[i - 1].end) {
-      throw_input_error("{}: tensors '{}' and '{}' overlap", origin, extents[i - 1].name,
-                        extents[i].name);
+      throw_input_error("{}: tensors '{}' and '{}' overlap", origin,
+                        shown_name(extents[i - 1].name), shown_name(extents[i].name));
     }
   }
 }
@@ -146,8 +146,8 @@ std::map<std::string, HostTensor> parse_safetensors(std::span<const std::byte> b
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;
     Extent extent{0, 0, name};
-    HostTensor tensor =
-        parse_entry(entry, fmt::format("{}: tensor '{}'", origin, name), data.size(), extent);
+    HostTensor tensor = parse_entry(entry, fmt::format("{}: tensor '{}'", origin, shown_name(name)),
+                                    data.size(), extent);
     tensor.data = data.data() + extent.begin;
     extents.push_back(std::move(extent));
     tensors.emplace(name, std::move(tensor));
@@ -179,10 +179,12 @@ SafetensorsFolder::SafetensorsFolder(const std::filesystem::path& folder) {
   }
   std::set<std::string> shards;
   for (const auto& [name, shard] : index["weight_map"].items()) {
-    if (!shard.is_string()) throw_input_error("{}: '{}' names no file", index_path.string(), name);
+    if (!shard.is_string())
+      throw_input_error("{}: '{}' names no file", index_path.string(), shown_name(name));
     const std::filesystem::path file = shard.get<std::string>();
     if (file.empty() || file != file.filename() || file == "..") {
-      throw_input_error("{}: '{}' lies outside the folder", index_path.string(), file.string());
+      throw_input_error("{}: '{}' lies outside the folder", index_path.string(),
+                        shown_name(file.string()));
     }
     shards.insert(file.string());
   }
@@ -190,7 +192,7 @@ SafetensorsFolder::SafetensorsFolder(const std::filesystem::path& folder) {
   for (const auto& [name, shard] : index["weight_map"].items()) {
     if (find(name) == nullptr) {
       throw_input_error("{}: tensor '{}' is not in any of the files it names", index_path.string(),
-                        name);
+                        shown_name(name));
     }
   }
 }
@@ -201,7 +203,7 @@ void SafetensorsFolder::add_file(const std::filesystem::path& path) {
   auto tensors = parse_safetensors(files_.back().bytes(), path.string());
   for (auto& [name, tensor] : tensors) {
     if (!tensors_.emplace(name, std::move(tensor)).second) {
-      throw_input_error("{}: tensor '{}' is also in another file", path.string(), name);
+      throw_input_error("{}: tensor '{}' is also in another file", path.string(), shown_name(name));
     }
   }
 }

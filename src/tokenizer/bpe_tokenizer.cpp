@@ -32,7 +32,7 @@ class BpeDecodeStream : public DecodeStream {
         first_(steps_.empty() ? static_cast<DecodeStep*>(&end_) : steps_.front().get()) {}
 
   void push(std::int32_t id, std::string& text) override {
-    const auto token = tokenizer_.token_view(id);
+    const auto token = tokenizer_.text_to_decode(id);
     if (!token || (skip_special_tokens_ && tokenizer_.is_special(id))) return;
     end_.set_text(text);
     first_->push(*token);
@@ -134,6 +134,7 @@ BpeTokenizer::BpeTokenizer(BpeTokenizerParts parts) : parts_(std::move(parts)) {
     std::string content = token.content;
     if (token.is_normalized && parts_.normalizer != nullptr) {
       parts_.normalizer->normalize(content);
+      if (content != token.content) rewritten_.emplace(token.id, content);
     }
     (token.is_normalized ? normalized : raw).push_back(token);
     (token.is_normalized ? normalized_contents : raw_contents).push_back(std::move(content));
@@ -159,8 +160,11 @@ bool BpeTokenizer::is_special(std::int32_t id) const {
   return id >= 0 && id < vocab_size_ && is_special_[static_cast<std::size_t>(id)];
 }
 
-std::optional<std::string_view> BpeTokenizer::token_view(std::int32_t id) const {
-  if (const auto token = added_vocabulary_.token(id)) return token;
+std::optional<std::string_view> BpeTokenizer::text_to_decode(std::int32_t id) const {
+  if (const auto token = added_vocabulary_.token(id)) {
+    const auto rewritten = rewritten_.find(id);
+    return rewritten == rewritten_.end() ? *token : std::string_view(rewritten->second);
+  }
   return parts_.model->vocabulary().token(id);
 }
 
@@ -171,7 +175,8 @@ std::vector<std::int32_t> BpeTokenizer::encode_valid(std::string_view text,
 }
 
 std::optional<std::string> BpeTokenizer::find_token(std::int32_t id) const {
-  const auto token = token_view(id);
+  auto token = added_vocabulary_.token(id);
+  if (!token) token = parts_.model->vocabulary().token(id);
   return token ? std::optional<std::string>(*token) : std::nullopt;
 }
 

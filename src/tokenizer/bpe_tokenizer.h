@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "tokenizer/added_tokens.h"
@@ -37,8 +38,9 @@ class BpeTokenizer : public Tokenizer {
   [[nodiscard]] std::optional<std::int32_t> token_id(std::string_view token) const override;
   [[nodiscard]] bool is_special(std::int32_t id) const override;
 
-  /// Null when no token has this id. Valid as long as the tokenizer.
-  [[nodiscard]] std::optional<std::string_view> token_view(std::int32_t id) const;
+  /// What decoding starts from: the token, or for an added token that is sought in normalized text
+  /// its normalized form. Nothing when no token has this id. Valid as long as the tokenizer.
+  [[nodiscard]] std::optional<std::string_view> text_to_decode(std::int32_t id) const;
 
  protected:
   [[nodiscard]] std::vector<std::int32_t> encode_valid(std::string_view text,
@@ -49,8 +51,9 @@ class BpeTokenizer : public Tokenizer {
   class Encoding;
 
   BpeTokenizerParts parts_;
-  Vocabulary added_vocabulary_;   // the added tokens, by id and by content
-  std::vector<bool> is_special_;  // [id]
+  Vocabulary added_vocabulary_;                              // the added tokens
+  std::unordered_map<std::int32_t, std::string> rewritten_;  // [id] where normalization changes it
+  std::vector<bool> is_special_;                             // [id]
   int vocab_size_ = 0;
   AddedTokenMatcher raw_matcher_;         // tokens sought before normalization
   AddedTokenMatcher normalized_matcher_;  // and behind it

@@ -155,7 +155,10 @@ class WhitespaceSplit : public PreTokenizer {
   }
 };
 
-bool is_numeric(char32_t c) { return is_number(category(c)); }
+/// The numbers of Unicode 17.0, where the reference takes its digits from a newer table.
+bool is_numeric(char32_t c) {
+  return is_number(category(c)) || (c >= 0x11de0 && c <= 0x11de9) || (c >= 0x16ff4 && c <= 0x16ff6);
+}
 
 std::unique_ptr<const PreTokenizer> parse_split(const JsonNode& node) {
   node.allow_only({"type", "pattern", "behavior", "invert"});

@@ -43,6 +43,8 @@ class Tokenizer {
   [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text,
                                                  bool add_special_tokens = true) const;
   /// Text of `ids`. Ids without a token (the padding rows of an embedding table) give no text.
+  /// Special tokens are left out by default, also where their "normalized" flag makes the reference
+  /// package show them.
   [[nodiscard]] std::string decode(std::span<const std::int32_t> ids,
                                    bool skip_special_tokens = true) const;
   /// What decode() is made of, for text that arrives id by id.

@@ -77,4 +77,8 @@ struct CategoryRange {
 /// What Unicode 15.0, 15.1 and 16.0 assigned; ascending.
 std::span<const CategoryRange> recently_assigned();
 
+/// True for characters that the `tokenizers` package leaves alone in NFC, NFD, NFKC and NFKD: its
+/// tables for those are older (Unicode 9.0) than its other tables.
+bool is_newer_than_normalization(char32_t code_point);
+
 }  // namespace iol

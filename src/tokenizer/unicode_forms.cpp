@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "tokenizer/unicode.h"
 #include "tokenizer/utf8.h"
 
 namespace iol {
@@ -19,14 +20,21 @@ utf8proc_option_t options_of(UnicodeForm form) {
   return static_cast<utf8proc_option_t>(options);
 }
 
-/// True for characters that the form leaves alone and that nothing before them can reach across:
-/// a sufficient condition that is quick to test, not the exact property.
-bool is_boundary(UnicodeForm form, char32_t c) {
-  if (c < 0x80) return true;
-  if (form != UnicodeForm::kNfc) return false;
-  return c < 0x300 || (c >= 0x400 && c <= 0x482) || (c >= 0x2010 && c <= 0x2027) ||
-         (c >= 0x3041 && c <= 0x3096) || (c >= 0x30a1 && c <= 0x30fa) ||
-         (c >= 0x4e00 && c <= 0x9fff) || (c >= 0xac00 && c <= 0xd7a3);
+enum class Role {
+  kPlain,    // left alone; may take part in what follows it
+  kBarrier,  // left alone; takes part in nothing
+  kOther,
+};
+
+/// kPlain is a condition that is sufficient and quick to test, not the exact property.
+Role role_of(UnicodeForm form, char32_t c) {
+  if (c < 0x80) return Role::kPlain;
+  const bool is_plain_composed = c < 0x300 || (c >= 0x400 && c <= 0x482) ||
+                                 (c >= 0x2010 && c <= 0x2027) || (c >= 0x3041 && c <= 0x3096) ||
+                                 (c >= 0x30a1 && c <= 0x30fa) || (c >= 0x4e00 && c <= 0x9fff) ||
+                                 (c >= 0xac00 && c <= 0xd7a3);
+  if (form == UnicodeForm::kNfc && is_plain_composed) return Role::kPlain;
+  return is_newer_than_normalization(c) ? Role::kBarrier : Role::kOther;
 }
 
 void append_form(UnicodeForm form, std::string_view text, std::string& result) {
@@ -44,33 +52,23 @@ void append_form(UnicodeForm form, std::string_view text, std::string& result) {
 std::string to_unicode_form(UnicodeForm form, std::string_view text) {
   std::string result;
   result.reserve(text.size());
-  // Everything from a boundary character up to the next boundary character can be normalized alone,
-  // and a boundary character followed by another is already as it should be.
-  std::size_t begin = 0;
-  while (begin < text.size()) {
-    std::size_t plain_end = begin;  // text[begin, plain_end) is done
-    std::size_t offset = begin;     // start of the character looked at
-    std::size_t previous = begin;   // start of the character before it
-    bool is_plain = true;
-    while (offset < text.size() && is_plain) {
-      std::size_t next = offset;
-      is_plain = is_boundary(form, next_code_point(text, next));
-      if (is_plain) {
-        previous = offset;
-        offset = next;
-      }
+  // A run of other characters is normalized together with the plain character before it; nothing
+  // else reaches across.
+  for (std::size_t begin = 0; begin < text.size();) {
+    std::size_t run_begin = begin;
+    std::size_t end = begin;
+    for (std::size_t next = end; end < text.size(); end = next) {
+      const Role next_role = role_of(form, next_code_point(text, next));
+      if (next_role == Role::kOther) break;
+      run_begin = next_role == Role::kPlain ? end : next;
     }
-    plain_end = offset == text.size() ? offset : previous;
-    result += text.substr(begin, plain_end - begin);
-    if (plain_end == text.size()) break;
-    std::size_t complex_end = offset;
-    while (complex_end < text.size()) {
-      std::size_t next = complex_end;
-      if (is_boundary(form, next_code_point(text, next))) break;
-      complex_end = next;
+    if (end == text.size()) run_begin = end;
+    result += text.substr(begin, run_begin - begin);
+    for (std::size_t next = end; end < text.size(); end = next) {
+      if (role_of(form, next_code_point(text, next)) != Role::kOther) break;
     }
-    append_form(form, text.substr(plain_end, complex_end - plain_end), result);
-    begin = complex_end;
+    if (run_begin < end) append_form(form, text.substr(run_begin, end - run_begin), result);
+    begin = end;
   }
   return result;
 }

@@ -1,4 +1,5 @@
-// Data: code points assigned by Unicode 15.0, 15.1 and 16.0 (UnicodeData.txt, general category).
+// Data: code points that not every library here knows, from UnicodeData.txt.
+#include <algorithm>
 #include <array>
 
 #include "tokenizer/unicode.h"
@@ -53,8 +54,35 @@ constexpr std::array<CategoryRange, 126> kRecentlyAssigned{{
     {0x2b739, 0x2b739, kLo}, {0x2ebf0, 0x2ee5d, kLo}, {0x31350, 0x323af, kLo},
 }};
 
+/// Of what Unicode 10.0 to 14.0 assigned, the code points that normalization treats in any way.
+constexpr std::array<CodePointRange, 43> kNewerThanNormalization{{
+    {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},
+    {0xc3c, 0xc3c},     {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0x1715, 0x1715},
+    {0x1abf, 0x1ace},   {0x1df6, 0x1dfa},   {0x32ff, 0x32ff},   {0xa7f2, 0xa7f4},
+    {0xa82c, 0xa82c},   {0xab69, 0xab69},   {0x10781, 0x10785}, {0x10787, 0x107b0},
+    {0x107b2, 0x107ba}, {0x10d24, 0x10d27}, {0x10eab, 0x10eac}, {0x10f46, 0x10f50},
+    {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b}, {0x1145e, 0x1145e},
+    {0x11839, 0x1183a}, {0x11930, 0x11930}, {0x11935, 0x11935}, {0x11938, 0x11938},
+    {0x1193d, 0x1193e}, {0x11943, 0x11943}, {0x119e0, 0x119e0}, {0x11a34, 0x11a34},
+    {0x11a47, 0x11a47}, {0x11a99, 0x11a99}, {0x11d42, 0x11d42}, {0x11d44, 0x11d45},
+    {0x11d97, 0x11d97}, {0x16ff0, 0x16ff1}, {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae},
+    {0x1e2ec, 0x1e2ef}, {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9},
+}};
+
+template <class Ranges>
+bool contains(const Ranges& ranges, char32_t code_point) {
+  const auto next =
+      std::upper_bound(ranges.begin(), ranges.end(), code_point,
+                       [](char32_t value, const auto& range) { return value < range.first; });
+  return next != ranges.begin() && code_point <= std::prev(next)->last;
+}
+
 }  // namespace
 
 std::span<const CategoryRange> recently_assigned() { return kRecentlyAssigned; }
+
+bool is_newer_than_normalization(char32_t code_point) {
+  return contains(kNewerThanNormalization, code_point) || contains(kRecentlyAssigned, code_point);
+}
 
 }  // namespace iol

@@ -3,13 +3,15 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <ctime>
 
 #include "base/error.h"
 
 namespace iol::cli {
 namespace {
-volatile std::sig_atomic_t interrupt_count = 0;
-}
+volatile std::sig_atomic_t is_interrupted = 0;
+std::int64_t interrupt_ns = 0;  // touched by the handler alone
+}  // namespace
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--device", options.device, "auto, cpu or cuda[:N]")->capture_default_str();
@@ -54,14 +56,19 @@ bool shows_progress(const CommonOptions& options) {
   return !options.quiet && ::isatty(STDERR_FILENO) == 1;
 }
 
-bool interrupted() { return interrupt_count > 0; }
+bool interrupted() { return is_interrupted != 0; }
 
 void install_interrupt_handler() {
   struct sigaction action {};
   action.sa_handler = [](int signal) {
-    // The first one asks to stop cleanly; the second stops at once.
-    if (interrupt_count > 0) ::_exit(128 + signal);
-    interrupt_count = interrupt_count + 1;
+    // The first one asks to stop cleanly; the second stops at once. Tools that run us signal the
+    // process and then its group, so one that follows within 200 ms is the first one again.
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    const std::int64_t now_ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
+    if (is_interrupted != 0 && now_ns - interrupt_ns > 200'000'000) ::_exit(128 + signal);
+    if (is_interrupted == 0) interrupt_ns = now_ns;
+    is_interrupted = 1;
   };
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);

@@ -1,5 +1,8 @@
 #include "engine/memory_check.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <fstream>
 #include <limits>
@@ -39,10 +42,19 @@ std::int64_t cgroup_available_bytes() {
   return std::max<std::int64_t>(limit - used, 0);
 }
 
+/// What `ulimit -v` leaves to this process.
+std::int64_t limit_available_bytes() {
+  constexpr std::int64_t kNone = std::numeric_limits<std::int64_t>::max();
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kNone;
+  const std::int64_t mapped = read_number("/proc/self/statm", 0) * ::sysconf(_SC_PAGE_SIZE);
+  return std::max<std::int64_t>(static_cast<std::int64_t>(limit.rlim_cur) - mapped, 0);
+}
+
 }  // namespace
 
 std::int64_t available_memory_bytes() {
-  return std::min(system_available_bytes(), cgroup_available_bytes());
+  return std::min({system_available_bytes(), cgroup_available_bytes(), limit_available_bytes()});
 }
 
 void require_memory(std::int64_t needed_bytes, std::string_view what) {

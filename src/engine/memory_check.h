@@ -4,8 +4,8 @@
 
 namespace iol {
 
-/// Bytes that this process can still take: what the system has available, within the cgroup's
-/// limit.
+/// Bytes that this process can still take: what the system has available, within the limits of
+/// the cgroup and of `ulimit -v`.
 std::int64_t available_memory_bytes();
 
 /// Throws ResourceError when `needed_bytes` for `what` are more than available.

@@ -1,0 +1,101 @@
+// What every command makes of the command line: one clear line, exit code 2, nothing on stdout.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/run_iol.h"
+
+namespace iol {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+struct Refusal {
+  const char* arguments;
+  const char* message;  // a part of it
+};
+
+class Refuses : public testing::TestWithParam<Refusal> {
+ protected:
+  static void SetUpTestSuite() {
+    ::setenv("IOL_TEXT", IOL_SOURCE_DIR "/models/heldout.txt", /*overwrite=*/1);
+  }
+};
+
+TEST_P(Refuses, in_one_line_with_exit_code_2) {
+  const Outcome outcome = run_iol(GetParam().arguments);
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_THAT(outcome.error, StartsWith("iol: "));
+  EXPECT_THAT(outcome.error, HasSubstr(GetParam().message));
+  EXPECT_EQ(std::count(outcome.error.begin(), outcome.error.end(), '\n'), 1) << outcome.error;
+}
+
+const Refusal kRefusals[] = {
+    {"", "no command"},
+    {"generat", "unknown command 'generat'; known: doctor, generate"},
+    {"--bogus", "unknown command '--bogus'"},
+    {"generate", "MODEL is required"},
+    {"generate demo", "--prompt is required"},
+    {"generate demo -p", "--prompt"},
+    {"generate demo -p x extra", "extra"},
+    {"generate demo -p x --bogus", "--bogus"},
+    {"generate demo -p x -n 0", "max_tokens is 0"},
+    {"generate demo -p x -n -4", "max_tokens is -4"},
+    {"generate demo -p x -n 99999999999999999999", "--max-tokens"},
+    {"generate demo -p x --temperature hot", "--temperature"},
+    {"generate demo -p x --temperature -1", "temperature is -1"},
+    {"generate demo -p x --temperature nan", "temperature is nan"},
+    {"generate demo -p x --top-p 3", "top_p is 3"},
+    {"generate demo -p x --min-p 2", "min_p is 2"},
+    {"generate demo -p x --repetition-penalty 0", "repetition_penalty is 0"},
+    {"generate demo -p x --stop ''", "stop"},
+    {"generate demo -p \"$(printf 'a\\377')\"", "not valid UTF-8 at byte 1"},
+    {"generate demo -p \"$(head -c 60000 \"$IOL_TEXT\")\" -n 4", "2048"},
+    {"generate demo -p x --threads -1", "--threads"},
+    {"generate demo -p x --threads many", "--threads"},
+    {"generate demo -p x --isa sse9", "expected auto, portable, avx2, avx512 or avx512-bf16"},
+    {"generate demo -p x --device cuda", "no CUDA backend"},
+    {"generate demo -p x --device tpu", "expected auto, cpu or cuda"},
+    {"generate demo -p x --dtype f8", "expected auto, f32, f16 or bf16"},
+    {"generate demo -p x --quant int8", "not available yet"},
+    {"generate demo -p x --quant int3", "--quant"},
+    {"generate demo -p x --kv-cache fp8", "not available yet"},
+    {"generate demo -p x --draft ngram", "not available yet"},
+    {"generate demo -p x --scheduler magic", "--scheduler"},
+    {"generate demo -p x --max-context 1000000", "2048"},
+    {"generate nowhere -p x", "'nowhere' is not a folder"},
+    {"generate no/where -p x", "hf download no/where"},
+    {"generate synthetic:tiny -p x", "synthetic:tiny"},
+    {"generate /dev/null -p x", "/dev/null"},
+    {"generate /tmp -p x", "config.json"},
+    {"eval demo", "--text is required"},
+    {"eval demo --text /nowhere.txt", "/nowhere.txt"},
+    {"eval demo --text /tmp", "/tmp"},
+    {"eval demo --text /dev/null", "/dev/null"},
+    {"eval demo --text \"$IOL_TEXT\" --window 1", "window"},
+    {"eval demo --text \"$IOL_TEXT\" --window 4096", "2048"},
+    {"plan nowhere", "'nowhere'"},
+    {"plan demo --context 4096", "2048 positions"},
+    {"plan demo --batch 0", "--batch"},
+    {"doctor --device cuda", "no CUDA backend"},
+    {"report /nowhere", "/nowhere"},
+};
+
+INSTANTIATE_TEST_SUITE_P(CommandLine, Refuses, testing::ValuesIn(kRefusals));
+
+TEST(CommandLine, help_and_version_succeed_on_stdout) {
+  EXPECT_THAT(run_iol("--help").out, HasSubstr("doctor"));
+  EXPECT_EQ(run_iol("--version").out, std::string(IOL_VERSION) + "\n");
+  for (const char* command : {"doctor", "generate", "eval", "plan", "bench", "report"}) {
+    const Outcome outcome = run_iol(std::string(command) + " --help");
+    EXPECT_EQ(outcome.exit_code, 0) << command;
+    EXPECT_THAT(outcome.out, HasSubstr("Examples:")) << command;
+    EXPECT_EQ(outcome.error, "") << command;
+  }
+}
+
+}  // namespace
+}  // namespace iol

@@ -13,29 +13,13 @@
 #include <thread>
 
 #include "bench/child_process.h"
+#include "tests/run_iol.h"
 
 namespace iol::bench {
 namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
-
-struct CommandResult {
-  int status = 0;
-  std::string output;  // stdout and stderr
-};
-
-CommandResult run_command(const std::string& arguments) {
-  const std::string command = std::string(IOL_BINARY) + " bench " + arguments + " 2>&1";
-  FILE* pipe = ::popen(command.c_str(), "r");
-  CommandResult result;
-  char buffer[4096];
-  while (const auto count = std::fread(buffer, 1, sizeof(buffer), pipe)) {
-    result.output.append(buffer, count);
-  }
-  result.status = WEXITSTATUS(::pclose(pipe));
-  return result;
-}
 
 class BenchCommand : public ::testing::Test {
  protected:
@@ -62,10 +46,10 @@ TEST_F(BenchCommand, refuses_what_is_not_available_yet_and_says_so) {
         "demo --speed 2", "demo --draft ngram", "demo --quant int8", "demo --kv-cache fp8",
         "demo --scenario load", "demo --scenario latency,sweep", "demo --input-tokens trace",
         "demo --engines openai:http://localhost:8000"}) {
-    const auto result = run_command(arguments);
-    EXPECT_EQ(result.status, 2) << arguments << ": " << result.output;
-    EXPECT_THAT(result.output, HasSubstr("not available yet")) << arguments;
-    EXPECT_EQ(std::count(result.output.begin(), result.output.end(), '\n'), 1) << result.output;
+    const auto result = run_iol("bench " + std::string(arguments));
+    EXPECT_EQ(result.exit_code, 2) << arguments << ": " << result.error;
+    EXPECT_THAT(result.error, HasSubstr("not available yet")) << arguments;
+    EXPECT_EQ(std::count(result.error.begin(), result.error.end(), '\n'), 1) << result.error;
   }
 }
 
@@ -90,43 +74,43 @@ TEST_F(BenchCommand, refuses_impossible_options_in_one_line) {
                                 "no-such-model",
                                 "demo --unknown-option",
                                 "demo --device cuda"}) {
-    const auto result = run_command(arguments);
-    EXPECT_EQ(result.status, 2) << arguments << ": " << result.output;
-    EXPECT_EQ(std::count(result.output.begin(), result.output.end(), '\n'), 1)
-        << arguments << ": " << result.output;
+    const auto result = run_iol("bench " + std::string(arguments));
+    EXPECT_EQ(result.exit_code, 2) << arguments << ": " << result.error;
+    EXPECT_EQ(std::count(result.error.begin(), result.error.end(), '\n'), 1)
+        << arguments << ": " << result.error;
   }
 }
 
 TEST_F(BenchCommand, an_output_folder_that_can_not_be_made_is_one_line) {
-  auto result = run_command("demo --engines iol -o /proc/nowhere/results");
-  EXPECT_EQ(result.status, 1);
-  EXPECT_THAT(result.output, HasSubstr("-o /proc/nowhere/results: can't create this folder"));
+  auto result = run_iol("bench demo --engines iol -o /proc/nowhere/results");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.error, HasSubstr("-o /proc/nowhere/results: can't create this folder"));
   std::filesystem::create_directories(folder_);
   std::ofstream(folder_ / "records.jsonl") << "{}\n";
-  result = run_command("demo --engines iol -o " + folder_.string());
-  EXPECT_EQ(result.status, 2);
-  EXPECT_THAT(result.output, HasSubstr("holds the records of another run"));
+  result = run_iol("bench demo --engines iol -o " + folder_.string());
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.error, HasSubstr("holds the records of another run"));
 }
 
 TEST_F(BenchCommand, pytorch_asked_for_and_missing_exits_2_with_what_to_do) {
   ::setenv("IOL_PYTHON", "/nonexistent/python", 1);
-  const auto result = run_command("demo --engines pytorch -o " + folder_.string());
+  const auto result = run_iol("bench demo --engines pytorch -o " + folder_.string());
   ::unsetenv("IOL_PYTHON");
-  EXPECT_EQ(result.status, 2);
-  EXPECT_THAT(result.output, HasSubstr("pip install -r baseline/requirements.txt"));
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.error, HasSubstr("pip install -r baseline/requirements.txt"));
   EXPECT_FALSE(std::filesystem::exists(folder_));
 }
 
 TEST_F(BenchCommand, without_pytorch_measures_iol_and_notes_what_is_missing) {
   ::setenv("IOL_PYTHON", "/nonexistent/python", 1);
-  const auto result = run_command(
-      "demo --concurrency 1,3 --requests 4 --repeat 2 --input-tokens uniform:5:20 "
+  const auto result = run_iol(
+      "bench demo --concurrency 1,3 --requests 4 --repeat 2 --input-tokens uniform:5:20 "
       "--output-tokens 6 --json -o " +
       folder_.string());
   ::unsetenv("IOL_PYTHON");
-  ASSERT_EQ(result.status, 0) << result.output;
-  EXPECT_THAT(result.output, HasSubstr("note: without the PyTorch baseline"));
-  const auto summary = json::parse(result.output.substr(result.output.find('{')));
+  ASSERT_EQ(result.exit_code, 0) << result.error;
+  EXPECT_THAT(result.error, HasSubstr("note: without the PyTorch baseline"));
+  const auto summary = json::parse(result.out);
   EXPECT_EQ(summary.at("subjects").size(), 1);
   EXPECT_EQ(summary.at("summaries").size(), 3);
   int measured = 0;
@@ -150,18 +134,14 @@ TEST_F(BenchCommand, without_pytorch_measures_iol_and_notes_what_is_missing) {
 
 TEST_F(BenchCommand, a_full_disk_is_one_line_and_leaves_whole_records) {
   // A limit on the size of files does what a full disk does, once its signal is ignored.
-  const std::string script = "trap '' XFSZ; ulimit -f 8; " + std::string(IOL_BINARY) +
-                             " bench demo --engines iol --scenario latency --repeat 50 "
-                             "--output-tokens 20 --quiet -o " +
-                             folder_.string() + " 2>&1";
-  FILE* pipe = ::popen(script.c_str(), "r");
-  std::string output;
-  char buffer[4096];
-  while (const auto count = std::fread(buffer, 1, sizeof(buffer), pipe))
-    output.append(buffer, count);
-  EXPECT_EQ(WEXITSTATUS(::pclose(pipe)), 1) << output;
-  EXPECT_THAT(output, HasSubstr("records.jsonl: File too large; the records so far are whole"));
-  EXPECT_EQ(std::count(output.begin(), output.end(), '\n'), 1) << output;
+  const auto result = run_iol(
+      "bench demo --engines iol --scenario latency --repeat 50 --output-tokens 20 --quiet -o " +
+          folder_.string(),
+      "trap '' XFSZ; ulimit -f 8;");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.error,
+              HasSubstr("records.jsonl: File too large; the records so far are whole"));
+  EXPECT_EQ(std::count(result.error.begin(), result.error.end(), '\n'), 1) << result.error;
   EXPECT_GT(records().size(), 2);  // and each of them parses
 }
 

@@ -1,7 +1,7 @@
 # Every tests/fuzz/<name>_fuzz.cpp becomes a libFuzzer program of that name; needs clang++.
 function(iol_add_fuzzers)
   if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
-    message(FATAL_ERROR "IOL_BUILD_FUZZERS needs clang++ (use: cmake --preset fuzz)")
+    message(FATAL_ERROR "IOL_BUILD_FUZZERS needs clang++ (use: cmake --preset asan)")
   endif()
   add_custom_target(fuzzers)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/*_fuzz.cpp)

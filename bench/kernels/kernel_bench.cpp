@@ -1,0 +1,201 @@
+// Each fused operation of the CPU backend on the TinyLlama shape, with its fraction of the
+// machine's limit: the larger of the time to read its bytes and the time to do its arithmetic.
+//
+//   build/kernel_bench --benchmark_filter=feed_forward
+//
+// Every call works on the next layer, so that weights come from memory as in a real step.
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <vector>
+
+#include "base/cpu.h"
+#include "bench/limits/machine_limits.h"
+#include "engine/loaded_model.h"
+
+namespace iol::bench {
+namespace {
+
+constexpr int kBlockSize = 16;
+constexpr int kMostTokens = 512;
+constexpr int kMostSequences = 64;
+constexpr int kMostContext = 2048;
+
+/// Bytes read and operations done by one call.
+struct Work {
+  double bytes = 0;
+  double flops = 0;
+};
+
+/// What a step of `num_sequences` sequences hands to the operations.
+struct Step {
+  std::vector<std::int32_t> tokens, positions, logit_tokens;
+  std::vector<std::vector<BlockId>> block_tables;
+  std::vector<SequenceSlice> sequences;
+
+  Step(int num_sequences, int tokens_each, int context) {
+    const int num_blocks = (context + tokens_each + kBlockSize - 1) / kBlockSize;
+    block_tables.resize(static_cast<std::size_t>(num_sequences));
+    for (int sequence = 0; sequence < num_sequences; ++sequence) {
+      auto& table = block_tables[static_cast<std::size_t>(sequence)];
+      for (int block = 0; block < num_blocks; ++block)
+        table.push_back(sequence * num_blocks + block);
+      sequences.push_back({sequence * tokens_each, tokens_each, context, table});
+      for (int i = 0; i < tokens_each; ++i) {
+        tokens.push_back(1 + i);
+        positions.push_back(context + i);
+      }
+      logit_tokens.push_back((sequence + 1) * tokens_each - 1);
+    }
+  }
+  [[nodiscard]] StepInput input() const { return {tokens, positions, sequences, logit_tokens}; }
+};
+
+/// The model, its memory and the machine's limits; made once.
+struct Bench {
+  LoadedModel model;
+  MachineLimits limits;
+  std::unique_ptr<KvCache> cache;
+  std::unique_ptr<Activations> activations;
+
+  Bench() {
+    EngineConfig config;
+    config.model = "synthetic:tinyllama-1.1b";
+    config.dtype = DType::kBF16;
+    model = load_model(config);
+    limits = measure_machine_limits(best_isa(), default_num_threads());
+    const auto& shape = model.config;
+    cache = model.backend->make_kv_cache({shape.num_layers, 8 * kMostContext / kBlockSize + 64,
+                                          kBlockSize, shape.num_kv_heads, shape.head_dim,
+                                          DType::kBF16});
+    activations =
+        model.backend->make_activations(transformer_shape(shape), kMostTokens, kMostSequences);
+  }
+
+  /// Seconds that `work` takes at the limit.
+  [[nodiscard]] double seconds_at_limit(const Work& work) const {
+    const double peak = limits.bf16_flops.value_or(limits.f32_flops);
+    return std::max(work.bytes / limits.read_bytes_per_s, work.flops / peak);
+  }
+};
+
+Bench& bench() {
+  static Bench instance;
+  return instance;
+}
+
+Work matrix_work(const WeightMatrix& matrix, int rows) {
+  return {static_cast<double>(matrix.size_bytes()),
+          2.0 * rows * static_cast<double>(matrix.num_rows() * matrix.num_columns())};
+}
+
+Work attention_work(const ModelConfig& config, int num_sequences, int tokens_each, int context) {
+  // Causal: the i-th new token sees context + i + 1 keys, on average context + tokens_each / 2.
+  const double keys = context + (tokens_each + 1) / 2.0;
+  const double kv_bytes = 2.0 * (context + tokens_each) * config.num_kv_heads * config.head_dim * 2;
+  return {num_sequences * kv_bytes,
+          4.0 * num_sequences * tokens_each * keys * config.num_heads * config.head_dim};
+}
+
+/// Times `call(layer)` over all layers in turn and reports what part of the limit it reaches.
+template <class Call>
+void measure(benchmark::State& state, const Work& work, Call&& call) {
+  int layer = 0;
+  for ([[maybe_unused]] auto iteration : state) {
+    call(layer);
+    layer = (layer + 1) % bench().model.config.num_layers;
+  }
+  const auto calls = static_cast<double>(state.iterations());
+  using Counter = benchmark::Counter;
+  state.counters["GB/s"] = Counter(calls * work.bytes / 1e9, Counter::kIsRate);
+  state.counters["GFLOP/s"] = Counter(calls * work.flops / 1e9, Counter::kIsRate);
+  state.counters["%limit"] =
+      Counter(calls * 100 * bench().seconds_at_limit(work), Counter::kIsRate);
+}
+
+const LayerWeights& weights_of(int layer) {
+  return bench().model.weights.layers[static_cast<std::size_t>(layer)];
+}
+
+void project_qkv(benchmark::State& state) {
+  const int rows = static_cast<int>(state.range(0));
+  const Step step(std::min(rows, kMostSequences), std::max(rows / kMostSequences, 1), 64);
+  auto& [model, limits, cache, activations] = bench();
+  measure(state, matrix_work(*weights_of(0).qkv, rows), [&](int layer) {
+    model.backend->project_qkv(*activations, step.input(), weights_of(layer), *cache, layer);
+  });
+}
+
+void project_output(benchmark::State& state) {
+  const int rows = static_cast<int>(state.range(0));
+  const Step step(std::min(rows, kMostSequences), std::max(rows / kMostSequences, 1), 64);
+  measure(state, matrix_work(*weights_of(0).output, rows), [&](int layer) {
+    bench().model.backend->project_output(*bench().activations, step.input(), weights_of(layer));
+  });
+}
+
+void feed_forward(benchmark::State& state) {
+  const int rows = static_cast<int>(state.range(0));
+  const Step step(std::min(rows, kMostSequences), std::max(rows / kMostSequences, 1), 64);
+  Work work = matrix_work(*weights_of(0).gate_up, rows);
+  const Work down = matrix_work(*weights_of(0).down, rows);
+  work.bytes += down.bytes;
+  work.flops += down.flops;
+  measure(state, work, [&](int layer) {
+    bench().model.backend->feed_forward(*bench().activations, step.input(), weights_of(layer));
+  });
+}
+
+void project_logits(benchmark::State& state) {
+  const int rows = static_cast<int>(state.range(0));
+  const Step step(rows, 1, 64);
+  const auto& weights = bench().model.weights;
+  measure(state, matrix_work(weights.output_head(), rows), [&](int /*layer*/) {
+    bench().model.backend->project_logits(*bench().activations, step.input(), *weights.final_norm,
+                                          weights.output_head());
+  });
+}
+
+/// Arguments: sequences, new tokens of each, keys already cached.
+void attend(benchmark::State& state) {
+  const int num_sequences = static_cast<int>(state.range(0));
+  const int tokens_each = static_cast<int>(state.range(1));
+  const int context = static_cast<int>(state.range(2));
+  const Step step(num_sequences, tokens_each, context);
+  const auto work = attention_work(bench().model.config, num_sequences, tokens_each, context);
+  measure(state, work, [&](int layer) {
+    bench().model.backend->attend(*bench().activations, step.input(), *bench().cache, layer, {});
+  });
+}
+
+#define IOL_BENCHMARK(function) \
+  BENCHMARK(function)->Unit(benchmark::kMicrosecond)->UseRealTime()->MinTime(0.3)
+IOL_BENCHMARK(project_qkv)->RangeMultiplier(2)->Range(1, 64)->Arg(512)->ArgName("rows");
+IOL_BENCHMARK(project_output)->RangeMultiplier(2)->Range(1, 64)->Arg(512)->ArgName("rows");
+IOL_BENCHMARK(feed_forward)->RangeMultiplier(2)->Range(1, 64)->Arg(512)->ArgName("rows");
+IOL_BENCHMARK(project_logits)->RangeMultiplier(2)->Range(1, 64)->ArgName("rows");
+IOL_BENCHMARK(attend)
+    ->ArgNames({"sequences", "tokens", "context"})
+    ->Args({1, 1, 256})
+    ->Args({1, 1, 2046})
+    ->Args({8, 1, 2046})
+    ->Args({64, 1, 255})
+    ->Args({1, 512, 0})
+    ->Args({1, 512, 1536});
+
+}  // namespace
+}  // namespace iol::bench
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  const auto& limits = iol::bench::bench().limits;
+  fmt::print("{}; reads {:.1f} GB/s, bf16 {:.0f} GFLOP/s, f32 {:.0f} GFLOP/s\n",
+             iol::bench::bench().model.backend->name(), limits.read_bytes_per_s / 1e9,
+             limits.bf16_flops.value_or(0) / 1e9, limits.f32_flops / 1e9);
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

@@ -42,6 +42,11 @@ class Loader {
   std::unique_ptr<WeightSource::Lease> checked_lease(const std::string& name,
                                                      const std::vector<std::int64_t>& shape) {
     auto lease = source_.lease(name);
+    const DType dtype = lease->tensor().dtype;
+    if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16) {
+      throw_input_error("tensor '{}' is {}; weights must be f32, f16 or bf16", name,
+                        dtype_name(dtype));
+    }
     if (lease->tensor().shape != shape) {
       throw_input_error("tensor '{}' has shape [{}], but config.json implies [{}]", name,
                         fmt::join(lease->tensor().shape, ", "), fmt::join(shape, ", "));

@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""Writes the seeds of tests/fuzz/corpus/ from the goldens: small files of every form.
+
+usage: python tests/fuzz/make_corpus.py
+"""
+import json
+import pathlib
+import struct
+
+import numpy
+from safetensors.numpy import save
+
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+CORPUS = TESTS / "fuzz" / "corpus"
+CONFIGS = ["llama", "llama-new-form", "llama-rope-yarn", "llama-rope-llama3", "mistral-window",
+           "qwen2-window", "qwen3"]
+TOKENIZERS = ["gpt2", "llama3", "llama2", "mistral", "mixed", "words", "qwen2"]
+
+
+def compact(value):
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def without_most_tokens(tokenizer):
+    """Bytes or letters, and the merges that are possible with them."""
+    model = tokenizer["model"]
+    size = 270 if "<0x00>" in model["vocab"] or "Ġ" in model["vocab"] else 60
+    vocab = {token: i for token, i in model["vocab"].items() if i < size}
+    prefix = model.get("continuing_subword_prefix") or ""
+    merges = []
+    for merge in model["merges"]:
+        left, right = merge if isinstance(merge, list) else merge.split(" ", 1)
+        joined = left + right.removeprefix(prefix)
+        if left in vocab and right in vocab and joined in vocab:
+            merges.append(merge)
+    model["vocab"], model["merges"] = vocab, merges
+    return tokenizer
+
+
+def main():
+    for name in ["safetensors", "config", "tokenizer_json"]:
+        (CORPUS / name).mkdir(parents=True, exist_ok=True)
+    tensors = CORPUS / "safetensors"
+    (tensors / "two_tensors").write_bytes(save({
+        "a": numpy.arange(6, dtype=numpy.float32).reshape(2, 3),
+        "b": numpy.arange(4, dtype=numpy.float16)}))
+    (tensors / "empty_and_scalar").write_bytes(save({
+        "x": numpy.zeros((0,), numpy.float32), "s": numpy.ones((), numpy.float32)},
+        metadata={"format": "pt"}))
+    header = b'{"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
+    (tensors / "bf16").write_bytes(struct.pack("<Q", len(header)) + header + b"\x80\x3f\x00\x40")
+    for name in CONFIGS:
+        config = json.loads((TESTS / "goldens" / "models" / name / "config.json").read_text())
+        generation = b'\0{"eos_token_id":[1,2],"bos_token_id":0}' if name == "llama" else b""
+        (CORPUS / "config" / name).write_bytes(compact(config) + generation)
+    for name in TOKENIZERS:
+        path = TESTS / "goldens" / "tokenizer" / f"{name}.json"
+        tokenizer = without_most_tokens(json.loads(path.read_text(encoding="utf-8")))
+        (CORPUS / "tokenizer_json" / name).write_bytes(compact(tokenizer))
+
+
+if __name__ == "__main__":
+    main()

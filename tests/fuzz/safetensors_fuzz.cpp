@@ -1,0 +1,27 @@
+// parse_safetensors(): bad input is an InputError, and every tensor it returns can be read.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+
+#include "base/error.h"
+#include "model/safetensors.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::span bytes(reinterpret_cast<const std::byte*>(data), size);
+  try {
+    const auto tensors = iol::parse_safetensors(bytes, "fuzz.safetensors");
+    std::size_t sum = 0;
+    for (const auto& [name, tensor] : tensors) {
+      const auto num_bytes =
+          static_cast<std::size_t>(tensor.num_elements()) * iol::dtype_bytes(tensor.dtype);
+      if (num_bytes == 0) continue;
+      if (tensor.data < bytes.data() || tensor.data + num_bytes > bytes.data() + size) std::abort();
+      sum += std::to_integer<std::size_t>(tensor.data[0]) +
+             std::to_integer<std::size_t>(tensor.data[num_bytes - 1]);
+    }
+    static volatile std::size_t keep;
+    keep = sum;
+  } catch (const iol::InputError&) {
+  }
+  return 0;
+}

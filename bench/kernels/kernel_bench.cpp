@@ -8,10 +8,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
-#include <map>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/cpu.h"
 #include "bench/limits/machine_limits.h"
 #include "engine/loaded_model.h"
@@ -104,16 +103,16 @@ Work attention_work(const ModelConfig& config, int num_sequences, int tokens_eac
 template <class Call>
 void measure(benchmark::State& state, const Work& work, Call&& call) {
   int layer = 0;
+  const std::int64_t start_ns = now_ns();
   for ([[maybe_unused]] auto iteration : state) {
     call(layer);
     layer = (layer + 1) % bench().model.config.num_layers;
   }
-  const auto calls = static_cast<double>(state.iterations());
-  using Counter = benchmark::Counter;
-  state.counters["GB/s"] = Counter(calls * work.bytes / 1e9, Counter::kIsRate);
-  state.counters["GFLOP/s"] = Counter(calls * work.flops / 1e9, Counter::kIsRate);
-  state.counters["%limit"] =
-      Counter(calls * 100 * bench().seconds_at_limit(work), Counter::kIsRate);
+  const double seconds = static_cast<double>(now_ns() - start_ns) / 1e9;
+  const double calls_per_s = static_cast<double>(state.iterations()) / seconds;
+  state.counters["GB/s"] = calls_per_s * work.bytes / 1e9;
+  state.counters["GFLOP/s"] = calls_per_s * work.flops / 1e9;
+  state.counters["%limit"] = calls_per_s * 100 * bench().seconds_at_limit(work);
 }
 
 const LayerWeights& weights_of(int layer) {
@@ -123,9 +122,9 @@ const LayerWeights& weights_of(int layer) {
 void project_qkv(benchmark::State& state) {
   const int rows = static_cast<int>(state.range(0));
   const Step step(std::min(rows, kMostSequences), std::max(rows / kMostSequences, 1), 64);
-  auto& [model, limits, cache, activations] = bench();
   measure(state, matrix_work(*weights_of(0).qkv, rows), [&](int layer) {
-    model.backend->project_qkv(*activations, step.input(), weights_of(layer), *cache, layer);
+    bench().model.backend->project_qkv(*bench().activations, step.input(), weights_of(layer),
+                                       *bench().cache, layer);
   });
 }
 

@@ -10,6 +10,12 @@
 namespace iol {
 namespace {
 
+#ifdef IOL_SANITIZED
+#define IOL_SKIP_WHERE_SANITIZED() GTEST_SKIP() << "a sanitizer takes terabytes of address space"
+#else
+#define IOL_SKIP_WHERE_SANITIZED() static_cast<void>(0)
+#endif
+
 using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
@@ -52,6 +58,7 @@ TEST(Generate, stops_at_ctrl_c_with_exit_code_130) {
 }
 
 TEST(Generate, refuses_before_allocating_what_does_not_fit) {
+  IOL_SKIP_WHERE_SANITIZED();
   const Outcome outcome = run_iol("generate synthetic:llama-3.1-8b -p x", "ulimit -v 4000000;");
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_THAT(outcome.error, HasSubstr("'iol plan' shows what fits"));
@@ -90,6 +97,7 @@ TEST(Plan, counts_weights_and_cache_of_published_shapes) {
 }
 
 TEST(Plan, says_when_a_model_does_not_fit) {
+  IOL_SKIP_WHERE_SANITIZED();
   const json result =
       json::parse(run_iol("plan synthetic:llama-3.1-8b --json", "ulimit -v 4000000;").out);
   EXPECT_EQ(result["fits"], false);

@@ -15,7 +15,11 @@ namespace {
 
 constexpr int kVocabSize = 8192;
 constexpr int kNumSpecs = 24;
+#ifdef IOL_SANITIZED
+constexpr int kNumTrials = 30;  // ten times as slow there
+#else
 constexpr int kNumTrials = 200;
+#endif
 
 std::string draft_model() { return std::string(IOL_SOURCE_DIR) + "/models/books-2m"; }
 
@@ -128,9 +132,9 @@ TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedul
     }
   }
   // The schedules did contain what they are meant to contain.
-  EXPECT_GT(num_preemptions, 40);
-  EXPECT_GT(num_cached, 1000);
-  EXPECT_GT(num_cancelled, 20);
+  EXPECT_GT(num_preemptions, kNumTrials / 5);
+  EXPECT_GT(num_cached, 5 * kNumTrials);
+  EXPECT_GT(num_cancelled, kNumTrials / 10);
 }
 
 TEST(Invariance, a_different_request_is_not_identical) {

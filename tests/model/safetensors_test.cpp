@@ -118,9 +118,9 @@ TEST(Safetensors, headers_that_lie_are_refused_in_one_line) {
                8),
        "repeated"},
   };
-  for (const auto& [file, part] : lies) {
-    EXPECT_THAT(message_of<InputError>([&] { parse_safetensors(bytes_of(file), "the/file"); }),
-                AllOf(StartsWith("the/file: "), HasSubstr(part), Not(HasSubstr("\n"))));
+  for (const Lie& lie : lies) {
+    EXPECT_THAT(message_of<InputError>([&] { parse_safetensors(bytes_of(lie.file), "the/file"); }),
+                AllOf(StartsWith("the/file: "), HasSubstr(lie.part), Not(HasSubstr("\n"))));
   }
 }
 

@@ -185,8 +185,8 @@ void add_plausibility(std::vector<Finding>& findings, const RunReport& report) {
     if (!summary.limit_fraction || *summary.limit_fraction <= 1.02) continue;
     findings.push_back(
         {Level::kWarning, "Limit",
-         fmt::format("{} with {} reads as {} of the machine's limit, which can't be: the canary "
-                     "underestimates the bandwidth, or part of the weights stays in a cache.",
+         fmt::format("{} with {} is at {} of the limit: it read its weights faster than the canary "
+                     "read as many bytes, so the true limit lies higher.",
                      label_of(report, summary.subject), streams_text(summary.concurrency),
                      format_percent(*summary.limit_fraction))});
   }

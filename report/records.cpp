@@ -168,6 +168,7 @@ CanaryRecord parse_canary(const JsonFields& fields) {
   record.after = position == "after";
   record.read_bytes_per_s = fields.number("read_bytes_per_s");
   if (record.read_bytes_per_s <= 0) fields.fail("read_bytes_per_s", "above 0");
+  record.weights_read_bytes_per_s = fields.optional_number("weights_read_bytes_per_s");
   return record;
 }
 

@@ -7,17 +7,16 @@
 //                  `started_at` (text), `slo` {`ttft_ms`, `tpot_ms`, `e2e_ms`},
 //                  `canary_read_bytes_per_s` (number), `not_measured` [{`what`, `why`}]
 //   subject        `name`, `label`, `kind`, `model` {`name`, `hash`, `synthetic`}, settings under
-//   any name;
-//                  `weight_bytes_per_step`, `kv_bytes_per_token` (null when unknown)
+//                  any name; `weight_bytes_per_step`, `kv_bytes_per_token` (null when unknown)
 //   request        `metadata` {`request_id`, `subject`, `scenario`, `concurrency`, `repetition`,
 //                  `phase`, `intended_start_ns`, `start_ns`, `end_ns`, `requested_output_tokens`,
 //                  `output_hash` (equal for equal token ids)},
 //                  `metrics` {name: {`value`, `unit`}}, `error` null or {`type`, `message`}
 //   canary         `subject`, `scenario`, `concurrency`, `repetition` of the run it stands beside,
-//                  `phase`, `position` (`before` | `after`), `read_bytes_per_s`
+//                  `phase`, `position` (`before` | `after`), `read_bytes_per_s`,
+//                  `weights_read_bytes_per_s` (of a working set as large as the weights; optional)
 //   run            the same key, `phase`, `start_ns`, `end_ns`, `others_processor_s` (processor
-//   time
-//                  that the idle subjects used meanwhile)
+//                  time that the idle subjects used meanwhile)
 //   device_sample  `t_ns`, `device`, `subject` (when the sample is of one subject's process),
 //                  `power_w` or null and `power_unavailable` (why),
 //                  `memory_used_bytes`, `memory_reserved_bytes`, ...
@@ -111,6 +110,7 @@ struct CanaryRecord {
   RunKey run;
   bool after = false;
   double read_bytes_per_s = 0;
+  std::optional<double> weights_read_bytes_per_s;
 };
 
 /// What a run as a whole recorded beside its requests.

@@ -68,15 +68,18 @@ void mark_length(Run& run) {
 
 void add_canaries(Run& run, const Records& records) {
   double sum = 0;
+  double weights_sum = 0;
   int count = 0;
   for (const CanaryRecord& canary : records.canaries) {
     if (canary.run != run.key) continue;
     (canary.after ? run.canary_after_bytes_per_s : run.canary_before_bytes_per_s) =
         canary.read_bytes_per_s;
     sum += canary.read_bytes_per_s;
+    weights_sum += canary.weights_read_bytes_per_s.value_or(canary.read_bytes_per_s);
     ++count;
   }
   run.canary_bytes_per_s = count > 0 ? sum / count : records.environment.canary_read_bytes_per_s;
+  run.weights_bytes_per_s = count > 0 ? weights_sum / count : run.canary_bytes_per_s;
   if (run.canary_before_bytes_per_s && run.canary_after_bytes_per_s) {
     const double moved = *run.canary_after_bytes_per_s / *run.canary_before_bytes_per_s - 1;
     run.canary_moved = std::abs(moved) > kMarkFraction;
@@ -85,12 +88,12 @@ void add_canaries(Run& run, const Records& records) {
 
 void add_limit(Run& run, const SubjectRecord& subject) {
   if (!subject.weight_bytes_per_step || !subject.kv_bytes_per_token) return;
-  if (!run.canary_bytes_per_s || *run.canary_bytes_per_s <= 0 || !run.tpot_ms) return;
+  if (!run.weights_bytes_per_s || *run.weights_bytes_per_s <= 0 || !run.tpot_ms) return;
   if (*run.tpot_ms <= 0) return;
   const double sequences = static_cast<double>(run.key.concurrency);
   const double bytes = *subject.weight_bytes_per_step +
                        *subject.kv_bytes_per_token * run.mean_context_tokens * sequences;
-  run.decode_floor_ms = bytes / *run.canary_bytes_per_s * 1e3;
+  run.decode_floor_ms = bytes / *run.weights_bytes_per_s * 1e3;
   run.limit_fraction = *run.decode_floor_ms / *run.tpot_ms;
 }
 

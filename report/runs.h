@@ -34,7 +34,7 @@ struct Run {
   bool canary_moved = false;   // after / before is off 1 by more than 10 %
   bool length_is_off = false;  // output tokens are off the asked length by more than 10 %
 
-  /// (weight bytes + KV bytes of every sequence) / canary read bandwidth: the least a decode step
+  /// (weight bytes + KV bytes of every sequence) / weights_bytes_per_s: the least a decode step
   /// can take on this machine at that moment; absent when the bytes or the canary are unknown.
   std::optional<double> decode_floor_ms;
   /// decode_floor_ms / tpot_ms: how much of the machine's limit the subject reached.
@@ -43,6 +43,7 @@ struct Run {
   double duration_s() const { return static_cast<double>(end_ns - begin_ns) * 1e-9; }
   /// Mean of the canaries on either side; the environment's when the run has none of its own.
   std::optional<double> canary_bytes_per_s;
+  std::optional<double> weights_bytes_per_s;  // what a working set like the weights is read at
 };
 
 /// A run whose canary moved by more than this is marked; an output length off by more likewise.

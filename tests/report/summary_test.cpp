@@ -152,6 +152,19 @@ TEST(Summary, marks_pairs_whose_runs_saw_different_bandwidths) {
       0);
 }
 
+TEST(Summary, holds_a_model_that_caches_serve_against_their_bandwidth) {
+  const auto fraction = [](sample::SampleRun& run) {
+    return summarize_lines(run.records()).find_summary("iol", "latency", 1)->limit_fraction.value();
+  };
+  sample::SampleRun run({});
+  const double of_memory = fraction(run);
+  for (Json& record : run.records()) {
+    if (record.at("record_type") != "canary") continue;
+    record["weights_read_bytes_per_s"] = 2 * record["read_bytes_per_s"].get<double>();
+  }
+  EXPECT_NEAR(fraction(run), of_memory / 2, 1e-9);
+}
+
 TEST(Summary, pairs_only_the_repetitions_that_both_subjects_have) {
   sample::SampleRun run({});
   std::erase_if(run.records(), [](const Json& record) {

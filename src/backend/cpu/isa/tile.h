@@ -1,7 +1,7 @@
 #pragma once
 // The register tile that every matrix product of the step is made of:
 //   out[r][c] = partial[r][c] + sum over k of x[r][k] * w[k][c]
-// for up to kMaxRows rows and 1, 2 or 4 blocks of sixteen columns.
+// for up to max_rows() rows and 1, 2 or 4 blocks of sixteen columns.
 //
 // Each output element is one accumulator that walks k in ascending order, whatever the number of
 // rows and blocks in the tile: results do not depend on how rows were grouped. That is where batch
@@ -68,14 +68,14 @@ inline void multiply_tile(const TileOperands<Format>& t) {
 
 /// Rows that fit the registers with this many blocks.
 template <class S, int kBlocks>
-inline constexpr int kMaxRows =
-    S::kMaxAccumulators / kBlocks<1 ? 1 : S::kMaxAccumulators / kBlocks> 8
-        ? 8
-        : S::kMaxAccumulators / kBlocks;
+constexpr int max_rows() {
+  constexpr int kRows = S::kMaxAccumulators / kBlocks;
+  return kRows < 1 ? 1 : kRows > 8 ? 8 : kRows;
+}
 
 template <class S, class Format, int kBlocks>
 inline void multiply_rows(int rows, const TileOperands<Format>& t) {
-  constexpr int kMost = kMaxRows<S, kBlocks>;
+  constexpr int kMost = max_rows<S, kBlocks>();
   if constexpr (kMost >= 8)
     if (rows == 8) return multiply_tile<S, Format, 8, kBlocks>(t);
   if constexpr (kMost >= 7)
@@ -97,7 +97,7 @@ inline void multiply_rows(int rows, const TileOperands<Format>& t) {
 /// share the work of fetching what comes next in memory, so that it streams in while they compute.
 template <class S, class Format, int kBlocks>
 inline void multiply(std::int64_t num_rows, TileOperands<Format> t) {
-  constexpr std::int64_t kMost = kMaxRows<S, kBlocks>;
+  constexpr std::int64_t kMost = max_rows<S, kBlocks>();
   const std::int64_t num_tiles = (num_rows + kMost - 1) / kMost;
   const float* partial = t.partial;
   float* out = t.out;

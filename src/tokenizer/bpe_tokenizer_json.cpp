@@ -193,12 +193,7 @@ BpeTokenizerParts parse_parts(const JsonNode& root) {
 
 std::unique_ptr<Tokenizer> parse_bpe_tokenizer(std::string_view json, std::string_view origin) {
   simdjson::dom::parser parser;
-  simdjson::dom::element root;
-  const auto error = parser.parse(json.data(), json.size()).get(root);
-  if (error != simdjson::SUCCESS) {
-    throw_input_error("{}: not valid JSON: {}; the file may be truncated, download it again",
-                      origin, simdjson::error_message(error));
-  }
+  const auto root = parse_json(parser, json, origin);
   return std::make_unique<BpeTokenizer>(parse_parts(JsonNode(root, origin, "")));
 }
 

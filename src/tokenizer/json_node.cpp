@@ -29,6 +29,18 @@ std::string in_quotes(std::string_view text) {
   return shown + "'";
 }
 
+simdjson::dom::element parse_json(simdjson::dom::parser& parser, std::string_view text,
+                                  std::string_view origin) {
+  if (text.data() == nullptr) text = "";  // an empty file; simdjson copies from the pointer
+  simdjson::dom::element root;
+  const auto error = parser.parse(text.data(), text.size()).get(root);
+  if (error != simdjson::SUCCESS) {
+    throw_input_error("{}: not valid JSON: {}; the file may be truncated, download it again",
+                      origin, simdjson::error_message(error));
+  }
+  return root;
+}
+
 std::optional<JsonNode> JsonNode::find(std::string_view key) const {
   simdjson::dom::element value;
   if (as_object().at_key(key).get(value) != simdjson::SUCCESS || value.is_null()) {

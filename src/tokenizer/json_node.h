@@ -47,6 +47,10 @@ class JsonNode {
   std::string path_;  // "pre_tokenizer.pretokenizers[0]"; empty at the root
 };
 
+/// The root of a JSON document; valid as long as the parser. Throws InputError naming `origin`.
+simdjson::dom::element parse_json(simdjson::dom::parser& parser, std::string_view text,
+                                  std::string_view origin);
+
 /// `text` in quotes for an error line: control characters escaped, long text cut.
 std::string in_quotes(std::string_view text);
 

@@ -1,7 +1,6 @@
 #include "tokenizer/normalizer.h"
 
 #include <fmt/format.h>
-#include <utf8proc.h>
 
 #include <vector>
 
@@ -90,8 +89,7 @@ class LowercaseNormalizer : public Normalizer {
       if (c == 0x130) {
         lower += "i\xcc\x87";  // the one character whose lower case is two
       } else {
-        append_utf8(static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))),
-                    lower);
+        append_utf8(to_lower(c), lower);
       }
     }
     text = std::move(lower);

@@ -118,13 +118,9 @@ SpecialTokens read_special_tokens(const std::filesystem::path& config_path) {
   const MappedFile file(config_path);
   const auto bytes = file.bytes();
   simdjson::dom::parser parser;
-  simdjson::dom::element root;
-  const auto error =
-      parser.parse(reinterpret_cast<const char*>(bytes.data()), bytes.size()).get(root);
   const std::string origin = config_path.string();
-  if (error != simdjson::SUCCESS) {
-    throw_input_error("{}: not valid JSON: {}", origin, simdjson::error_message(error));
-  }
+  const auto root =
+      parse_json(parser, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, origin);
   const JsonNode node(root, origin, "");
   special.adds_bos = node.bool_or("add_bos_token", special.adds_bos);
   special.adds_eos = node.bool_or("add_eos_token", special.adds_eos);

@@ -26,6 +26,7 @@ std::string_view category_name(Category category) {
 }
 
 Category category(char32_t code_point) {
+  if (code_point == 0x1171e) return Category::kMc;  // kMn before Unicode 15.1
   const auto known =
       static_cast<Category>(utf8proc_category(static_cast<utf8proc_int32_t>(code_point)));
   if (known != Category::kCn) return known;
@@ -41,6 +42,15 @@ bool is_whitespace(char32_t c) {
   if (c < 0x80) return c == 0x20 || (c >= 0x09 && c <= 0x0d);
   return c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
          c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
+char32_t to_lower(char32_t code_point) {
+  const auto lower = utf8proc_tolower(static_cast<utf8proc_int32_t>(code_point));
+  if (static_cast<char32_t>(lower) != code_point) return static_cast<char32_t>(lower);
+  for (const auto& [first, last, lower_first] : recent_lower_cases()) {
+    if (code_point >= first && code_point <= last) return lower_first + (code_point - first);
+  }
+  return code_point;
 }
 
 bool is_word(char32_t code_point) {

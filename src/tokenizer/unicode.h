@@ -57,6 +57,10 @@ inline bool is_number(Category category) {
 /// `char::is_whitespace`.
 bool is_whitespace(char32_t code_point);
 
+/// The lower case of a character whose lower case is one character, at Unicode 17.0 (as Rust's
+/// `char::to_lowercase` in the `tokenizers` package); else the character itself.
+char32_t to_lower(char32_t code_point);
+
 /// `\w` as UTS #18 has it (letters, marks, decimal digits, connectors, joiners, other alphabetics).
 bool is_word(char32_t code_point);
 
@@ -76,6 +80,15 @@ struct CategoryRange {
 
 /// What Unicode 15.0, 15.1 and 16.0 assigned; ascending.
 std::span<const CategoryRange> recently_assigned();
+
+struct LowerCaseRange {
+  char32_t first;
+  char32_t last;
+  char32_t lower_first;  // the lower case of `first`; those of the others follow it
+};
+
+/// Lower cases that came with Unicode 15.0 to 17.0.
+std::span<const LowerCaseRange> recent_lower_cases();
 
 /// True for characters that the `tokenizers` package leaves alone in NFC, NFD, NFKC and NFKD: its
 /// tables for those are older (Unicode 9.0) than its other tables.

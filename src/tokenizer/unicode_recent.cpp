@@ -54,6 +54,19 @@ constexpr std::array<CategoryRange, 126> kRecentlyAssigned{{
     {0x2b739, 0x2b739, kLo}, {0x2ebf0, 0x2ee5d, kLo}, {0x31350, 0x323af, kLo},
 }};
 
+constexpr std::array<LowerCaseRange, 10> kRecentLowerCases{{
+    {0x1c89, 0x1c89, 0x1c8a},
+    {0xa7cb, 0xa7cb, 0x264},
+    {0xa7cc, 0xa7cc, 0xa7cd},
+    {0xa7ce, 0xa7ce, 0xa7cf},
+    {0xa7d2, 0xa7d2, 0xa7d3},
+    {0xa7d4, 0xa7d4, 0xa7d5},
+    {0xa7da, 0xa7da, 0xa7db},
+    {0xa7dc, 0xa7dc, 0x19b},
+    {0x10d50, 0x10d65, 0x10d70},
+    {0x16ea0, 0x16eb8, 0x16ebb},
+}};
+
 /// Of what Unicode 10.0 to 14.0 assigned, the code points that normalization treats in any way.
 constexpr std::array<CodePointRange, 43> kNewerThanNormalization{{
     {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},
@@ -80,6 +93,8 @@ bool contains(const Ranges& ranges, char32_t code_point) {
 }  // namespace
 
 std::span<const CategoryRange> recently_assigned() { return kRecentlyAssigned; }
+
+std::span<const LowerCaseRange> recent_lower_cases() { return kRecentLowerCases; }
 
 bool is_newer_than_normalization(char32_t code_point) {
   return contains(kNewerThanNormalization, code_point) || contains(kRecentlyAssigned, code_point);

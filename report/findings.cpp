@@ -182,7 +182,7 @@ std::optional<Finding> noise_finding(const RunReport& report) {
 
 void add_plausibility(std::vector<Finding>& findings, const RunReport& report) {
   for (const Summary& summary : report.summaries) {
-    if (!summary.limit_fraction || *summary.limit_fraction <= 1.02) continue;
+    if (!summary.limit_fraction || *summary.limit_fraction <= kPlausibleFraction) continue;
     findings.push_back(
         {Level::kWarning, "Limit",
          fmt::format("{} with {} is at {} of the limit: it read its weights faster than the canary "

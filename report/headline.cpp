@@ -153,7 +153,9 @@ std::vector<Tile> tiles_of(const RunReport& report, const Focus& focus) {
   }
   if (latency != nullptr && latency->limit_fraction) {
     tiles.push_back({format_percent(*latency->limit_fraction), "of the machine's limit",
-                     "bytes a step must read / measured bandwidth"});
+                     *latency->limit_fraction > kPlausibleFraction
+                         ? "caches give more than the measured bandwidth"
+                         : "bytes a step must read / measured bandwidth"});
   }
   const Cell quality = quality_cell(report, focus.hero->name);
   if (quality.text != kAbsent) tiles.push_back({quality.text, "perplexity", quality.note});

@@ -15,6 +15,9 @@
 
 namespace iol::report {
 
+/// Above this a fraction of the limit says that the limit was not the one measured.
+inline constexpr double kPlausibleFraction = 1.02;
+
 /// A distribution over the measured, successful requests of all repetitions.
 struct MetricSummary {
   std::string unit;

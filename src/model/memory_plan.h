@@ -5,7 +5,8 @@
 
 namespace iol {
 
-/// Bytes of the packed weights on the CPU backend: matrices padded to whole panels, tied embeddings once.
+/// Bytes of the packed weights on the CPU backend: matrices padded to whole panels, tied embeddings
+/// once.
 std::int64_t weight_bytes(const ModelConfig& config, DType dtype);
 
 /// Bytes of the keys and values of one position, all layers.

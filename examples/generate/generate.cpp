@@ -1,5 +1,5 @@
-// Runs three requests at once through the engine's C++ API: one streams to the terminal, one is sampled, one is cancelled
-// after a few tokens. Then prints the statistics.
+// Runs three requests at once through the engine's C++ API: one streams to the terminal, one is
+// sampled, one is cancelled after a few tokens. Then prints the statistics.
 //
 //   generate [MODEL]        (default: demo)
 #include <atomic>

@@ -6,20 +6,25 @@ seconds=${1:-10}
 cmake --preset asan >build-asan.log 2>&1 || { cat build-asan.log; exit 1; }
 rm -f build-asan.log
 cmake --build --preset asan --target fuzzers
-status=0
-for target in build-asan/*_fuzz; do
+
+# One target, from its seeds; prints one line, or the end of the log when it found something.
+fuzz() {
+  local target=$1 name work
   name=$(basename "$target")
-  seeds="tests/fuzz/corpus/${name%_fuzz}"
   work=$(mktemp -d)
-  [ -d "$seeds" ] && cp -r "$seeds/." "$work"
-  if "$target" -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=20 -max_len=65536 \
-      -artifact_prefix="build-asan/$name-" "$work" >"build-asan/$name.log" 2>&1; then
+  [ -d "tests/fuzz/corpus/${name%_fuzz}" ] && cp -r "tests/fuzz/corpus/${name%_fuzz}/." "$work"
+  local status=0
+  "$target" -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=20 -max_len=65536 \
+    -artifact_prefix="build-asan/$name-" "$work" >"build-asan/$name.log" 2>&1 || status=1
+  rm -rf "$work"
+  if [ $status -eq 0 ]; then
     echo "fuzz: $name ran $seconds s without a finding ($(grep -oE 'Done [0-9]+ runs' "build-asan/$name.log"))"
   else
     tail -n 30 "build-asan/$name.log"
     echo "fuzz: $name found something; its input is build-asan/$name-*"
-    status=1
   fi
-  rm -rf "$work"
-done
-exit $status
+  return $status
+}
+export -f fuzz
+export seconds
+printf '%s\n' build-asan/*_fuzz | xargs -P "$(nproc)" -I{} bash -c 'fuzz {}'

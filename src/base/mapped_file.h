@@ -5,6 +5,10 @@
 
 namespace iol {
 
+/// Whether the path leads to something. Unlike std::filesystem::exists() it does not throw for a
+/// link to itself or a name that is too long: nothing can be read there.
+bool path_exists(const std::filesystem::path& path) noexcept;
+
 /// A whole file mapped read-only. Move-only; the view dies with the object.
 class MappedFile {
  public:

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "backend/cpu/cpu_backend.h"
+#include "base/mapped_file.h"
 #include "engine/memory_check.h"
 #include "model/checkpoint.h"
 #include "model/memory_plan.h"
@@ -28,8 +29,8 @@ LoadedModel load_model(const EngineConfig& config, const LoadProgress& progress)
     source = make_synthetic_weights(model.config, config.seed);
   } else {
     source = std::make_unique<Checkpoint>(resolved.folder);
-    const bool has_tokenizer = std::filesystem::exists(resolved.folder / "tokenizer.json") ||
-                               std::filesystem::exists(resolved.folder / "tokenizer.model");
+    const bool has_tokenizer = path_exists(resolved.folder / "tokenizer.json") ||
+                               path_exists(resolved.folder / "tokenizer.model");
     if (has_tokenizer) model.tokenizer = Tokenizer::load(resolved.folder);
   }
   model.weights = load_weights(model.config, *source, *model.backend, progress);

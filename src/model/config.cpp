@@ -267,14 +267,13 @@ ModelConfig parse_model_config(std::string_view config_text, std::string_view ge
 
 ModelConfig load_model_config(const std::filesystem::path& folder) {
   const auto config_path = folder / "config.json";
-  if (!std::filesystem::exists(config_path)) {
+  if (!path_exists(config_path)) {
     throw_input_error("'{}' has no config.json; expected a Hugging Face model folder",
                       folder.string());
   }
   const MappedFile config(config_path);
   const auto generation_path = folder / "generation_config.json";
-  if (!std::filesystem::exists(generation_path))
-    return parse_model_config(view_of(config), {}, folder);
+  if (!path_exists(generation_path)) return parse_model_config(view_of(config), {}, folder);
   const MappedFile generation(generation_path);
   return parse_model_config(view_of(config), view_of(generation), folder);
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/mapped_file.h"
 
 namespace iol {
 namespace {
@@ -45,36 +46,35 @@ std::optional<fs::path> find_in_hub_cache(const std::string& id) {
   std::string revision;
   if (reference >> revision) {
     const fs::path snapshot = repository / "snapshots" / revision;
-    if (fs::exists(snapshot / "config.json")) return snapshot;
+    if (path_exists(snapshot / "config.json")) return snapshot;
   }
   // Downloaded at a revision without a branch: any complete snapshot will do.
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(repository / "snapshots", error)) {
-    if (fs::exists(entry.path() / "config.json")) return entry.path();
+    if (path_exists(entry.path() / "config.json")) return entry.path();
   }
   return std::nullopt;
 }
 
 fs::path executable_folder() {
   std::error_code error;
-  const fs::path executable = fs::read_symlink("/proc/self/exe", error);
-  return error ? fs::current_path() : executable.parent_path();
+  return fs::read_symlink("/proc/self/exe", error).parent_path();
 }
 
 }  // namespace
 
 std::optional<fs::path> find_shipped(const std::string& name) {
   if (const auto folder = environment_path("IOL_MODELS_DIR")) {
-    if (fs::exists(*folder / name)) return *folder / name;
+    if (path_exists(*folder / name)) return *folder / name;
   }
   std::vector<fs::path> candidates = {executable_folder() / ".." / "share" / "iol" / "models"};
-  for (fs::path folder : {executable_folder(), fs::current_path()}) {
+  std::error_code gone;  // the working directory may have been removed
+  for (fs::path folder : {executable_folder(), fs::current_path(gone)}) {
     for (; folder.has_relative_path(); folder = folder.parent_path())
       candidates.push_back(folder / "models");
   }
   for (const auto& candidate : candidates) {
-    std::error_code error;
-    if (fs::exists(candidate / name, error)) return fs::weakly_canonical(candidate / name);
+    if (path_exists(candidate / name)) return fs::weakly_canonical(candidate / name);
   }
   return std::nullopt;
 }

@@ -103,13 +103,15 @@ void refuse_overlaps(std::vector<Extent> extents, const std::string& origin) {
 
 /// Parses JSON and refuses a repeated name, of which a plain parser keeps the last.
 json parse_header(std::string_view text, const std::string& origin) {
+  constexpr int kDeepest = 3;  // the extents of a shape
   std::set<std::string> names;
   bool repeated = false;
   const auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
     if (event == json::parse_event_t::key && depth == 1) {
       repeated = repeated || !names.insert(parsed.get<std::string>()).second;
     }
-    return true;
+    // What lies deeper is never looked at: a header of brackets must not fill the memory.
+    return depth <= kDeepest;
   };
   json header = json::parse(text, watch, /*allow_exceptions=*/false);
   if (header.is_discarded() || !header.is_object()) {
@@ -118,6 +120,14 @@ json parse_header(std::string_view text, const std::string& origin) {
   }
   if (repeated) throw_input_error("{}: a tensor name is repeated in the header", origin);
   return header;
+}
+
+/// A name that stays inside its folder and that an error message can show.
+bool is_file_name(const std::string& name) {
+  constexpr std::size_t kMostBytes = 255;
+  return !name.empty() && name.size() <= kMostBytes && name != "." && name != ".." &&
+         std::none_of(name.begin(), name.end(),
+                      [](unsigned char c) { return c == '/' || c < ' ' || c == 0x7f; });
 }
 
 }  // namespace
@@ -159,11 +169,11 @@ std::map<std::string, HostTensor> parse_safetensors(std::span<const std::byte> b
 SafetensorsFolder::SafetensorsFolder(const std::filesystem::path& folder) {
   const auto index_path = folder / "model.safetensors.index.json";
   const auto single_path = folder / "model.safetensors";
-  if (std::filesystem::exists(single_path)) {
+  if (path_exists(single_path)) {
     add_file(single_path);
     return;
   }
-  if (!std::filesystem::exists(index_path)) {
+  if (!path_exists(index_path)) {
     throw_input_error(
         "'{}' has neither model.safetensors nor model.safetensors.index.json; only safetensors "
         "checkpoints can be loaded",
@@ -181,12 +191,12 @@ SafetensorsFolder::SafetensorsFolder(const std::filesystem::path& folder) {
   for (const auto& [name, shard] : index["weight_map"].items()) {
     if (!shard.is_string())
       throw_input_error("{}: '{}' names no file", index_path.string(), shown_name(name));
-    const std::filesystem::path file = shard.get<std::string>();
-    if (file.empty() || file != file.filename() || file == "..") {
-      throw_input_error("{}: '{}' lies outside the folder", index_path.string(),
-                        shown_name(file.string()));
+    auto file = shard.get<std::string>();
+    if (!is_file_name(file)) {
+      throw_input_error("{}: '{}' is not the name of a file in the folder", index_path.string(),
+                        shown_name(file));
     }
-    shards.insert(file.string());
+    shards.insert(std::move(file));
   }
   for (const auto& shard : shards) add_file(folder / shard);
   for (const auto& [name, shard] : index["weight_map"].items()) {

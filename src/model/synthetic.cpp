@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/huge_buffer.h"
 #include "base/random.h"
+#include "model/json_fields.h"
 
 namespace iol {
 namespace {
@@ -157,7 +158,8 @@ ModelConfig synthetic_config(std::string_view name) {
   }
   std::vector<std::string> known;
   for (const auto& shape : kShapes) known.push_back(fmt::format("synthetic:{}", shape.name));
-  throw_input_error("'synthetic:{}' is not a known shape; known: {}", name, fmt::join(known, ", "));
+  throw_input_error("'synthetic:{}' is not a known shape; known: {}", shown_name(std::string(name)),
+                    fmt::join(known, ", "));
 }
 
 std::unique_ptr<WeightSource> make_synthetic_weights(const ModelConfig& config,

@@ -1,6 +1,7 @@
 // Mapped files and huge buffers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -50,6 +51,19 @@ TEST_F(MappedFileTest, refuses_what_is_not_a_readable_file_and_names_it) {
       EXPECT_THAT(error.what(), HasSubstr("'" + std::string(path) + "'"));
     }
   }
+}
+
+TEST_F(MappedFileTest, a_pipe_is_refused_without_waiting_for_its_writer) {
+  ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
+  EXPECT_THROW(MappedFile{path_}, InputError);
+}
+
+TEST_F(MappedFileTest, a_path_that_leads_nowhere_does_not_exist) {
+  EXPECT_FALSE(path_exists(path_));
+  EXPECT_FALSE(path_exists(std::string(5000, 'x')));
+  std::filesystem::create_symlink(path_.filename(), path_);  // a link to itself
+  EXPECT_FALSE(path_exists(path_));
+  EXPECT_TRUE(path_exists("/"));
 }
 
 TEST(HugeBuffer, is_aligned_zero_and_writable) {

@@ -1,5 +1,5 @@
-// parse_model_config(): bad input is an InputError; what is accepted can be planned for.
-// The input is config.json, a NUL, generation_config.json.
+// parse_model_config(): bad input is an InputError of one line; what is accepted can be planned
+// for. The input is config.json, a NUL, generation_config.json.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -22,7 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (iol::kv_bytes_per_token(config, config.dtype) <= 0) std::abort();
     static_cast<void>(iol::rope_inv_freq(config));
     static_cast<void>(iol::rope_attention_factor(config));
-  } catch (const iol::InputError&) {
+  } catch (const iol::InputError& error) {
+    if (std::string_view(error.what()).find('\n') != std::string_view::npos) std::abort();
   }
   return 0;
 }

@@ -49,6 +49,8 @@ def main():
         metadata={"format": "pt"}))
     header = b'{"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
     (tensors / "bf16").write_bytes(struct.pack("<Q", len(header)) + header + b"\x80\x3f\x00\x40")
+    golden = TESTS / "goldens" / "safetensors" / "every_dtype.safetensors"
+    (tensors / "every_dtype").write_bytes(golden.read_bytes())
     for name in CONFIGS:
         config = json.loads((TESTS / "goldens" / "models" / name / "config.json").read_text())
         generation = b'\0{"eos_token_id":[1,2],"bos_token_id":0}' if name == "llama" else b""

@@ -78,6 +78,27 @@ TEST_F(HubCache, what_is_not_there_names_the_command_that_downloads_it) {
               AllOf(HasSubstr(home_.path().string()), HasSubstr("hf download org/name")));
 }
 
+TEST_F(HubCache, a_broken_branch_counts_as_none) {
+  const auto snapshot = download(".cache/huggingface/hub", "abc", false);
+  const auto write_branch = [&](const std::string& content) {
+    home_.write(".cache/huggingface/hub/models--org--name/refs/main", content);
+  };
+  for (const std::string& revision :
+       {std::string(""), std::string("\n"), std::string("gone"), std::string(5000, 'a')}) {
+    write_branch(revision);
+    EXPECT_EQ(resolve_model("org/name").folder, snapshot) << revision.substr(0, 40);
+  }
+}
+
+TEST_F(HubCache, a_snapshot_without_config_is_no_download) {
+  download(".cache/huggingface/hub", "abc", true);
+  const fs::path folder = home_.path() / ".cache/huggingface/hub/models--org--name/snapshots/abc";
+  fs::remove(folder / "config.json");
+  fs::create_symlink("config.json", folder / "config.json");  // a link to itself
+  EXPECT_THAT(message_of<InputError>([] { resolve_model("org/name"); }),
+              HasSubstr("hf download org/name"));
+}
+
 TEST_F(HubCache, names_that_are_no_hub_id_do_not_reach_the_cache) {
   for (const char* name : {"", "name", "a/b/c", "/name", "org/", "../name", "org/..", "a b/c"}) {
     EXPECT_THAT(message_of<InputError>([&] { resolve_model(name); }),
@@ -102,6 +123,35 @@ TEST(Resolve, demo_is_found_from_any_working_directory) {
   fs::current_path(before);
   ASSERT_TRUE(found);
   EXPECT_TRUE(fs::exists(*found / "config.json"));
+}
+
+TEST(Resolve, demo_is_found_from_a_working_directory_that_was_removed) {
+  const auto before = fs::current_path();
+  {
+    const TemporaryFolder folder;
+    fs::current_path(folder.path());
+  }
+  EXPECT_NO_THROW({
+    EXPECT_TRUE(fs::exists(resolve_model("demo").folder / "config.json"));
+    EXPECT_FALSE(find_shipped("not-there"));
+  });
+  fs::current_path(before);
+}
+
+TEST(Resolve, a_broken_name_of_the_folder_of_models_is_passed_over) {
+  for (const std::string& folder : {std::string(5000, 'x'), std::string("/dev/null")}) {
+    ::setenv("IOL_MODELS_DIR", folder.c_str(), 1);
+    EXPECT_NO_THROW(EXPECT_TRUE(find_shipped("books-16m")));
+  }
+  ::unsetenv("IOL_MODELS_DIR");
+}
+
+TEST(Resolve, a_file_is_no_model) {
+  const TemporaryFolder folder;
+  folder.write("model.safetensors", "");
+  const auto file = (folder.path() / "model.safetensors").string();
+  EXPECT_THAT(message_of<InputError>([&] { resolve_model(file); }),
+              AllOf(HasSubstr("'" + file + "' is a file"), HasSubstr("expected a model folder")));
 }
 
 TEST(Resolve, shipped_files_are_looked_for_in_the_named_folder_first) {

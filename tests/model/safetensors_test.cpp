@@ -3,9 +3,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -33,20 +36,48 @@ std::string file_of(const std::string& header, std::size_t num_data_bytes) {
   return file + header + std::string(num_data_bytes, '\1');
 }
 
+template <class Value>
+Value load(const std::byte* at) {
+  Value value;
+  std::memcpy(&value, at, sizeof(value));
+  return value;
+}
+
+/// Sign, four bits of exponent, three of mantissa; no infinities.
+double f8_e4m3_value(std::uint8_t bits) {
+  const int exponent = (bits >> 3) & 15;
+  const int mantissa = bits & 7;
+  const double magnitude =
+      exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10);
+  return (bits & 0x80) != 0 ? -magnitude : magnitude;
+}
+
 double value_at(const HostTensor& tensor, std::size_t i) {
   const std::byte* at = tensor.data + i * dtype_bytes(tensor.dtype);
-  std::uint16_t half = 0;
-  float single = 0;
   switch (tensor.dtype) {
+    case DType::kF64:
+      return load<double>(at);
     case DType::kF32:
-      std::memcpy(&single, at, sizeof(single));
-      return single;
+      return load<float>(at);
+    case DType::kF16:
+      return f16_to_f32(load<std::uint16_t>(at));
+    case DType::kBF16:
+      return bf16_to_f32(load<std::uint16_t>(at));
+    case DType::kF8E4M3:
+      return f8_e4m3_value(load<std::uint8_t>(at));
+    case DType::kI64:
+      return static_cast<double>(load<std::int64_t>(at));
+    case DType::kI32:
+      return load<std::int32_t>(at);
+    case DType::kI16:
+      return load<std::int16_t>(at);
     case DType::kI8:
-      return static_cast<std::int8_t>(*at);
-    default:
-      std::memcpy(&half, at, sizeof(half));
-      return tensor.dtype == DType::kF16 ? f16_to_f32(half) : bf16_to_f32(half);
+      return load<std::int8_t>(at);
+    case DType::kU8:
+    case DType::kBool:
+      return load<std::uint8_t>(at);
   }
+  return std::nan("");
 }
 
 TEST(Safetensors, reads_what_the_package_wrote) {
@@ -54,15 +85,18 @@ TEST(Safetensors, reads_what_the_package_wrote) {
   const auto tensors = parse_safetensors(file.bytes(), "golden");
   const json golden = json::parse(std::ifstream(kGoldens + "every_dtype.json"));
   ASSERT_EQ(tensors.size(), golden.size());
+  std::set<DType> dtypes;
   for (const auto& [name, want] : golden.items()) {
     SCOPED_TRACE(name);
     const auto& tensor = tensors.at(name);
+    dtypes.insert(tensor.dtype);
     EXPECT_EQ(tensor.dtype, parse_dtype(want["dtype"].get<std::string>()));
     EXPECT_EQ(tensor.shape, want["shape"].get<std::vector<std::int64_t>>());
     ASSERT_EQ(tensor.num_elements(), static_cast<std::int64_t>(want["values"].size()));
     for (std::size_t i = 0; i < want["values"].size(); ++i)
       EXPECT_EQ(value_at(tensor, i), want["values"][i].get<double>());
   }
+  EXPECT_EQ(dtypes.size(), 11U) << "every dtype";
 }
 
 struct Lie {
@@ -121,6 +155,33 @@ TEST(Safetensors, headers_that_lie_are_refused_in_one_line) {
   for (const Lie& lie : lies) {
     EXPECT_THAT(message_of<InputError>([&] { parse_safetensors(bytes_of(lie.file), "the/file"); }),
                 AllOf(StartsWith("the/file: "), HasSubstr(lie.part), Not(HasSubstr("\n"))));
+  }
+}
+
+/// Most memory that the process ever held.
+std::int64_t peak_kilobytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss;
+}
+
+TEST(Safetensors, a_header_of_brackets_does_not_fill_the_memory) {
+  const std::string brackets(4'000'000, '[');
+  const std::string file = file_of(entry(brackets + std::string(brackets.size(), ']')), 8);
+  const std::int64_t before = peak_kilobytes();
+  EXPECT_THAT(message_of<InputError>([&] { parse_safetensors(bytes_of(file), "the/file"); }),
+              HasSubstr("not an object"));
+  EXPECT_LT(peak_kilobytes() - before, 100'000);
+}
+
+TEST(Safetensors, what_a_shape_hides_in_brackets_is_not_overlooked) {
+  for (const char* shape : {"[2,[]]", "[2,[[]]]", "[[[2]]]", "[2,{\"a\":{}}]", "[{\"a\":2}]"}) {
+    const std::string header =
+        entry(R"({"dtype":"F32","data_offsets":[0,8],"shape":)" + std::string(shape) + "}");
+    EXPECT_THAT(
+        message_of<InputError>([&] { parse_safetensors(bytes_of(file_of(header, 8)), ""); }),
+        HasSubstr("absurd shape"))
+        << shape;
   }
 }
 

@@ -20,6 +20,13 @@ tensors = {
     "scalar": torch.tensor(2.5),
     "empty": torch.zeros(0, 4),
     "integers": torch.arange(-3, 4, dtype=torch.int8),
+    "wide": torch.tensor([-(2**53), 0, 2**53], dtype=torch.int64),
+    "words": torch.tensor([-(2**31), 2**31 - 1], dtype=torch.int32),
+    "shorts": torch.tensor([[-(2**15)], [2**15 - 1]], dtype=torch.int16),
+    "bytes": torch.tensor([0, 255], dtype=torch.uint8),
+    "flags": torch.tensor([True, False, True]),
+    "doubles": torch.tensor([1e300, -0.1], dtype=torch.float64),
+    "eighths": torch.tensor([448, -1.125, 2**-9, 0]).to(torch.float8_e4m3fn),
     "naïve name \"quoted\"": torch.ones(1),
 }
 save_file(tensors, FOLDER / "every_dtype.safetensors", metadata={"format": "pt"})

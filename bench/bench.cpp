@@ -99,22 +99,30 @@ std::vector<std::unique_ptr<Subject>> make_subjects(const BenchOptions& options,
   return subjects;
 }
 
+json or_null(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
+
 /// Speed is worth what the quality beside it is: the perplexity of the configuration that ran, on
 /// the beginning of the text that prompts were taken from. Loads the model again, in this process,
 /// after everything else has been measured.
 void record_quality(const BenchOptions& options, const EngineConfig& engine,
                     const PromptSource& prompts, RecordWriter& records) {
   LoadedModel model = load_model(engine);
+  std::optional<LoadedModel> reference;  // what was quantized, when anything was
+  if (engine.quant != WeightFormat::kNone) {
+    EngineConfig unquantized = engine;
+    unquantized.quant = WeightFormat::kNone;
+    reference.emplace(load_model(unquantized));
+  }
   const auto quality =
-      measure_quality(model, nullptr, prompts.text_tokens(), {.max_tokens = kQualityTokens},
-                      [&](std::int64_t, std::int64_t) {
+      measure_quality(model, reference ? &*reference : nullptr, prompts.text_tokens(),
+                      {.max_tokens = kQualityTokens}, [&](std::int64_t, std::int64_t) {
                         if (options.interrupted && options.interrupted()) throw Interrupted();
                       });
   records.write("quality", {{"subject", kIolName},
                             {"perplexity", quality.perplexity},
                             {"loss_nats", quality.loss},
-                            {"kl_divergence_nats", nullptr},
-                            {"top1_agreement", nullptr},
+                            {"kl_divergence_nats", or_null(quality.kl_divergence_nats)},
+                            {"top1_agreement", or_null(quality.top1_agreement)},
                             {"text", "heldout.txt"},
                             {"tokens", quality.num_scored}});
 }

@@ -104,13 +104,15 @@ std::string model_type(const std::string& architecture) {
 
 }  // namespace
 
-std::int64_t weight_bytes_per_step(const BenchModel& model) {
+std::int64_t weight_bytes_per_step(const BenchModel& model, WeightFormat format) {
   const auto& config = model.config;
+  const auto element_bytes = static_cast<std::int64_t>(dtype_bytes(model.dtype));
+  const std::int64_t embedding = std::int64_t{config.vocab_size} * config.hidden_size;
   auto parameters = num_parameters(config);
-  if (!config.tie_word_embeddings) {
-    parameters -= std::int64_t{config.vocab_size} * config.hidden_size;
-  }
-  return parameters * static_cast<std::int64_t>(dtype_bytes(model.dtype));
+  if (!config.tie_word_embeddings) parameters -= embedding;
+  if (format == WeightFormat::kNone) return parameters * element_bytes;
+  // The head, which a tied embedding is, stays as it is.
+  return embedding * element_bytes + (parameters - embedding);
 }
 
 json transformers_config(const ModelConfig& config) {

@@ -126,6 +126,7 @@ json engine_config_json(const EngineConfig& config) {
   return {{"model", config.model},
           {"dtype", dtype_json(config.dtype)},
           {"kv_dtype", dtype_json(config.kv_dtype)},
+          {"quant", weight_format_name(config.quant)},
           {"isa", config.isa ? json(isa_name(*config.isa)) : json(nullptr)},
           {"threads", config.num_threads},
           {"max_batch", config.max_batch},
@@ -144,6 +145,9 @@ EngineConfig parse_engine_config(const json& json) try {
   config.model = json.at("model").get<std::string>();
   config.dtype = parse_dtype_field(json.at("dtype"));
   config.kv_dtype = parse_dtype_field(json.at("kv_dtype"));
+  const auto quant = parse_weight_format(json.at("quant").get<std::string>());
+  if (!quant) throw_input_error("engine configuration: unknown format {}", json["quant"].dump());
+  config.quant = *quant;
   if (!json.at("isa").is_null()) config.isa = parse_isa(json.at("isa").get<std::string>());
   config.num_threads = json.at("threads").get<int>();
   config.max_batch = json.at("max_batch").get<int>();

@@ -11,7 +11,7 @@ std::unique_ptr<Subject> make_iol_subject(const EngineConfig& config, const std:
   launch.name = name;
   launch.kind = "iol";
   launch.arguments = {executable_path().string(), "bench", kEngineChildOption, config_json.dump()};
-  launch.settings = {{"quantization", "none"},
+  launch.settings = {{"quantization", config_json.at("quant")},
                      {"batching", config_json.at("scheduler")},
                      {"kv_cache", config_json.at("kv_allocation")},
                      {"prefix_cache", config.prefix_cache},

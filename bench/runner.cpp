@@ -12,6 +12,12 @@ namespace {
 
 using nlohmann::json;
 
+/// What the subject's weights are stored in.
+WeightFormat format_of(const Subject& subject) {
+  const auto name = subject.settings().value("quantization", std::string("none"));
+  return parse_weight_format(name).value_or(WeightFormat::kNone);
+}
+
 json subject_record(const Subject& subject, const BenchModel& model, const json& ready) {
   json settings = subject.settings();
   settings.update(ready.value("settings", json::object()));
@@ -24,7 +30,7 @@ json subject_record(const Subject& subject, const BenchModel& model, const json&
                  {"load_s", static_cast<double>(ready.value("load_ns", std::int64_t{0})) * 1e-9},
                  {"memory", memory},
                  {"memory_reserved_bytes", nullptr},
-                 {"weight_bytes_per_step", weight_bytes_per_step(model)},
+                 {"weight_bytes_per_step", weight_bytes_per_step(model, format_of(subject))},
                  {"kv_bytes_per_token", kv_bytes_per_token(model.config, model.dtype)}};
   if (memory.contains("kv_cache_bytes")) {
     record["memory_reserved_bytes"] = memory.value("weights_bytes", std::int64_t{0}) +
@@ -116,7 +122,7 @@ class Runner {
 
   CanaryReading read_canary() {
     const double memory = in_.canary.read_bytes_per_s();
-    const auto weights = weight_bytes_per_step(in_.model);
+    const auto weights = weight_bytes_per_step(in_.model, WeightFormat::kNone);
     if (weights >= in_.canary.buffer_bytes()) return {memory, memory};
     return {memory, in_.canary.read_bytes_per_s(weights)};
   }

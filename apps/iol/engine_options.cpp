@@ -15,8 +15,8 @@ std::optional<DType> compute_dtype(const std::string& option, const std::string&
 }
 
 void refuse_missing_levers(const EngineOptions& options) {
-  if (options.quant != "none") {
-    throw_input_error("--quant {}: quantized weights are not available yet; use --quant none",
+  if (!parse_weight_format(options.quant)) {
+    throw_input_error("--quant {}: this format is not available yet; use none or int8",
                       options.quant);
   }
   if (options.kv_cache == "int8" || options.kv_cache == "fp8") {
@@ -40,7 +40,9 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
                   "weights and arithmetic: auto (the checkpoint's), bf16, f16 or f32")
       ->capture_default_str()
       ->group(group);
-  command.add_option("--quant", options.quant, "weight quantization; only none is available yet")
+  command
+      .add_option("--quant", options.quant,
+                  "weights: none, or int8 (W8A8, per channel and token); others not yet")
       ->check(CLI::IsMember({"none", "fp8", "int8", "int8-wo", "int4"}))
       ->capture_default_str()
       ->group(group);
@@ -94,6 +96,7 @@ EngineConfig engine_config(const EngineOptions& options, const std::string& mode
   config.model = model;
   config.dtype = compute_dtype("--dtype", options.dtype);
   config.kv_dtype = compute_dtype("--kv-cache", options.kv_cache);
+  config.quant = parse_weight_format(options.quant).value_or(WeightFormat::kNone);
   config.max_batch = options.max_batch;
   config.max_step_tokens = options.max_step_tokens;
   config.max_context = options.max_context;

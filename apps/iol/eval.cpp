@@ -46,6 +46,7 @@ void print_result(const EvalOptions& options, const LoadedModel& model,
     nlohmann::json result = {{"model", options.model},
                              {"text", options.text},
                              {"dtype", dtype_name(model.dtype)},
+                             {"quant", options.engine.quant},
                              {"backend", model.backend->name()},
                              {"tokens", quality.num_tokens},
                              {"scored_tokens", quality.num_scored},
@@ -83,6 +84,7 @@ void evaluate(const EvalOptions& options) {
   if (!options.reference.empty()) {
     EngineOptions reference_options = options.engine;
     reference_options.dtype = options.reference_dtype;
+    reference_options.quant = "none";
     reference.emplace(load_with_tokenizer(reference_options, options.reference));
     check_tokenizers_agree(model, *reference, text);
   }
@@ -109,7 +111,7 @@ void add_eval_command(CLI::App& program) {
       ->required();
   command->add_option("--text", options->text, "UTF-8 text file")->required();
   command->add_option("--reference", options->reference,
-                      "model to compare with: KL divergence, top-1 agreement");
+                      "unquantized model to compare with: KL divergence, top-1 agreement");
   command->add_option("--reference-dtype", options->reference_dtype, "auto, f32, f16 or bf16")
       ->capture_default_str();
   command->add_option("--window", options->quality.window_tokens,

@@ -70,7 +70,7 @@ void plan(PlanOptions& options) {
   const int num_threads = engine.num_threads > 0 ? engine.num_threads : default_num_threads();
   const std::int64_t blocks = (options.context + engine.block_size - 1) / engine.block_size;
   MemoryNeeds needs;
-  needs.weights = weight_bytes(config, dtype);
+  needs.weights = weight_bytes(config, dtype, engine.quant);
   needs.kv_per_token = kv_bytes_per_token(config, engine.kv_dtype.value_or(dtype));
   const std::int64_t kv_per_sequence = blocks * engine.block_size * needs.kv_per_token;
   needs.kv = options.batch * kv_per_sequence;
@@ -83,6 +83,7 @@ void plan(PlanOptions& options) {
   if (options.engine.common.json) {
     fmt::print("{}\n", nlohmann::json{{"model", options.model},
                                       {"dtype", dtype_name(dtype)},
+                                      {"quant", weight_format_name(engine.quant)},
                                       {"context", options.context},
                                       {"batch", options.batch},
                                       {"weights_bytes", needs.weights},

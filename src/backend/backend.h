@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/weight_format.h"
 #include "base/dtype.h"
 #include "request/sequence.h"
 
@@ -39,10 +40,12 @@ enum class Stacking : std::uint8_t {
                   // the epilogue
 };
 
-/// Matrices [rows_i, K] with one K, stacked into one [sum rows_i, K].
+/// Matrices [rows_i, K] with one K, stacked into one [sum rows_i, K], and the format to pack them
+/// in.
 struct StackedMatrix {
   std::vector<HostTensor> parts;
   Stacking stacking = Stacking::kConcatenated;
+  WeightFormat format = WeightFormat::kNone;
 };
 
 /// A weight matrix [N, K] in the layout that its backend streams. Immutable.
@@ -51,7 +54,7 @@ class WeightMatrix {
   virtual ~WeightMatrix() = default;
   [[nodiscard]] virtual std::int64_t num_rows() const = 0;     // N, output features
   [[nodiscard]] virtual std::int64_t num_columns() const = 0;  // K, input features
-  [[nodiscard]] virtual DType dtype() const = 0;
+  [[nodiscard]] virtual DType dtype() const = 0;               // of the stored numbers
   /// Bytes on the device, padding included.
   [[nodiscard]] virtual std::size_t size_bytes() const = 0;
 };

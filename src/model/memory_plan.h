@@ -1,13 +1,14 @@
 #pragma once
 #include <cstdint>
 
+#include "backend/weight_format.h"
 #include "model/config.h"
 
 namespace iol {
 
-/// Bytes of the packed weights on the CPU backend: matrices padded to whole panels, tied embeddings
-/// once.
-std::int64_t weight_bytes(const ModelConfig& config, DType dtype);
+/// Bytes of the packed weights on the CPU backend: matrices padded to whole panels, the layers' in
+/// `format`, tied embeddings once.
+std::int64_t weight_bytes(const ModelConfig& config, DType dtype, WeightFormat format);
 
 /// Bytes of the keys and values of one position, all layers.
 std::int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype);

@@ -14,11 +14,15 @@ class Loader {
  public:
   Loader(WeightSource& source, Backend& backend) : source_(source), backend_(backend) {}
 
+  /// Of the matrices from now on.
+  void set_format(WeightFormat format) { format_ = format; }
+
   MatrixPtr matrix(const std::vector<std::string>& names, const std::vector<std::int64_t>& rows,
                    std::int64_t columns, Stacking stacking = Stacking::kConcatenated) {
     std::vector<std::unique_ptr<WeightSource::Lease>> leases;
     StackedMatrix stacked;
     stacked.stacking = stacking;
+    stacked.format = format_;
     for (std::size_t i = 0; i < names.size(); ++i) {
       leases.push_back(checked_lease(names[i], {rows[i], columns}));
       stacked.parts.push_back(leases.back()->tensor());
@@ -56,6 +60,7 @@ class Loader {
 
   WeightSource& source_;
   Backend& backend_;
+  WeightFormat format_ = WeightFormat::kNone;
 };
 
 LayerWeights load_layer(const ModelConfig& config, int layer, Loader& load) {
@@ -125,16 +130,18 @@ std::int64_t ModelWeights::size_bytes() const {
 }
 
 ModelWeights load_weights(const ModelConfig& config, WeightSource& source, Backend& backend,
-                          const LoadProgress& progress) {
+                          WeightFormat format, const LoadProgress& progress) {
   check_widths(config);
   Loader load(source, backend);
   ModelWeights weights;
   weights.embedding =
       load.matrix({"model.embed_tokens.weight"}, {config.vocab_size}, config.hidden_size);
+  load.set_format(format);
   for (int layer = 0; layer < config.num_layers; ++layer) {
     weights.layers.push_back(load_layer(config, layer, load));
     if (progress) progress(layer + 1, config.num_layers);
   }
+  load.set_format(WeightFormat::kNone);
   weights.final_norm = load.vector({"model.norm.weight"}, {config.hidden_size});
   if (!config.tie_word_embeddings) {
     weights.head = load.matrix({"lm_head.weight"}, {config.vocab_size}, config.hidden_size);

@@ -23,10 +23,11 @@ struct ModelWeights {
 /// Called after each layer: (layers done, layers in all).
 using LoadProgress = std::function<void(int, int)>;
 
-/// Takes the tensors from `source` one by one, checks shapes, and packs them on `backend`.
+/// Takes the tensors from `source` one by one, checks shapes, and packs them on `backend`: the
+/// layers' matrices in `format`, embeddings and LM head as the backend computes.
 /// Throws InputError naming the tensor when one is missing or has the wrong shape.
 ModelWeights load_weights(const ModelConfig& config, WeightSource& source, Backend& backend,
-                          const LoadProgress& progress = {});
+                          WeightFormat format, const LoadProgress& progress = {});
 
 /// The sizes that the backend's operations need.
 TransformerShape transformer_shape(const ModelConfig& config);

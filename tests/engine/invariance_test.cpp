@@ -59,9 +59,10 @@ EngineConfig base_config() {
   return config;
 }
 
-const std::map<int, Outcome>& outcomes_alone() {
-  static const auto outcomes = [] {
+const std::map<int, Outcome>& outcomes_alone(WeightFormat format) {
+  const auto compute = [](WeightFormat quant) {
     EngineConfig config = base_config();
+    config.quant = quant;
     config.num_threads = 1;
     config.max_batch = 1;
     config.prefix_cache = false;
@@ -74,8 +75,10 @@ const std::map<int, Outcome>& outcomes_alone() {
       alone[spec] = collector.outcome(spec);
     }
     return alone;
-  }();
-  return outcomes;
+  };
+  static const auto unquantized = compute(WeightFormat::kNone);
+  static const auto int8 = compute(WeightFormat::kInt8);
+  return format == WeightFormat::kInt8 ? int8 : unquantized;
 }
 
 EngineConfig random_config(RandomStream& random) {
@@ -85,6 +88,7 @@ EngineConfig random_config(RandomStream& random) {
   config.max_step_tokens = config.max_batch + static_cast<int>(random.below(120));
   config.block_size = random.below(2) == 0 ? 16 : 32;
   config.prefix_cache = random.below(2) == 0;
+  if (random.below(3) == 0) config.quant = WeightFormat::kInt8;
   if (random.below(4) == 0) config.scheduler = SchedulerPolicy::kStatic;
   if (random.below(4) == 0) config.kv_allocation = KvAllocation::kContiguous;
   // Often barely enough for one sequence, so that blocks run out and sequences are preempted.
@@ -100,7 +104,8 @@ TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedul
   for (int trial = 0; trial < kNumTrials; ++trial) {
     RandomStream random(static_cast<std::uint64_t>(trial), 9);
     Collector collector;
-    const auto engine = Engine::create(random_config(random));
+    const EngineConfig config = random_config(random);
+    const auto engine = Engine::create(config);
     std::vector<int> specs;
     std::vector<RequestId> ids;
     const int num_requests = 2 + static_cast<int>(random.below(18));
@@ -119,7 +124,7 @@ TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedul
     num_cached += engine->stats().cached_tokens;
     for (int i = 0; i < num_requests; ++i) {
       const Outcome outcome = collector.outcome(i);
-      const Outcome& alone = outcomes_alone().at(specs[static_cast<std::size_t>(i)]);
+      const Outcome& alone = outcomes_alone(config.quant).at(specs[static_cast<std::size_t>(i)]);
       ASSERT_EQ(outcome.num_ends, 1) << "trial " << trial << ", request " << i;
       if (outcome.finish_reason == FinishReason::kCancelled) {
         ++num_cancelled;
@@ -138,7 +143,7 @@ TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedul
 }
 
 TEST(Invariance, a_different_request_is_not_identical) {
-  const auto& outcomes = outcomes_alone();
+  const auto& outcomes = outcomes_alone(WeightFormat::kNone);
   EXPECT_FALSE(identical(outcomes.at(0), outcomes.at(2), 1) &&
                identical(outcomes.at(3), outcomes.at(9), 1));
 }

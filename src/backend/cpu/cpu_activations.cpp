@@ -24,6 +24,8 @@ CpuActivations::CpuActivations(const TransformerShape& transformer, int tokens, 
       kBlockColumns * kBlockColumns;
   const auto attended_size = static_cast<std::size_t>(transformer.num_heads) * transformer.head_dim;
   const auto half_dim = static_cast<std::size_t>(transformer.head_dim) / 2;
+  const std::size_t widest =
+      std::max({static_cast<std::size_t>(transformer.hidden_size), attended_size, intermediate});
   constexpr std::size_t kPartialBytes = sizeof(float) * kRowBlock * kPanelColumns;
   const std::size_t scratch_bytes = aligned(std::max(kPartialBytes, kAttentionScratchBytes));
 
@@ -34,6 +36,8 @@ CpuActivations::CpuActivations(const TransformerShape& transformer, int tokens, 
                                aligned(rows * static_cast<std::size_t>(qkv_stride) * 4),
                                aligned(rows * attended_size * 4),
                                aligned(rows * intermediate * 4),
+                               aligned(rows * widest),
+                               aligned(rows * 4),
                                aligned(rows * half_dim * 4),
                                aligned(rows * half_dim * 4),
                                aligned(static_cast<std::size_t>(logit_tokens) *
@@ -53,9 +57,11 @@ CpuActivations::CpuActivations(const TransformerShape& transformer, int tokens, 
   qkv = reinterpret_cast<float*>(take(sizes[2]));
   attended = take(sizes[3]);
   gated = take(sizes[4]);
-  cosine = reinterpret_cast<float*>(take(sizes[5]));
-  sine = reinterpret_cast<float*>(take(sizes[6]));
-  logits = reinterpret_cast<float*>(take(sizes[7]));
+  quantized = reinterpret_cast<std::uint8_t*>(take(sizes[5]));
+  scales = reinterpret_cast<float*>(take(sizes[6]));
+  cosine = reinterpret_cast<float*>(take(sizes[7]));
+  sine = reinterpret_cast<float*>(take(sizes[8]));
+  logits = reinterpret_cast<float*>(take(sizes[9]));
   for (int thread = 0; thread < num_threads; ++thread) scratch.push_back(take(scratch_bytes));
   best.resize(static_cast<std::size_t>(num_threads) * static_cast<std::size_t>(logit_tokens));
 }

@@ -20,16 +20,18 @@ class CpuActivations final : public Activations {
   const std::int64_t qkv_stride;     // (Nq + 2 Nkv) D
   const std::int64_t logits_stride;  // V rounded up to whole panels
 
-  float* hidden = nullptr;          // [T, H] the residual stream
-  std::byte* normed = nullptr;      // [T, H] f32 or bf16, as the next matrix wants it
-  float* qkv = nullptr;             // [T, qkv_stride]
-  std::byte* attended = nullptr;    // [T, Nq D] f32 or bf16
-  std::byte* gated = nullptr;       // [T, F] f32 or bf16
-  float* cosine = nullptr;          // [T, D / 2]
-  float* sine = nullptr;            // [T, D / 2]
-  float* logits = nullptr;          // [L, logits_stride]
-  std::vector<ArgMax> best;         // [threads, L]
-  std::vector<std::byte*> scratch;  // per thread: linear partial sums or attention scratch
+  float* hidden = nullptr;            // [T, H] the residual stream
+  std::byte* normed = nullptr;        // [T, H] f32 or bf16, as the next matrix wants it
+  float* qkv = nullptr;               // [T, qkv_stride]
+  std::byte* attended = nullptr;      // [T, Nq D] f32 or bf16
+  std::byte* gated = nullptr;         // [T, F] f32 or bf16
+  std::uint8_t* quantized = nullptr;  // [T, largest K] what an int8 matrix is multiplied with
+  float* scales = nullptr;            // [T] of the rows of `quantized`
+  float* cosine = nullptr;            // [T, D / 2]
+  float* sine = nullptr;              // [T, D / 2]
+  float* logits = nullptr;            // [L, logits_stride]
+  std::vector<ArgMax> best;           // [threads, L]
+  std::vector<std::byte*> scratch;    // per thread: linear partial sums or attention scratch
 
  private:
   TransformerShape shape_;

@@ -32,6 +32,7 @@ const PackedMatrix& packed(const WeightMatrix& matrix) {
 const float* data_of(const VectorPtr& vector) {
   return vector ? static_cast<const PackedVector&>(*vector).data() : nullptr;
 }
+std::int64_t element_bytes_of(Element element) { return element == Element::kBf16 ? 2 : 4; }
 CpuActivations& scratch_of(Activations& activations) {
   return static_cast<CpuActivations&>(activations);
 }
@@ -89,11 +90,19 @@ class CpuBackend final : public Backend {
   std::int32_t argmax(Activations& activations, int row) override;
 
  private:
-  /// normed[i] = RMSNorm(hidden[rows(i)]) for i in [0, count).
+  /// The element that `matrix` wants its left operand computed in.
+  [[nodiscard]] Element operand_element(const PackedMatrix& matrix) const {
+    return matrix.is_int8() ? Element::kF32 : activation_;
+  }
+  /// normed[i] = RMSNorm(hidden[rows(i)]) for i in [0, count), as `next` wants it.
   template <class RowOf>
-  void normalize(CpuActivations& a, std::int64_t count, const float* weight, RowOf row_of);
-  LinearTask linear_task(const PackedMatrix& matrix, const void* x, std::int64_t x_stride,
-                         std::int64_t num_tokens) const;
+  void normalize(CpuActivations& a, std::int64_t count, const float* weight,
+                 const PackedMatrix& next, RowOf row_of);
+  /// The left operand of an int8 matrix: rows of `x` into `quantized`.
+  void quantize(CpuActivations& a, const std::byte* x, Element element, std::int64_t size,
+                std::int64_t num_tokens);
+  LinearTask linear_task(CpuActivations& a, const PackedMatrix& matrix, const void* x,
+                         std::int64_t x_stride, std::int64_t num_tokens) const;
   void run_linear(CpuActivations& a, const LinearTask& task, std::int64_t num_panels);
   void rotate_and_append(CpuActivations& a, const StepInput& input, const LayerWeights& weights,
                          const CacheView& cache, const SequenceSlice& slice, std::int64_t token);
@@ -128,22 +137,42 @@ void CpuBackend::embed(Activations& activations, const StepInput& input,
 
 template <class RowOf>
 void CpuBackend::normalize(CpuActivations& a, std::int64_t count, const float* weight,
-                           RowOf row_of) {
+                           const PackedMatrix& next, RowOf row_of) {
   const std::int64_t hidden = a.shape.hidden_size;
-  const std::int64_t element_bytes = activation_ == Element::kBf16 ? 2 : 4;
+  const Element element = operand_element(next);
+  const std::int64_t element_bytes = element_bytes_of(element);
   threads_.for_ranges(count, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) {
-      kernels_.rms_norm({a.hidden + row_of(i) * hidden, weight, hidden, a.shape.rms_norm_eps,
-                         a.normed + i * hidden * element_bytes, activation_});
+      std::byte* out = a.normed + i * hidden * element_bytes;
+      kernels_.rms_norm(
+          {a.hidden + row_of(i) * hidden, weight, hidden, a.shape.rms_norm_eps, out, element});
+      if (next.is_int8())
+        kernels_.quantize({out, element, hidden, a.quantized + i * hidden, a.scales + i});
     }
   });
 }
 
-LinearTask CpuBackend::linear_task(const PackedMatrix& matrix, const void* x, std::int64_t x_stride,
-                                   std::int64_t num_tokens) const {
+void CpuBackend::quantize(CpuActivations& a, const std::byte* x, Element element, std::int64_t size,
+                          std::int64_t num_tokens) {
+  const std::int64_t row_bytes = size * element_bytes_of(element);
+  threads_.for_ranges(num_tokens, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i)
+      kernels_.quantize({x + i * row_bytes, element, size, a.quantized + i * size, a.scales + i});
+  });
+}
+
+LinearTask CpuBackend::linear_task(CpuActivations& a, const PackedMatrix& matrix, const void* x,
+                                   std::int64_t x_stride, std::int64_t num_tokens) const {
   LinearTask task;
   task.x = x;
   task.x_stride = x_stride;
+  if (matrix.is_int8()) {
+    task.x = a.quantized;
+    task.x_stride = matrix.num_columns();
+    task.x_scales = a.scales;
+    task.weight_scales = matrix.scales();
+    task.weight_offsets = matrix.offsets();
+  }
   task.weights = matrix.data();
   task.weight_element = matrix.element();
   task.num_tokens = num_tokens;
@@ -192,8 +221,9 @@ void CpuBackend::project_qkv(Activations& activations, const StepInput& input,
                              const LayerWeights& weights, KvCache& cache, int layer) {
   auto& a = scratch_of(activations);
   const auto& matrix = packed(*weights.qkv);
-  normalize(a, input.num_tokens(), data_of(weights.input_norm), [](std::int64_t i) { return i; });
-  LinearTask task = linear_task(matrix, a.normed, a.shape.hidden_size, input.num_tokens());
+  normalize(a, input.num_tokens(), data_of(weights.input_norm), matrix,
+            [](std::int64_t i) { return i; });
+  LinearTask task = linear_task(a, matrix, a.normed, a.shape.hidden_size, input.num_tokens());
   task.bias = data_of(weights.qkv_bias);
   task.out = a.qkv;
   task.out_stride = a.qkv_stride;
@@ -217,7 +247,7 @@ void CpuBackend::attend(Activations& activations, const StepInput& input, const 
   const auto& shape = a.shape;
   const std::int64_t group = shape.num_heads / shape.num_kv_heads;
   const std::int64_t tile_tokens = std::max<std::int64_t>(1, kQueryRows / group);
-  const std::int64_t element_bytes = activation_ == Element::kBf16 ? 2 : 4;
+  const std::int64_t element_bytes = element_bytes_of(activation_);
   const std::int64_t dim = shape.head_dim;
   IOL_CHECK(group <= kQueryRows);
 
@@ -262,8 +292,9 @@ void CpuBackend::project_output(Activations& activations, const StepInput& input
                                 const LayerWeights& weights) {
   auto& a = scratch_of(activations);
   const auto& matrix = packed(*weights.output);
-  LinearTask task = linear_task(
-      matrix, a.attended, std::int64_t{a.shape.num_heads} * a.shape.head_dim, input.num_tokens());
+  const std::int64_t size = std::int64_t{a.shape.num_heads} * a.shape.head_dim;
+  if (matrix.is_int8()) quantize(a, a.attended, activation_, size, input.num_tokens());
+  LinearTask task = linear_task(a, matrix, a.attended, size, input.num_tokens());
   task.bias = data_of(weights.output_bias);
   task.epilogue = Epilogue::kAdd;
   task.out = a.hidden;
@@ -274,20 +305,22 @@ void CpuBackend::project_output(Activations& activations, const StepInput& input
 void CpuBackend::feed_forward(Activations& activations, const StepInput& input,
                               const LayerWeights& weights) {
   auto& a = scratch_of(activations);
-  normalize(a, input.num_tokens(), data_of(weights.post_attention_norm),
-            [](std::int64_t i) { return i; });
   const auto& gate_up = packed(*weights.gate_up);
   const auto& down = packed(*weights.down);
-  LinearTask task = linear_task(gate_up, a.normed, a.shape.hidden_size, input.num_tokens());
+  normalize(a, input.num_tokens(), data_of(weights.post_attention_norm), gate_up,
+            [](std::int64_t i) { return i; });
+  LinearTask task = linear_task(a, gate_up, a.normed, a.shape.hidden_size, input.num_tokens());
   task.bias = data_of(weights.gate_up_bias);
   task.epilogue = Epilogue::kSwiGlu;
   task.out_activation = a.gated;
-  task.out_element = activation_;
+  task.out_element = operand_element(down);
   task.out_stride = down.padded_columns();
   task.out_columns = a.shape.intermediate_size;
   run_linear(a, task, gate_up.num_panels());
 
-  LinearTask second = linear_task(down, a.gated, down.padded_columns(), input.num_tokens());
+  if (down.is_int8())
+    quantize(a, a.gated, Element::kF32, a.shape.intermediate_size, input.num_tokens());
+  LinearTask second = linear_task(a, down, a.gated, down.padded_columns(), input.num_tokens());
   second.bias = data_of(weights.down_bias);
   second.epilogue = Epilogue::kAdd;
   second.out = a.hidden;
@@ -301,10 +334,10 @@ void CpuBackend::project_logits(Activations& activations, const StepInput& input
   const auto count = static_cast<std::int64_t>(input.logit_tokens.size());
   if (count == 0) return;
   IOL_CHECK(count <= a.max_logit_tokens);
-  normalize(a, count, static_cast<const PackedVector&>(final_norm).data(),
-            [&](std::int64_t i) { return input.logit_tokens[static_cast<std::size_t>(i)]; });
   const auto& matrix = packed(head);
-  LinearTask task = linear_task(matrix, a.normed, a.shape.hidden_size, count);
+  normalize(a, count, static_cast<const PackedVector&>(final_norm).data(), matrix,
+            [&](std::int64_t i) { return input.logit_tokens[static_cast<std::size_t>(i)]; });
+  LinearTask task = linear_task(a, matrix, a.normed, a.shape.hidden_size, count);
   task.out = a.logits;
   task.out_stride = a.logits_stride;
   task.out_columns = a.logits_stride;  // the padding of the last panel has room

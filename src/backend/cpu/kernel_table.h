@@ -26,7 +26,7 @@ inline constexpr std::int64_t kQueryRows = 32;
 /// Positions in a key tile; a cache block holds a multiple of it.
 inline constexpr std::int64_t kKeyTile = 16;
 
-enum class Element : std::uint8_t { kF32, kF16, kBf16 };
+enum class Element : std::uint8_t { kF32, kF16, kBf16, kInt8 };
 
 /// What happens to a tile of x W^T when its sum over K is complete.
 enum class Epilogue : std::uint8_t {
@@ -36,14 +36,21 @@ enum class Epilogue : std::uint8_t {
 };
 
 /// x W^T for a packed W. M tokens, K padded columns, panels of 64 rows of W.
+///
+/// With int8 weights x holds int8 + 128 as u8 (see QuantizeTask), sums are exact in i32, and
+///   x W^T [m][n] = (sum over k of x[m][k] w[n][k] - 128 * sum over k of w[n][k])
+///                  * x_scales[m] * weight_scales[n].
 struct LinearTask {
   const void* x = nullptr;             // [M, x_stride], f32, or bf16 where the table says so
   std::int64_t x_stride = 0;           // elements
   const std::byte* weights = nullptr;  // [panels][K / step][64][step]
   Element weight_element = Element::kF32;
-  std::int64_t num_tokens = 0;   // M
-  std::int64_t num_columns = 0;  // K, padded
-  const float* bias = nullptr;   // [panels * 64] or null
+  std::int64_t num_tokens = 0;                   // M
+  std::int64_t num_columns = 0;                  // K, padded
+  const float* x_scales = nullptr;               // [M], int8 only
+  const float* weight_scales = nullptr;          // [panels * 64], int8 only
+  const std::int32_t* weight_offsets = nullptr;  // [panels * 64], -128 * row sum; int8 only
+  const float* bias = nullptr;                   // [panels * 64] or null
   Epilogue epilogue = Epilogue::kStore;
   float* out = nullptr;  // [M, out_stride] f32 (kStore, kAdd)
   void* out_activation =
@@ -51,6 +58,15 @@ struct LinearTask {
   Element out_element = Element::kF32;
   std::int64_t out_stride = 0;   // elements
   std::int64_t out_columns = 0;  // valid columns of `out`; the rest of the last panel is dropped
+};
+
+/// One row of activations as int8 + 128 and its scale: round(x / scale), scale = max |x| / 127.
+struct QuantizeTask {
+  const void* x = nullptr;  // [size], f32 or bf16
+  Element element = Element::kF32;
+  std::int64_t size = 0;        // multiple of 16
+  std::uint8_t* out = nullptr;  // [size]
+  float* scale = nullptr;       // 0 for a row of zeros
 };
 
 /// RMSNorm over one row: out = x / sqrt(mean(x^2) + eps) * weight.
@@ -140,6 +156,7 @@ struct KernelTable {
   /// thread.
   void (*linear)(const LinearTask& task, std::int64_t first_panel, std::int64_t last_panel,
                  float* partial);
+  void (*quantize)(const QuantizeTask& task);
   void (*rms_norm)(const RmsNormTask& task);
   void (*rope)(const RopeTask& task);
   void (*append)(const AppendTask& task);

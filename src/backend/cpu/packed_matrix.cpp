@@ -1,6 +1,7 @@
 #include "backend/cpu/packed_matrix.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "base/error.h"
@@ -88,23 +89,20 @@ Element element_of(DType dtype) {
   }
 }
 
-std::size_t packed_matrix_bytes(std::int64_t num_rows, std::int64_t num_columns, DType dtype) {
-  const std::int64_t rows = (num_rows + kPanelColumns - 1) / kPanelColumns * kPanelColumns;
-  const std::int64_t columns = dtype == DType::kBF16 ? (num_columns + 1) / 2 * 2 : num_columns;
-  return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns) * dtype_bytes(dtype);
-}
-
 PackedMatrix::PackedMatrix(const StackedMatrix& source, DType dtype, ThreadPool& threads)
-    : dtype_(dtype),
+    : dtype_(source.format == WeightFormat::kInt8 ? DType::kI8 : dtype),
       num_rows_(stacked_rows(source)),
       num_columns_(source.parts.at(0).shape.at(1)),
-      padded_columns_(dtype == DType::kBF16 ? (num_columns_ + 1) / 2 * 2 : num_columns_),
-      buffer_(packed_matrix_bytes(num_rows_, num_columns_, dtype)) {
+      padded_columns_((num_columns_ + step() - 1) / step() * step()),
+      buffer_(static_cast<std::size_t>(num_panels() * kPanelColumns * padded_columns_) *
+              dtype_bytes(dtype_)) {
   for (const auto& part : source.parts)
     IOL_CHECK(part.shape.size() == 2 && part.shape[1] == num_columns_);
   static_cast<void>(element_of(dtype));
   for (const auto& part : source.parts) check_dtype(part);
-  if (dtype == DType::kBF16) {
+  if (is_int8()) {
+    pack_int8(source, threads);
+  } else if (dtype == DType::kBF16) {
     pack<std::uint16_t>(source, threads, f32_to_bf16);
   } else if (dtype == DType::kF16) {
     pack<std::uint16_t>(source, threads, f32_to_f16);
@@ -113,11 +111,14 @@ PackedMatrix::PackedMatrix(const StackedMatrix& source, DType dtype, ThreadPool&
   }
 }
 
-template <class Destination, class Convert>
-void PackedMatrix::pack(const StackedMatrix& source, ThreadPool& threads, Convert convert) {
+std::int64_t PackedMatrix::step() const {
+  return dtype_ == DType::kBF16 ? 2 : dtype_ == DType::kI8 ? 4 : 1;
+}
+
+template <class Destination, class Write>
+void PackedMatrix::pack_rows(const StackedMatrix& source, ThreadPool& threads, Write write) {
   auto* packed = reinterpret_cast<Destination*>(buffer_.data());
   const std::int64_t part_rows = source.parts[0].shape[0];
-  const std::int64_t stride = kPanelColumns * step();
   threads.for_ranges(num_panels(), 1, [&](std::int64_t begin, std::int64_t end, int) {
     std::vector<float> values(static_cast<std::size_t>(num_columns_));
     const std::int64_t last_row = std::min(end * kPanelColumns, num_rows_);
@@ -132,14 +133,43 @@ void PackedMatrix::pack(const StackedMatrix& source, ThreadPool& threads, Conver
         continue;
       }
       read_elements(*origin.part, origin.row * num_columns_, values);
-      for (std::int64_t k = 0; k < num_columns_; ++k) {
-        out[k / step() * stride + k % step()] = convert(values[static_cast<std::size_t>(k)]);
-      }
+      write(row, values, out);
     }
   });
 }
 
-Element PackedMatrix::element() const { return element_of(dtype_); }
+template <class Destination, class Convert>
+void PackedMatrix::pack(const StackedMatrix& source, ThreadPool& threads, Convert convert) {
+  const std::int64_t stride = kPanelColumns * step();
+  pack_rows<Destination>(
+      source, threads, [&](std::int64_t, std::span<const float> values, Destination* out) {
+        for (std::int64_t k = 0; k < num_columns_; ++k)
+          out[k / step() * stride + k % step()] = convert(values[static_cast<std::size_t>(k)]);
+      });
+}
+
+void PackedMatrix::pack_int8(const StackedMatrix& source, ThreadPool& threads) {
+  const std::int64_t stride = kPanelColumns * step();
+  scales_.resize(static_cast<std::size_t>(num_panels() * kPanelColumns));
+  offsets_.resize(scales_.size());
+  pack_rows<std::int8_t>(
+      source, threads, [&](std::int64_t row, std::span<const float> values, std::int8_t* out) {
+        float largest = 0;
+        for (const float value : values) largest = std::max(largest, std::abs(value));
+        const float inverse = largest > 0 ? 127.0F / largest : 0.0F;
+        std::int32_t sum = 0;
+        for (std::int64_t k = 0; k < num_columns_; ++k) {
+          const float scaled = std::nearbyint(values[static_cast<std::size_t>(k)] * inverse);
+          const auto quantized = static_cast<std::int8_t>(std::clamp(scaled, -127.0F, 127.0F));
+          out[k / step() * stride + k % step()] = quantized;
+          sum += quantized;
+        }
+        scales_[static_cast<std::size_t>(row)] = largest / 127.0F;
+        offsets_[static_cast<std::size_t>(row)] = -128 * sum;
+      });
+}
+
+Element PackedMatrix::element() const { return is_int8() ? Element::kInt8 : element_of(dtype_); }
 
 void PackedMatrix::copy_row(std::int64_t row, float* out) const {
   const std::int64_t base =
@@ -147,6 +177,13 @@ void PackedMatrix::copy_row(std::int64_t row, float* out) const {
   const std::int64_t stride = kPanelColumns * step();
   const auto* halves = reinterpret_cast<const std::uint16_t*>(buffer_.data()) + base;
   switch (dtype_) {
+    case DType::kI8: {
+      const auto* bytes = reinterpret_cast<const std::int8_t*>(buffer_.data()) + base;
+      const float scale = scales_[static_cast<std::size_t>(row)];
+      for (std::int64_t k = 0; k < num_columns_; ++k)
+        out[k] = static_cast<float>(bytes[k / 4 * stride + k % 4]) * scale;
+      return;
+    }
     case DType::kBF16:
       for (std::int64_t k = 0; k < num_columns_; ++k)
         out[k] = bf16_to_f32(halves[k / 2 * stride + k % 2]);

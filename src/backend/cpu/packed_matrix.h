@@ -7,18 +7,21 @@
 
 namespace iol::cpu {
 
-/// A matrix [N, K] in panels of 64 rows of W: [ceil(N / 64)][K / step][64][step], where step is 2
-/// for bf16 (a pair along K is what a dot-product instruction multiplies) and 1 otherwise. Padding
+/// A matrix [N, K] in panels of 64 rows of W: [ceil(N / 64)][K / step][64][step], where step is
+/// what a dot-product instruction multiplies along K: 2 for bf16, 4 for int8, otherwise 1. Padding
 /// is zero.
 class PackedMatrix final : public WeightMatrix {
  public:
-  /// Converts to `dtype` (f32, f16 or bf16) on the way, with all threads.
+  /// Converts to `dtype` (f32, f16 or bf16), or quantizes to source.format, on the way, with all
+  /// threads.
   PackedMatrix(const StackedMatrix& source, DType dtype, ThreadPool& threads);
 
   [[nodiscard]] std::int64_t num_rows() const override { return num_rows_; }
   [[nodiscard]] std::int64_t num_columns() const override { return num_columns_; }
   [[nodiscard]] DType dtype() const override { return dtype_; }
-  [[nodiscard]] std::size_t size_bytes() const override { return buffer_.size_bytes(); }
+  [[nodiscard]] std::size_t size_bytes() const override {
+    return buffer_.size_bytes() + 4 * (scales_.size() + offsets_.size());
+  }
 
   [[nodiscard]] const std::byte* data() const { return buffer_.data(); }
   [[nodiscard]] Element element() const;
@@ -28,19 +31,31 @@ class PackedMatrix final : public WeightMatrix {
   /// K rounded up to what a step takes.
   [[nodiscard]] std::int64_t padded_columns() const { return padded_columns_; }
 
+  [[nodiscard]] bool is_int8() const { return dtype_ == DType::kI8; }
+  /// [panels * 64], int8 only: what a row's integers are multiplied with, and -128 times their sum.
+  [[nodiscard]] const float* scales() const { return scales_.data(); }
+  [[nodiscard]] const std::int32_t* offsets() const { return offsets_.data(); }
+
   /// out[k] = W[row][k] as f32, for k in [0, K).
   void copy_row(std::int64_t row, float* out) const;
 
  private:
-  [[nodiscard]] std::int64_t step() const { return dtype_ == DType::kBF16 ? 2 : 1; }
+  [[nodiscard]] std::int64_t step() const;
+  /// Calls write(row, values, first element of the row in its panel) for every row that is not
+  /// padding; `values` is f32 [K].
+  template <class Destination, class Write>
+  void pack_rows(const StackedMatrix& source, ThreadPool& threads, Write write);
   template <class Destination, class Convert>
   void pack(const StackedMatrix& source, ThreadPool& threads, Convert convert);
+  void pack_int8(const StackedMatrix& source, ThreadPool& threads);
 
   DType dtype_;
   std::int64_t num_rows_ = 0;
   std::int64_t num_columns_ = 0;
   std::int64_t padded_columns_ = 0;
   HugeBuffer buffer_;
+  std::vector<float> scales_;
+  std::vector<std::int32_t> offsets_;
 };
 
 /// f32 [N], zero-padded to whole panels.
@@ -54,9 +69,6 @@ class PackedVector final : public WeightVector {
   std::int64_t size_ = 0;
   std::vector<float> values_;
 };
-
-/// Bytes that a matrix [N, K] takes once packed; what `iol plan` counts.
-std::size_t packed_matrix_bytes(std::int64_t num_rows, std::int64_t num_columns, DType dtype);
 
 /// The kernels' name of a dtype; throws InputError for one that the CPU kernels don't have.
 Element element_of(DType dtype);

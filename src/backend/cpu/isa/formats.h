@@ -11,6 +11,10 @@
 namespace iol::cpu {
 namespace {
 
+/// True where sums are i32, kept as bits in registers and memory of f32.
+template <class Format>
+inline constexpr bool kHasIntegerSums = sizeof(typename Format::Activation) == 1;
+
 /// f32 weights [K][16].
 template <class S>
 struct F32Format {
@@ -66,6 +70,19 @@ struct Bf16PairFormat {
   }
   static typename S::F accumulate(typename S::F sum, const float* x, const Columns& w) {
     return S::fma(S::broadcast(x[1]), w.odd, S::fma(S::broadcast(x[0]), w.even, sum));
+  }
+};
+
+/// int8 weights in fours along K, [K / 4][16][4], against int8 + 128 activations.
+template <class S>
+struct Int8Format {
+  using Activation = std::uint8_t;
+  using Columns = typename S::Bytes;
+  static constexpr int kStep = 4;
+  static constexpr int kBlockBytes = 64;
+  static Columns load(const std::byte* p) { return S::load_bytes(p); }
+  static typename S::F accumulate(typename S::F sum, const std::uint8_t* x, const Columns& w) {
+    return S::dot_bytes(sum, x, w);
   }
 };
 

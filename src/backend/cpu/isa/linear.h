@@ -2,6 +2,7 @@
 // x W^T over packed panels, and what is fused behind it.
 #include <cstdint>
 
+#include "backend/cpu/isa/formats.h"
 #include "backend/cpu/isa/functions.h"
 #include "backend/cpu/isa/tile.h"
 #include "backend/cpu/kernel_table.h"
@@ -18,8 +19,16 @@ inline void store_activation(void* out, Element element, std::int64_t index, typ
   }
 }
 
-/// Finishes rows [0, rows) of one panel, whose sums over K are in `sums` [rows, 64].
+/// Sums of int8 products: i32 bits to what they stand for.
 template <class S>
+inline typename S::F dequantize(const LinearTask& task, std::int64_t row, std::int64_t column,
+                                typename S::F sums) {
+  return S::mul(S::from_int(sums),
+                S::mul(S::broadcast(task.x_scales[row]), S::load(task.weight_scales + column)));
+}
+
+/// Finishes rows [0, rows) of one panel, whose sums over K are in `sums` [rows, 64].
+template <class S, bool kIntegerSums>
 inline void finish_rows(const LinearTask& task, std::int64_t panel, std::int64_t first_row,
                         std::int64_t rows, const float* sums) {
   const std::int64_t column = panel * kPanelColumns;
@@ -30,6 +39,8 @@ inline void finish_rows(const LinearTask& task, std::int64_t panel, std::int64_t
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b) {
       value[b] = S::load(row_sums + b * 16);
+      if constexpr (kIntegerSums)
+        value[b] = dequantize<S>(task, first_row + r, column + b * 16, value[b]);
       if (task.bias != nullptr) value[b] = S::add(value[b], S::load(task.bias + column + b * 16));
     }
     if (task.epilogue == Epilogue::kSwiGlu) {
@@ -73,7 +84,9 @@ inline void linear_panels(const LinearTask& task, std::int64_t first_panel, std:
   constexpr std::int64_t kStepBytes = 4 * Format::kBlockBytes;
   const std::int64_t num_steps = task.num_columns / Format::kStep;
   constexpr std::int64_t kBlockSteps = kColumnBlock / Format::kStep;
+  constexpr bool kIntegerSums = kHasIntegerSums<Format>;
   const auto* x = static_cast<const typename Format::Activation*>(task.x);
+  const auto* offsets = reinterpret_cast<const float*>(task.weight_offsets);  // i32 bits
   for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
     const std::byte* weights = task.weights + panel * num_steps * kStepBytes;
     for (std::int64_t row = 0; row < task.num_tokens; row += kRowBlock) {
@@ -88,13 +101,17 @@ inline void linear_panels(const LinearTask& task, std::int64_t first_panel, std:
         t.num_steps = num_steps - step < kBlockSteps ? num_steps - step : kBlockSteps;
         t.prefetch = t.w + t.num_steps * kStepBytes;  // the next block follows in memory
         t.prefetch_lines = 0;
-        t.partial = step == 0 ? nullptr : partial;
+        t.partial = partial;
         t.partial_stride = kPanelColumns;
+        if (step == 0) {
+          t.partial = kIntegerSums ? offsets + panel * kPanelColumns : nullptr;
+          t.partial_stride = 0;  // the same for every row
+        }
         t.out = partial;
         t.out_stride = kPanelColumns;
         multiply_panel<S, Format>(rows, t);
       }
-      finish_rows<S>(task, panel, row, rows, partial);
+      finish_rows<S, kIntegerSums>(task, panel, row, rows, partial);
     }
   }
 }

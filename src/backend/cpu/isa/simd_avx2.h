@@ -2,7 +2,9 @@
 // Sixteen f32 lanes in two ymm registers.
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace iol::cpu {
 namespace {
@@ -115,6 +117,44 @@ struct Avx2 {
       return _mm256_castsi256_ps(_mm256_and_si256(bits, high));
     };
     return {{even(first), even(second)}, {odd(first), odd(second)}};
+  }
+  /// Sixteen groups of four bytes.
+  struct Bytes {
+    __m256i lo, hi;
+  };
+  static Bytes load_bytes(const std::byte* p) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
+  }
+  /// i32 sum + the dot product of x[0..4) (unsigned) with each group of w (signed). Even and odd
+  /// bytes are widened to i16: products and their sums in pairs are exact in i32.
+  static F dot_bytes(F sum, const std::uint8_t* x, const Bytes& w) {
+    int four;
+    std::memcpy(&four, x, sizeof(four));
+    const __m256i left = _mm256_set1_epi32(four);
+    const __m256i left_even = _mm256_and_si256(left, _mm256_set1_epi16(0xff));
+    const __m256i left_odd = _mm256_srli_epi16(left, 8);
+    const auto half = [&](__m256 total, __m256i right) {
+      const __m256i even =
+          _mm256_madd_epi16(left_even, _mm256_srai_epi16(_mm256_slli_epi16(right, 8), 8));
+      const __m256i odd = _mm256_madd_epi16(left_odd, _mm256_srai_epi16(right, 8));
+      return _mm256_castsi256_ps(
+          _mm256_add_epi32(_mm256_castps_si256(total), _mm256_add_epi32(even, odd)));
+    };
+    return {half(sum.lo, w.lo), half(sum.hi, w.hi)};
+  }
+  /// i32 bits to f32 values.
+  static F from_int(F bits) {
+    return {_mm256_cvtepi32_ps(_mm256_castps_si256(bits.lo)),
+            _mm256_cvtepi32_ps(_mm256_castps_si256(bits.hi))};
+  }
+  /// Integral lanes in [0, 255] as bytes.
+  static void store_bytes(std::uint8_t* p, F x) {
+    const __m256i words = _mm256_permute4x64_epi64(
+        _mm256_packs_epi32(_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi)), 0xd8);
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(p),
+        _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
   }
   static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 };

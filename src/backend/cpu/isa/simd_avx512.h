@@ -2,7 +2,9 @@
 // Sixteen f32 lanes in one zmm register.
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace iol::cpu {
 namespace {
@@ -68,6 +70,32 @@ struct Avx512 {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(bits, 16)),
             _mm512_castsi512_ps(
                 _mm512_and_si512(bits, _mm512_set1_epi32(static_cast<int>(0xffff0000U))))};
+  }
+  /// Sixteen groups of four bytes.
+  using Bytes = __m512i;
+  static Bytes load_bytes(const std::byte* p) { return _mm512_loadu_si512(p); }
+  /// i32 sum + the dot product of x[0..4) (unsigned) with each group of w (signed).
+  static F dot_bytes(F sum, const std::uint8_t* x, const Bytes& w) {
+    int four;
+    std::memcpy(&four, x, sizeof(four));
+    const __m512i left = _mm512_set1_epi32(four);
+    const __m512i total = _mm512_castps_si512(sum);
+#ifdef __AVX512VNNI__
+    return _mm512_castsi512_ps(_mm512_dpbusd_epi32(total, left, w));
+#else
+    // Even and odd bytes, widened to i16: products and their sums in pairs are exact in i32.
+    const __m512i low = _mm512_set1_epi16(0xff);
+    const __m512i even = _mm512_madd_epi16(_mm512_and_si512(left, low),
+                                           _mm512_srai_epi16(_mm512_slli_epi16(w, 8), 8));
+    const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(left, 8), _mm512_srai_epi16(w, 8));
+    return _mm512_castsi512_ps(_mm512_add_epi32(total, _mm512_add_epi32(even, odd)));
+#endif
+  }
+  /// i32 bits to f32 values.
+  static F from_int(F bits) { return _mm512_cvtepi32_ps(_mm512_castps_si512(bits)); }
+  /// Integral lanes in [0, 255] as bytes.
+  static void store_bytes(std::uint8_t* p, F x) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
   }
   static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 };

@@ -1,8 +1,11 @@
 #pragma once
 // Sixteen f32 lanes in plain C++: loops that any compiler turns into what the target has.
 // Compiled with the program's own flags, so it may use the library's scalar conversions.
+#include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "base/dtype.h"
 
@@ -98,6 +101,32 @@ struct Portable {
   static Pair load_bf16_pairs(const std::uint16_t* p) {
     return {each([&](int i) { return bf16_to_f32(p[2 * i]); }),
             each([&](int i) { return bf16_to_f32(p[2 * i + 1]); })};
+  }
+  /// Sixteen groups of four bytes.
+  struct Bytes {
+    std::int8_t byte[64];
+  };
+  static Bytes load_bytes(const std::byte* p) {
+    Bytes bytes;
+    std::memcpy(bytes.byte, p, sizeof(bytes.byte));
+    return bytes;
+  }
+  /// i32 sum + the dot product of x[0..4) (unsigned) with each group of w (signed).
+  static F dot_bytes(const F& sum, const std::uint8_t* x, const Bytes& w) {
+    return each([&](int i) {
+      auto total = std::bit_cast<std::int32_t>(sum.lane[i]);
+      for (int j = 0; j < 4; ++j) total += x[j] * w.byte[4 * i + j];
+      return std::bit_cast<float>(total);
+    });
+  }
+  /// i32 bits to f32 values.
+  static F from_int(const F& bits) {
+    return each(
+        [&](int i) { return static_cast<float>(std::bit_cast<std::int32_t>(bits.lane[i])); });
+  }
+  /// Integral lanes in [0, 255] as bytes.
+  static void store_bytes(std::uint8_t* p, const F& x) {
+    for (int i = 0; i < 16; ++i) p[i] = static_cast<std::uint8_t>(x.lane[i]);
   }
   static void prefetch(const void*) {}
 };

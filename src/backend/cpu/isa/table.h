@@ -21,6 +21,8 @@ struct Kernels {
         return linear_panels<S, F16Format<S>>(task, first_panel, last_panel, partial);
       case Element::kBf16:
         return linear_panels<S, Bf16Format<S>>(task, first_panel, last_panel, partial);
+      case Element::kInt8:
+        return linear_panels<S, Int8Format<S>>(task, first_panel, last_panel, partial);
     }
   }
 
@@ -32,6 +34,8 @@ struct Kernels {
         return attend_rows<S, F16Format<S>, F16Format<S>>(task);
       case Element::kBf16:
         return attend_rows<S, Bf16Format<S>, Bf16RowFormat<S>>(task);
+      case Element::kInt8:
+        return;  // no cache is made of it
     }
   }
 
@@ -39,6 +43,7 @@ struct Kernels {
     KernelTable table = {};
     table.bf16_activations = sizeof(typename Bf16Format<S>::Activation) == 2;
     table.linear = linear;
+    table.quantize = quantize<S>;
     table.rms_norm = rms_norm<S>;
     table.rope = rope<S>;
     table.append = append<S>;

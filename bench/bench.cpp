@@ -108,9 +108,9 @@ void record_quality(const BenchOptions& options, const EngineConfig& engine,
                     const PromptSource& prompts, RecordWriter& records) {
   LoadedModel model = load_model(engine);
   std::optional<LoadedModel> reference;  // what was quantized, when anything was
-  if (engine.quant != WeightFormat::kNone) {
+  if (engine.quant != Quantization{}) {
     EngineConfig unquantized = engine;
-    unquantized.quant = WeightFormat::kNone;
+    unquantized.quant = {};
     reference.emplace(load_model(unquantized));
   }
   const auto quality =

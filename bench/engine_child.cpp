@@ -36,6 +36,12 @@ std::optional<DType> parse_dtype_field(const json& field) {
   return dtype;
 }
 
+WeightFormat parse_format_field(const json& field) {
+  const auto format = parse_weight_format(field.get<std::string>());
+  if (!format) throw_input_error("engine configuration: unknown format {}", field.dump());
+  return *format;
+}
+
 class LineWriter {
  public:
   explicit LineWriter(std::ostream& output) : output_(output) {}
@@ -126,7 +132,10 @@ json engine_config_json(const EngineConfig& config) {
   return {{"model", config.model},
           {"dtype", dtype_json(config.dtype)},
           {"kv_dtype", dtype_json(config.kv_dtype)},
-          {"quant", weight_format_name(config.quant)},
+          {"quant", weight_format_name(config.quant.format)},
+          {"quant_group_size", config.quant.group_size},
+          {"quant_head", weight_format_name(config.quant.head)},
+          {"quant_keep", config.quant.keep},
           {"isa", config.isa ? json(isa_name(*config.isa)) : json(nullptr)},
           {"threads", config.num_threads},
           {"max_batch", config.max_batch},
@@ -145,9 +154,10 @@ EngineConfig parse_engine_config(const json& json) try {
   config.model = json.at("model").get<std::string>();
   config.dtype = parse_dtype_field(json.at("dtype"));
   config.kv_dtype = parse_dtype_field(json.at("kv_dtype"));
-  const auto quant = parse_weight_format(json.at("quant").get<std::string>());
-  if (!quant) throw_input_error("engine configuration: unknown format {}", json["quant"].dump());
-  config.quant = *quant;
+  config.quant.format = parse_format_field(json.at("quant"));
+  config.quant.group_size = json.at("quant_group_size").get<int>();
+  config.quant.head = parse_format_field(json.at("quant_head"));
+  config.quant.keep = json.at("quant_keep").get<std::vector<std::string>>();
   if (!json.at("isa").is_null()) config.isa = parse_isa(json.at("isa").get<std::string>());
   config.num_threads = json.at("threads").get<int>();
   config.max_batch = json.at("max_batch").get<int>();

@@ -14,8 +14,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LAYERS = {
     "base": 0,
     "request": 1, "backend": 1, "tokenizer": 1, "kv_cache": 1, "telemetry": 1,
-    "model": 2, "quantization": 2, "sampler": 2, "scheduler": 2,
-    "speculative": 3,
+    "model": 2, "sampler": 2, "scheduler": 2,
+    "quantization": 3, "speculative": 3,
     "engine": 4,
     "server": 5, "workload": 5, "report": 5, "economics": 5,
     "bench": 6,

@@ -14,11 +14,9 @@ std::optional<DType> compute_dtype(const std::string& option, const std::string&
   return dtype;
 }
 
+const std::vector<std::string> kFormatNames = {"none", "int8", "int8-wo", "fp8", "int4"};
+
 void refuse_missing_levers(const EngineOptions& options) {
-  if (!parse_weight_format(options.quant)) {
-    throw_input_error("--quant {}: this format is not available yet; use none or int8",
-                      options.quant);
-  }
   if (options.kv_cache == "int8" || options.kv_cache == "fp8") {
     throw_input_error(
         "--kv-cache {}: a quantized KV cache is not available yet; use auto, f32, f16 or bf16",
@@ -41,10 +39,27 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
       ->capture_default_str()
       ->group(group);
   command
-      .add_option("--quant", options.quant,
-                  "weights: none, or int8 (W8A8, per channel and token); others not yet")
-      ->check(CLI::IsMember({"none", "fp8", "int8", "int8-wo", "int4"}))
+      .add_option(
+          "--quant", options.quant,
+          "weights: none, int8 (W8A8), int8-wo (weights only), fp8 (E4M3), int4 (in groups)")
+      ->check(CLI::IsMember(kFormatNames))
       ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--quant-group", options.quant_group, "int4: weights that share a scale along K")
+      ->check(CLI::IsMember({32, 64, 128}))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--quant-head", options.quant_head,
+                  "format of the LM head (and of the embedding it is tied to)")
+      ->check(CLI::IsMember(kFormatNames))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--quant-keep", options.quant_keep,
+                  "leave tensors with one of these in their name unquantized: down_proj,layers.0.")
+      ->delimiter(',')
       ->group(group);
   command
       .add_option("--kv-cache", options.kv_cache,
@@ -96,7 +111,8 @@ EngineConfig engine_config(const EngineOptions& options, const std::string& mode
   config.model = model;
   config.dtype = compute_dtype("--dtype", options.dtype);
   config.kv_dtype = compute_dtype("--kv-cache", options.kv_cache);
-  config.quant = parse_weight_format(options.quant).value_or(WeightFormat::kNone);
+  config.quant = {parse_weight_format(options.quant).value(), options.quant_group,
+                  parse_weight_format(options.quant_head).value(), options.quant_keep};
   config.max_batch = options.max_batch;
   config.max_step_tokens = options.max_step_tokens;
   config.max_context = options.max_context;

@@ -13,6 +13,9 @@ struct EngineOptions {
   CommonOptions common;
   std::string dtype = "auto";
   std::string quant = "none";
+  int quant_group = kDefaultGroupSize;
+  std::string quant_head = "none";
+  std::vector<std::string> quant_keep;
   std::string kv_cache = "auto";
   std::string draft;
   std::string scheduler = "in-flight";

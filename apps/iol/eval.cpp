@@ -85,6 +85,7 @@ void evaluate(const EvalOptions& options) {
     EngineOptions reference_options = options.engine;
     reference_options.dtype = options.reference_dtype;
     reference_options.quant = "none";
+    reference_options.quant_head = "none";
     reference.emplace(load_with_tokenizer(reference_options, options.reference));
     check_tokenizers_agree(model, *reference, text);
   }

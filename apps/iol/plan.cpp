@@ -83,7 +83,7 @@ void plan(PlanOptions& options) {
   if (options.engine.common.json) {
     fmt::print("{}\n", nlohmann::json{{"model", options.model},
                                       {"dtype", dtype_name(dtype)},
-                                      {"quant", weight_format_name(engine.quant)},
+                                      {"quant", weight_format_name(engine.quant.format)},
                                       {"context", options.context},
                                       {"batch", options.batch},
                                       {"weights_bytes", needs.weights},

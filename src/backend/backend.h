@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/quantized_tensor.h"
 #include "backend/weight_format.h"
 #include "base/dtype.h"
 #include "request/sequence.h"
@@ -25,6 +26,8 @@ struct HostTensor {
   const std::byte* data = nullptr;
   DType dtype = DType::kF32;
   std::vector<std::int64_t> shape;
+  /// Set for a matrix that is quantized already; then `data` and `dtype` mean nothing.
+  const QuantizedTensor* quantized = nullptr;
 
   [[nodiscard]] std::int64_t num_elements() const {
     std::int64_t count = 1;
@@ -41,11 +44,13 @@ enum class Stacking : std::uint8_t {
 };
 
 /// Matrices [rows_i, K] with one K, stacked into one [sum rows_i, K], and the format to pack them
-/// in.
+/// in. Parts that are quantized already are so alike: in this format, group size and input order.
 struct StackedMatrix {
   std::vector<HostTensor> parts;
   Stacking stacking = Stacking::kConcatenated;
   WeightFormat format = WeightFormat::kNone;
+  std::int64_t group_size = kDefaultGroupSize;  // of grouped formats
+  std::string name;                             // for messages
 };
 
 /// A weight matrix [N, K] in the layout that its backend streams. Immutable.

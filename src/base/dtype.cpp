@@ -1,6 +1,7 @@
 #include "base/dtype.h"
 
 #include <array>
+#include <cmath>
 
 #include "base/error.h"
 
@@ -78,6 +79,33 @@ std::uint16_t f32_to_f16(float value) {
   }
   const std::uint32_t rounded = magnitude + 0xfffU + ((magnitude >> 13) & 1U);
   return static_cast<std::uint16_t>(sign | ((rounded - 0x38000000U) >> 13));
+}
+
+float e4m3_to_f32(std::uint8_t bits) {
+  const std::uint32_t sign = (bits & 0x80U) << 24;
+  const std::uint32_t magnitude = bits & 0x7fU;
+  if (magnitude == 0x7fU) return std::bit_cast<float>(sign | 0x7fc00000U);
+  if (magnitude < 8) {  // subnormal: steps of 2^-9
+    const float value = static_cast<float>(magnitude) / 512.0F;
+    return sign != 0 ? -value : value;
+  }
+  // The bias goes from 7 to 127.
+  return std::bit_cast<float>(sign | ((magnitude << 20) + (120U << 23)));
+}
+
+std::uint8_t f32_to_e4m3(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const auto sign = static_cast<std::uint8_t>((bits >> 24) & 0x80U);
+  const std::uint32_t magnitude = bits & 0x7fffffffU;
+  constexpr std::uint32_t kInfinity = 0x7f800000U;
+  if (magnitude > kInfinity) return sign | 0x7fU;
+  const float size = std::bit_cast<float>(magnitude);
+  if (size >= 448.0F) return sign | 0x7eU;
+  if (size < 0.015625F) {  // below 2^-6 steps are 2^-9; 8 steps are the smallest normal number
+    return static_cast<std::uint8_t>(sign | static_cast<std::uint8_t>(std::nearbyint(size * 512)));
+  }
+  const std::uint32_t rounded = magnitude + 0x7ffffU + ((magnitude >> 20) & 1U);
+  return static_cast<std::uint8_t>(sign | ((rounded >> 20) - (120U << 3)));
 }
 
 }  // namespace iol

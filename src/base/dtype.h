@@ -45,4 +45,10 @@ float f16_to_f32(std::uint16_t bits);
 /// Rounds to nearest, ties to even; overflows to infinity.
 std::uint16_t f32_to_f16(float value);
 
+/// E4M3 of "FP8 Formats for Deep Learning" (Micikevicius et al. 2022): bias 7, no infinities, NaN
+/// is 0x7f.
+float e4m3_to_f32(std::uint8_t bits);
+/// Rounds to nearest, ties to even; beyond 448 the largest magnitude; a NaN stays NaN.
+std::uint8_t f32_to_e4m3(float value);
+
 }  // namespace iol

@@ -24,12 +24,12 @@ struct EngineConfig {
   std::string model = "demo";     // folder, Hub id in the local cache, `demo` or `synthetic:NAME`
   std::optional<DType> dtype;     // compute and weight dtype; nothing: the checkpoint's own
   std::optional<DType> kv_dtype;  // nothing: like dtype
-  WeightFormat quant = WeightFormat::kNone;  // of the layers' matrices
-  std::optional<Isa> isa;                    // nothing: the best
-  int num_threads = 0;                       // 0: what affinity and cgroup allow
-  int max_batch = 64;                        // sequences in a step
-  int max_step_tokens = 512;                 // tokens in a step, prefill and decode together
-  int max_context = 0;                       // positions per sequence; 0: the model's own
+  Quantization quant;             // of the weights
+  std::optional<Isa> isa;         // nothing: the best
+  int num_threads = 0;            // 0: what affinity and cgroup allow
+  int max_batch = 64;             // sequences in a step
+  int max_step_tokens = 512;      // tokens in a step, prefill and decode together
+  int max_context = 0;            // positions per sequence; 0: the model's own
   std::int64_t kv_cache_tokens =
       0;  // capacity; 0: max_batch sequences of max_context, at most half the free memory
   int block_size = 16;

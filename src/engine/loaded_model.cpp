@@ -21,11 +21,11 @@ LoadedModel load_model(const EngineConfig& config, const LoadProgress& progress)
       model.synthetic ? synthetic_config(*resolved.synthetic) : load_model_config(resolved.folder);
   model.dtype = config.dtype.value_or(model.config.dtype);
   model.backend = make_cpu_backend({config.isa, config.num_threads, model.dtype});
-  require_memory(
-      weight_bytes(model.config, model.dtype, config.quant),
-      fmt::format("'{}' in {}", config.model,
-                  config.quant == WeightFormat::kNone ? dtype_name(model.dtype)
-                                                      : weight_format_name(config.quant)));
+  require_memory(weight_bytes(model.config, model.dtype, config.quant),
+                 fmt::format("'{}' in {}", config.model,
+                             config.quant.format == WeightFormat::kNone
+                                 ? dtype_name(model.dtype)
+                                 : weight_format_name(config.quant.format)));
 
   std::unique_ptr<WeightSource> source;
   if (model.synthetic) {

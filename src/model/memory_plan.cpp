@@ -3,15 +3,24 @@
 namespace iol {
 namespace {
 
-// As backend/cpu packs a matrix: rows in panels of 64, pairs along K in bf16, fours in int8.
+// As backend/cpu packs a matrix: rows in panels of 64, pairs along K in bf16, fours in one-byte
+// formats; beside them scales and, in int8, row sums, in int4 zero points.
 constexpr std::int64_t kPanelRows = 64;
 
-std::int64_t packed_bytes(std::int64_t rows, std::int64_t columns, DType dtype,
-                          WeightFormat format = WeightFormat::kNone) {
+std::int64_t packed_bytes(std::int64_t rows, std::int64_t columns, DType dtype, WeightFormat format,
+                          std::int64_t group_size) {
   const std::int64_t padded_rows = (rows + kPanelRows - 1) / kPanelRows * kPanelRows;
-  if (format == WeightFormat::kInt8) {
-    constexpr std::int64_t kRowExtras = 8;  // a scale and the sum of the row
-    return padded_rows * ((columns + 3) / 4 * 4 + kRowExtras);
+  const std::int64_t padded_fours = (columns + 3) / 4 * 4;
+  switch (format) {
+    case WeightFormat::kInt8:
+      return padded_rows * (padded_fours + 4 + 4);
+    case WeightFormat::kInt8WeightOnly:
+    case WeightFormat::kFp8:
+      return padded_rows * (padded_fours + 4);
+    case WeightFormat::kInt4:
+      return padded_rows * (columns / 2 + columns / group_size * (4 + 1));
+    case WeightFormat::kNone:
+      break;
   }
   const std::int64_t padded_columns = dtype == DType::kBF16 ? (columns + 1) / 2 * 2 : columns;
   return padded_rows * padded_columns * static_cast<std::int64_t>(dtype_bytes(dtype));
@@ -19,16 +28,25 @@ std::int64_t packed_bytes(std::int64_t rows, std::int64_t columns, DType dtype,
 
 }  // namespace
 
-std::int64_t weight_bytes(const ModelConfig& config, DType dtype, WeightFormat format) {
+std::int64_t weight_bytes(const ModelConfig& config, DType dtype,
+                          const Quantization& quantization) {
+  const auto bytes = [&](std::int64_t rows, std::int64_t columns, WeightFormat format) {
+    return packed_bytes(rows, columns, dtype, format, quantization.group_size);
+  };
   const std::int64_t queries = std::int64_t{config.num_heads} * config.head_dim;
   const std::int64_t keys = std::int64_t{config.num_kv_heads} * config.head_dim;
+  const WeightFormat format = quantization.format;
   const std::int64_t layer =
-      packed_bytes(queries + 2 * keys, config.hidden_size, dtype, format) +
-      packed_bytes(config.hidden_size, queries, dtype, format) +
-      packed_bytes(2 * std::int64_t{config.intermediate_size}, config.hidden_size, dtype, format) +
-      packed_bytes(config.hidden_size, config.intermediate_size, dtype, format);
-  const std::int64_t embedding = packed_bytes(config.vocab_size, config.hidden_size, dtype);
-  return config.num_layers * layer + embedding * (config.tie_word_embeddings ? 1 : 2);
+      bytes(queries + 2 * keys, config.hidden_size, format) +
+      bytes(config.hidden_size, queries, format) +
+      bytes(2 * std::int64_t{config.intermediate_size}, config.hidden_size, format) +
+      bytes(config.hidden_size, config.intermediate_size, format);
+  const std::int64_t head = bytes(config.vocab_size, config.hidden_size, quantization.head);
+  const std::int64_t embedding =
+      config.tie_word_embeddings
+          ? 0
+          : bytes(config.vocab_size, config.hidden_size, WeightFormat::kNone);
+  return config.num_layers * layer + head + embedding;
 }
 
 std::int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype) {

@@ -6,9 +6,9 @@
 
 namespace iol {
 
-/// Bytes of the packed weights on the CPU backend: matrices padded to whole panels, the layers' in
-/// `format`, tied embeddings once.
-std::int64_t weight_bytes(const ModelConfig& config, DType dtype, WeightFormat format);
+/// Bytes of the packed weights on the CPU backend: matrices padded to whole panels, quantized as
+/// `quantization` says (its `keep` is not looked at), tied embeddings once.
+std::int64_t weight_bytes(const ModelConfig& config, DType dtype, const Quantization& quantization);
 
 /// Bytes of the keys and values of one position, all layers.
 std::int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype);

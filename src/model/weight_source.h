@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ class WeightSource {
   };
 
   virtual ~WeightSource() = default;
+  /// How its matrices are quantized already; nothing when they are not.
+  [[nodiscard]] virtual std::optional<Quantization> quantization() const { return std::nullopt; }
   [[nodiscard]] virtual bool contains(const std::string& name) const = 0;
   /// Throws InputError naming the tensor (and the file) when it is missing.
   virtual std::unique_ptr<Lease> lease(const std::string& name) = 0;

@@ -3,29 +3,46 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "model/rope.h"
 
 namespace iol {
 namespace {
 
+bool is_kept(const Quantization& quantization, const std::string& name) {
+  return std::any_of(quantization.keep.begin(), quantization.keep.end(),
+                     [&](const std::string& part) { return name.find(part) != std::string::npos; });
+}
+
 /// Leases tensors, checks them against the shape that the configuration implies, and packs them.
 class Loader {
  public:
-  Loader(WeightSource& source, Backend& backend) : source_(source), backend_(backend) {}
+  Loader(WeightSource& source, Backend& backend, const Quantization& quantization)
+      : source_(source), backend_(backend), quantization_(quantization) {}
 
-  /// Of the matrices from now on.
-  void set_format(WeightFormat format) { format_ = format; }
-
-  MatrixPtr matrix(const std::vector<std::string>& names, const std::vector<std::int64_t>& rows,
-                   std::int64_t columns, Stacking stacking = Stacking::kConcatenated) {
+  /// Parts that are quantized already stay as they are; others become `format`, unless kept.
+  MatrixPtr matrix(WeightFormat format, const std::vector<std::string>& names,
+                   const std::vector<std::int64_t>& rows, std::int64_t columns,
+                   Stacking stacking = Stacking::kConcatenated) {
     std::vector<std::unique_ptr<WeightSource::Lease>> leases;
     StackedMatrix stacked;
     stacked.stacking = stacking;
-    stacked.format = format_;
+    stacked.format = format;
+    stacked.name = names[0];
+    stacked.group_size = quantization_.group_size;
     for (std::size_t i = 0; i < names.size(); ++i) {
       leases.push_back(checked_lease(names[i], {rows[i], columns}));
       stacked.parts.push_back(leases.back()->tensor());
+      if (is_kept(quantization_, names[i])) stacked.format = WeightFormat::kNone;
+    }
+    adopt_format(names, stacked);
+    if (traits_of(stacked.format).grouped && columns % stacked.group_size != 0) {
+      throw_input_error(
+          "tensor '{}' has {} columns, which groups of {} don't divide; use a smaller "
+          "group size",
+          names[0], columns, stacked.group_size);
     }
     return backend_.pack(stacked);
   }
@@ -37,30 +54,56 @@ class Loader {
     stacked.stacking = stacking;
     for (std::size_t i = 0; i < names.size(); ++i) {
       leases.push_back(checked_lease(names[i], {sizes[i]}));
+      if (leases.back()->tensor().quantized != nullptr)
+        throw_input_error("tensor '{}' is quantized; expected a plain vector", names[i]);
       stacked.parts.push_back(leases.back()->tensor());
     }
     return backend_.upload(stacked);
   }
 
+  [[nodiscard]] WeightFormat layer_format() const { return quantization_.format; }
+  [[nodiscard]] WeightFormat head_format() const { return quantization_.head; }
+
  private:
+  /// Matrices that are multiplied as one must be quantized alike.
+  static void adopt_format(const std::vector<std::string>& names, StackedMatrix& stacked) {
+    const QuantizedTensor* first = stacked.parts[0].quantized;
+    for (std::size_t i = 1; i < names.size(); ++i) {
+      const QuantizedTensor* other = stacked.parts[i].quantized;
+      if ((first == nullptr) != (other == nullptr) ||
+          (first != nullptr &&
+           (first->format != other->format || first->group_size != other->group_size))) {
+        throw_input_error(
+            "tensors '{}' and '{}' are quantized differently; this engine multiplies "
+            "them as one matrix and needs them alike",
+            names[0], names[i]);
+      }
+    }
+    if (first == nullptr) return;
+    stacked.format = first->format;
+    stacked.group_size = first->group_size;
+  }
+
   std::unique_ptr<WeightSource::Lease> checked_lease(const std::string& name,
                                                      const std::vector<std::int64_t>& shape) {
     auto lease = source_.lease(name);
-    const DType dtype = lease->tensor().dtype;
-    if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16) {
+    const HostTensor& tensor = lease->tensor();
+    const bool is_plain =
+        tensor.dtype == DType::kF32 || tensor.dtype == DType::kF16 || tensor.dtype == DType::kBF16;
+    if (tensor.quantized == nullptr && !is_plain) {
       throw_input_error("tensor '{}' is {}; weights must be f32, f16 or bf16", name,
-                        dtype_name(dtype));
+                        dtype_name(tensor.dtype));
     }
-    if (lease->tensor().shape != shape) {
+    if (tensor.shape != shape) {
       throw_input_error("tensor '{}' has shape [{}], but config.json implies [{}]", name,
-                        fmt::join(lease->tensor().shape, ", "), fmt::join(shape, ", "));
+                        fmt::join(tensor.shape, ", "), fmt::join(shape, ", "));
     }
     return lease;
   }
 
   WeightSource& source_;
   Backend& backend_;
-  WeightFormat format_ = WeightFormat::kNone;
+  const Quantization& quantization_;
 };
 
 LayerWeights load_layer(const ModelConfig& config, int layer, Loader& load) {
@@ -80,7 +123,8 @@ LayerWeights load_layer(const ModelConfig& config, int layer, Loader& load) {
   weights.input_norm = load.vector({name("input_layernorm.weight")}, {hidden});
   weights.post_attention_norm = load.vector({name("post_attention_layernorm.weight")}, {hidden});
   weights.qkv =
-      load.matrix({attention("q", "weight"), attention("k", "weight"), attention("v", "weight")},
+      load.matrix(load.layer_format(),
+                  {attention("q", "weight"), attention("k", "weight"), attention("v", "weight")},
                   {query_rows, kv_rows, kv_rows}, hidden);
   if (config.qkv_bias) {
     weights.qkv_bias =
@@ -91,11 +135,14 @@ LayerWeights load_layer(const ModelConfig& config, int layer, Loader& load) {
     weights.q_norm = load.vector({name("self_attn.q_norm.weight")}, {head_dim});
     weights.k_norm = load.vector({name("self_attn.k_norm.weight")}, {head_dim});
   }
-  weights.output = load.matrix({attention("o", "weight")}, {hidden}, query_rows);
+  weights.output =
+      load.matrix(load.layer_format(), {attention("o", "weight")}, {hidden}, query_rows);
   if (config.output_bias) weights.output_bias = load.vector({attention("o", "bias")}, {hidden});
-  weights.gate_up = load.matrix({name("mlp.gate_proj.weight"), name("mlp.up_proj.weight")},
-                                {intermediate, intermediate}, hidden, Stacking::kInterleaved);
-  weights.down = load.matrix({name("mlp.down_proj.weight")}, {hidden}, intermediate);
+  weights.gate_up =
+      load.matrix(load.layer_format(), {name("mlp.gate_proj.weight"), name("mlp.up_proj.weight")},
+                  {intermediate, intermediate}, hidden, Stacking::kInterleaved);
+  weights.down =
+      load.matrix(load.layer_format(), {name("mlp.down_proj.weight")}, {hidden}, intermediate);
   if (config.mlp_bias) {
     weights.gate_up_bias = load.vector({name("mlp.gate_proj.bias"), name("mlp.up_proj.bias")},
                                        {intermediate, intermediate}, Stacking::kInterleaved);
@@ -130,21 +177,22 @@ std::int64_t ModelWeights::size_bytes() const {
 }
 
 ModelWeights load_weights(const ModelConfig& config, WeightSource& source, Backend& backend,
-                          WeightFormat format, const LoadProgress& progress) {
+                          const Quantization& quantization, const LoadProgress& progress) {
   check_widths(config);
-  Loader load(source, backend);
+  Loader load(source, backend, quantization);
+  const bool tied = config.tie_word_embeddings;
   ModelWeights weights;
   weights.embedding =
-      load.matrix({"model.embed_tokens.weight"}, {config.vocab_size}, config.hidden_size);
-  load.set_format(format);
+      load.matrix(tied ? load.head_format() : WeightFormat::kNone, {"model.embed_tokens.weight"},
+                  {config.vocab_size}, config.hidden_size);
   for (int layer = 0; layer < config.num_layers; ++layer) {
     weights.layers.push_back(load_layer(config, layer, load));
     if (progress) progress(layer + 1, config.num_layers);
   }
-  load.set_format(WeightFormat::kNone);
   weights.final_norm = load.vector({"model.norm.weight"}, {config.hidden_size});
-  if (!config.tie_word_embeddings) {
-    weights.head = load.matrix({"lm_head.weight"}, {config.vocab_size}, config.hidden_size);
+  if (!tied) {
+    weights.head = load.matrix(load.head_format(), {"lm_head.weight"}, {config.vocab_size},
+                               config.hidden_size);
   }
   return weights;
 }

@@ -24,10 +24,12 @@ struct ModelWeights {
 using LoadProgress = std::function<void(int, int)>;
 
 /// Takes the tensors from `source` one by one, checks shapes, and packs them on `backend`: the
-/// layers' matrices in `format`, embeddings and LM head as the backend computes.
-/// Throws InputError naming the tensor when one is missing or has the wrong shape.
+/// layers' matrices and the LM head as `quantization` says, an embedding that is not the head as
+/// the backend computes. Tensors that are quantized already stay as they are.
+/// Throws InputError naming the tensor when one is missing, has the wrong shape or can't be
+/// quantized.
 ModelWeights load_weights(const ModelConfig& config, WeightSource& source, Backend& backend,
-                          WeightFormat format, const LoadProgress& progress = {});
+                          const Quantization& quantization, const LoadProgress& progress = {});
 
 /// The sizes that the backend's operations need.
 TransformerShape transformer_shape(const ModelConfig& config);

@@ -14,7 +14,7 @@ LoadedModel load(WeightFormat format, std::optional<Isa> isa = std::nullopt) {
   EngineConfig config;
   config.model = "demo";
   config.num_threads = 2;
-  config.quant = format;
+  config.quant.format = format;
   config.isa = isa;
   return load_model(config);
 }
@@ -39,10 +39,9 @@ TEST(Quantization, int8_keeps_the_quality_of_the_demo_model) {
 TEST(Quantization, int8_takes_the_memory_that_was_planned) {
   const LoadedModel model = load(WeightFormat::kInt8);
   EXPECT_EQ(model.weights.size_bytes(),
-            weight_bytes(model.config, model.dtype, WeightFormat::kInt8));
-  EXPECT_LT(
-      model.weights.size_bytes(),
-      0.65 * static_cast<double>(weight_bytes(model.config, model.dtype, WeightFormat::kNone)));
+            weight_bytes(model.config, model.dtype, {WeightFormat::kInt8}));
+  EXPECT_LT(model.weights.size_bytes(),
+            0.65 * static_cast<double>(weight_bytes(model.config, model.dtype, {})));
 }
 
 TEST(Quantization, int8_is_as_good_on_every_instruction_set) {

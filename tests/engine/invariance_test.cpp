@@ -62,7 +62,7 @@ EngineConfig base_config() {
 const std::map<int, Outcome>& outcomes_alone(WeightFormat format) {
   const auto compute = [](WeightFormat quant) {
     EngineConfig config = base_config();
-    config.quant = quant;
+    config.quant.format = quant;
     config.num_threads = 1;
     config.max_batch = 1;
     config.prefix_cache = false;
@@ -88,7 +88,7 @@ EngineConfig random_config(RandomStream& random) {
   config.max_step_tokens = config.max_batch + static_cast<int>(random.below(120));
   config.block_size = random.below(2) == 0 ? 16 : 32;
   config.prefix_cache = random.below(2) == 0;
-  if (random.below(3) == 0) config.quant = WeightFormat::kInt8;
+  if (random.below(3) == 0) config.quant.format = WeightFormat::kInt8;
   if (random.below(4) == 0) config.scheduler = SchedulerPolicy::kStatic;
   if (random.below(4) == 0) config.kv_allocation = KvAllocation::kContiguous;
   // Often barely enough for one sequence, so that blocks run out and sequences are preempted.
@@ -124,7 +124,8 @@ TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedul
     num_cached += engine->stats().cached_tokens;
     for (int i = 0; i < num_requests; ++i) {
       const Outcome outcome = collector.outcome(i);
-      const Outcome& alone = outcomes_alone(config.quant).at(specs[static_cast<std::size_t>(i)]);
+      const Outcome& alone =
+          outcomes_alone(config.quant.format).at(specs[static_cast<std::size_t>(i)]);
       ASSERT_EQ(outcome.num_ends, 1) << "trial " << trial << ", request " << i;
       if (outcome.finish_reason == FinishReason::kCancelled) {
         ++num_cancelled;

@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     const auto config = iol::parse_model_config(input.substr(0, config_size), generation, "fuzz");
     if (iol::num_parameters(config) <= 0) std::abort();
-    if (iol::weight_bytes(config, config.dtype, iol::WeightFormat::kInt8) <= 0) std::abort();
+    if (iol::weight_bytes(config, config.dtype, {iol::WeightFormat::kInt8}) <= 0) std::abort();
     if (iol::kv_bytes_per_token(config, config.dtype) <= 0) std::abort();
     static_cast<void>(iol::rope_inv_freq(config));
     static_cast<void>(iol::rope_attention_factor(config));

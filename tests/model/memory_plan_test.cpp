@@ -67,7 +67,7 @@ const std::vector<Published>& published() {
 }
 
 std::int64_t planned_bytes(const ModelConfig& config, DType dtype) {
-  return weight_bytes(config, dtype, WeightFormat::kNone);
+  return weight_bytes(config, dtype, {});
 }
 
 TEST(MemoryPlan, counts_the_parameters_that_were_published) {

@@ -32,6 +32,7 @@ const PackedMatrix& packed(const WeightMatrix& matrix) {
 const float* data_of(const VectorPtr& vector) {
   return vector ? static_cast<const PackedVector&>(*vector).data() : nullptr;
 }
+bool is_int8(const PackedMatrix& matrix) { return matrix.format() == WeightFormat::kInt8; }
 std::int64_t element_bytes_of(Element element) { return element == Element::kBf16 ? 2 : 4; }
 CpuActivations& scratch_of(Activations& activations) {
   return static_cast<CpuActivations&>(activations);
@@ -92,7 +93,7 @@ class CpuBackend final : public Backend {
  private:
   /// The element that `matrix` wants its left operand computed in.
   [[nodiscard]] Element operand_element(const PackedMatrix& matrix) const {
-    return matrix.is_int8() ? Element::kF32 : activation_;
+    return is_int8(matrix) ? Element::kF32 : activation_;
   }
   /// normed[i] = RMSNorm(hidden[rows(i)]) for i in [0, count), as `next` wants it.
   template <class RowOf>
@@ -146,7 +147,7 @@ void CpuBackend::normalize(CpuActivations& a, std::int64_t count, const float* w
       std::byte* out = a.normed + i * hidden * element_bytes;
       kernels_.rms_norm(
           {a.hidden + row_of(i) * hidden, weight, hidden, a.shape.rms_norm_eps, out, element});
-      if (next.is_int8())
+      if (is_int8(next))
         kernels_.quantize({out, element, hidden, a.quantized + i * hidden, a.scales + i});
     }
   });
@@ -166,7 +167,7 @@ LinearTask CpuBackend::linear_task(CpuActivations& a, const PackedMatrix& matrix
   LinearTask task;
   task.x = x;
   task.x_stride = x_stride;
-  if (matrix.is_int8()) {
+  if (is_int8(matrix)) {
     task.x = a.quantized;
     task.x_stride = matrix.num_columns();
     task.x_scales = a.scales;
@@ -293,7 +294,7 @@ void CpuBackend::project_output(Activations& activations, const StepInput& input
   auto& a = scratch_of(activations);
   const auto& matrix = packed(*weights.output);
   const std::int64_t size = std::int64_t{a.shape.num_heads} * a.shape.head_dim;
-  if (matrix.is_int8()) quantize(a, a.attended, activation_, size, input.num_tokens());
+  if (is_int8(matrix)) quantize(a, a.attended, activation_, size, input.num_tokens());
   LinearTask task = linear_task(a, matrix, a.attended, size, input.num_tokens());
   task.bias = data_of(weights.output_bias);
   task.epilogue = Epilogue::kAdd;
@@ -318,7 +319,7 @@ void CpuBackend::feed_forward(Activations& activations, const StepInput& input,
   task.out_columns = a.shape.intermediate_size;
   run_linear(a, task, gate_up.num_panels());
 
-  if (down.is_int8())
+  if (is_int8(down))
     quantize(a, a.gated, Element::kF32, a.shape.intermediate_size, input.num_tokens());
   LinearTask second = linear_task(a, down, a.gated, down.padded_columns(), input.num_tokens());
   second.bias = data_of(weights.down_bias);

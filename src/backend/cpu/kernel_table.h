@@ -26,7 +26,16 @@ inline constexpr std::int64_t kQueryRows = 32;
 /// Positions in a key tile; a cache block holds a multiple of it.
 inline constexpr std::int64_t kKeyTile = 16;
 
-enum class Element : std::uint8_t { kF32, kF16, kBf16, kInt8 };
+/// What numbers in memory are. int8 weights are multiplied by int8 activations, those of
+/// kInt8WeightOnly by f32 or bf16 ones.
+enum class Element : std::uint8_t { kF32, kF16, kBf16, kInt8, kInt8WeightOnly, kFp8, kInt4 };
+
+/// A group of int4 weights of a panel: f32 scales [64], u8 zeros [64], [group / 8][64][4] bytes.
+inline constexpr std::int64_t kInt4ZerosOffset = 4 * kPanelColumns;
+inline constexpr std::int64_t kInt4ValuesOffset = 5 * kPanelColumns;
+constexpr std::int64_t int4_group_bytes(std::int64_t group_size) {
+  return kInt4ValuesOffset + group_size / 2 * kPanelColumns;
+}
 
 /// What happens to a tile of x W^T when its sum over K is complete.
 enum class Epilogue : std::uint8_t {

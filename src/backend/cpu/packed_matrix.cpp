@@ -1,7 +1,7 @@
 #include "backend/cpu/packed_matrix.h"
 
 #include <algorithm>
-#include <cmath>
+#include <atomic>
 #include <cstring>
 
 #include "base/error.h"
@@ -90,110 +90,225 @@ Element element_of(DType dtype) {
 }
 
 PackedMatrix::PackedMatrix(const StackedMatrix& source, DType dtype, ThreadPool& threads)
-    : dtype_(source.format == WeightFormat::kInt8 ? DType::kI8 : dtype),
+    : dtype_(dtype),
+      format_(source.format),
       num_rows_(stacked_rows(source)),
       num_columns_(source.parts.at(0).shape.at(1)),
       padded_columns_((num_columns_ + step() - 1) / step() * step()),
-      buffer_(static_cast<std::size_t>(num_panels() * kPanelColumns * padded_columns_) *
-              dtype_bytes(dtype_)) {
-  for (const auto& part : source.parts)
-    IOL_CHECK(part.shape.size() == 2 && part.shape[1] == num_columns_);
+      group_size_(traits_of(format_).grouped ? source.group_size : num_columns_),
+      buffer_(packed_bytes()) {
   static_cast<void>(element_of(dtype));
-  for (const auto& part : source.parts) check_dtype(part);
-  if (is_int8()) {
-    pack_int8(source, threads);
+  for (const auto& part : source.parts) {
+    IOL_CHECK(part.shape.size() == 2 && part.shape[1] == num_columns_);
+    if (part.quantized == nullptr) check_dtype(part);
+  }
+  if (format_ != WeightFormat::kNone) {
+    pack_quantized(source, threads);
   } else if (dtype == DType::kBF16) {
-    pack<std::uint16_t>(source, threads, f32_to_bf16);
+    pack_plain<std::uint16_t>(source, threads, f32_to_bf16);
   } else if (dtype == DType::kF16) {
-    pack<std::uint16_t>(source, threads, f32_to_f16);
+    pack_plain<std::uint16_t>(source, threads, f32_to_f16);
   } else {
-    pack<float>(source, threads, [](float value) { return value; });
+    pack_plain<float>(source, threads, [](float value) { return value; });
   }
 }
 
-std::int64_t PackedMatrix::step() const {
-  return dtype_ == DType::kBF16 ? 2 : dtype_ == DType::kI8 ? 4 : 1;
+DType PackedMatrix::dtype() const {
+  switch (format_) {
+    case WeightFormat::kInt8:
+    case WeightFormat::kInt8WeightOnly:
+      return DType::kI8;
+    case WeightFormat::kFp8:
+      return DType::kF8E4M3;
+    case WeightFormat::kInt4:
+      return DType::kU8;
+    case WeightFormat::kNone:
+      break;
+  }
+  return dtype_;
 }
 
-template <class Destination, class Write>
-void PackedMatrix::pack_rows(const StackedMatrix& source, ThreadPool& threads, Write write) {
-  auto* packed = reinterpret_cast<Destination*>(buffer_.data());
+Element PackedMatrix::element() const {
+  switch (format_) {
+    case WeightFormat::kInt8:
+      return Element::kInt8;
+    case WeightFormat::kInt8WeightOnly:
+      return Element::kInt8WeightOnly;
+    case WeightFormat::kFp8:
+      return Element::kFp8;
+    case WeightFormat::kInt4:
+      return Element::kInt4;
+    case WeightFormat::kNone:
+      break;
+  }
+  return element_of(dtype_);
+}
+
+std::int64_t PackedMatrix::step() const {
+  if (format_ == WeightFormat::kInt4) return 8;
+  if (format_ != WeightFormat::kNone) return 4;
+  return dtype_ == DType::kBF16 ? 2 : 1;
+}
+
+std::size_t PackedMatrix::packed_bytes() const {
+  if (format_ == WeightFormat::kInt4) {
+    IOL_CHECK(group_size_ > 0 && group_size_ % 8 == 0 && num_columns_ % group_size_ == 0);
+    return static_cast<std::size_t>(num_panels() * (num_columns_ / group_size_) *
+                                    int4_group_bytes(group_size_));
+  }
+  const std::size_t element_bytes = format_ == WeightFormat::kNone ? dtype_bytes(dtype_) : 1;
+  return static_cast<std::size_t>(num_panels() * kPanelColumns * padded_columns_) * element_bytes;
+}
+
+template <class Write>
+void PackedMatrix::for_each_row(const StackedMatrix& source, ThreadPool& threads, Write write) {
   const std::int64_t part_rows = source.parts[0].shape[0];
   threads.for_ranges(num_panels(), 1, [&](std::int64_t begin, std::int64_t end, int) {
-    std::vector<float> values(static_cast<std::size_t>(num_columns_));
     const std::int64_t last_row = std::min(end * kPanelColumns, num_rows_);
     for (std::int64_t row = begin * kPanelColumns; row < last_row; ++row) {
       const RowOrigin origin = origin_of(source, row);
-      if (source.stacking == Stacking::kInterleaved && origin.row >= part_rows)
-        continue;  // padding
-      Destination* out = packed + row / kPanelColumns * padded_columns_ * kPanelColumns +
-                         row % kPanelColumns * step();
-      if (dtype_ == DType::kBF16 && origin.part->dtype == DType::kBF16) {
-        pack_bf16_row(origin, num_columns_, reinterpret_cast<std::uint16_t*>(out));
-        continue;
-      }
-      read_elements(*origin.part, origin.row * num_columns_, values);
-      write(row, values, out);
+      const bool is_padding = source.stacking == Stacking::kInterleaved && origin.row >= part_rows;
+      if (!is_padding) write(row, origin);
     }
   });
 }
 
 template <class Destination, class Convert>
-void PackedMatrix::pack(const StackedMatrix& source, ThreadPool& threads, Convert convert) {
+void PackedMatrix::pack_plain(const StackedMatrix& source, ThreadPool& threads, Convert convert) {
   const std::int64_t stride = kPanelColumns * step();
-  pack_rows<Destination>(
-      source, threads, [&](std::int64_t, std::span<const float> values, Destination* out) {
-        for (std::int64_t k = 0; k < num_columns_; ++k)
-          out[k / step() * stride + k % step()] = convert(values[static_cast<std::size_t>(k)]);
-      });
+  auto* packed = reinterpret_cast<Destination*>(buffer_.data());
+  for_each_row(source, threads, [&](std::int64_t row, const RowOrigin& origin) {
+    Destination* out = packed + row / kPanelColumns * padded_columns_ * kPanelColumns +
+                       row % kPanelColumns * step();
+    if (dtype_ == DType::kBF16 && origin.part->dtype == DType::kBF16) {
+      pack_bf16_row(origin, num_columns_, reinterpret_cast<std::uint16_t*>(out));
+      return;
+    }
+    std::vector<float> values(static_cast<std::size_t>(num_columns_));
+    read_elements(*origin.part, origin.row * num_columns_, values);
+    for (std::int64_t k = 0; k < num_columns_; ++k)
+      out[k / step() * stride + k % step()] = convert(values[static_cast<std::size_t>(k)]);
+  });
 }
 
-void PackedMatrix::pack_int8(const StackedMatrix& source, ThreadPool& threads) {
-  const std::int64_t stride = kPanelColumns * step();
-  scales_.resize(static_cast<std::size_t>(num_panels() * kPanelColumns));
-  offsets_.resize(scales_.size());
-  pack_rows<std::int8_t>(
-      source, threads, [&](std::int64_t row, std::span<const float> values, std::int8_t* out) {
-        float largest = 0;
-        for (const float value : values) largest = std::max(largest, std::abs(value));
-        const float inverse = largest > 0 ? 127.0F / largest : 0.0F;
-        std::int32_t sum = 0;
-        for (std::int64_t k = 0; k < num_columns_; ++k) {
-          const float scaled = std::nearbyint(values[static_cast<std::size_t>(k)] * inverse);
-          const auto quantized = static_cast<std::int8_t>(std::clamp(scaled, -127.0F, 127.0F));
-          out[k / step() * stride + k % step()] = quantized;
-          sum += quantized;
-        }
-        scales_[static_cast<std::size_t>(row)] = largest / 127.0F;
-        offsets_[static_cast<std::size_t>(row)] = -128 * sum;
-      });
+void PackedMatrix::pack_quantized(const StackedMatrix& source, ThreadPool& threads) {
+  if (format_ != WeightFormat::kInt4)
+    scales_.resize(static_cast<std::size_t>(num_panels() * kPanelColumns));
+  if (format_ == WeightFormat::kInt8) offsets_.resize(scales_.size());
+  const QuantizedTensor* first = source.parts[0].quantized;
+  if (first != nullptr && first->input_order != nullptr)
+    input_order_.assign(first->input_order, first->input_order + num_columns_);
+  std::atomic<bool> is_finite{true};
+  for_each_row(source, threads, [&](std::int64_t row, const RowOrigin& origin) {
+    QuantizedRow quantized;
+    if (origin.part->quantized != nullptr) {
+      read_row(*origin.part->quantized, origin.row, num_columns_, quantized);
+    } else {
+      std::vector<float> values(static_cast<std::size_t>(num_columns_));
+      read_elements(*origin.part, origin.row * num_columns_, values);
+      if (!quantize_row(format_, group_size_, values, quantized)) {
+        is_finite = false;
+        return;
+      }
+    }
+    format_ == WeightFormat::kInt4 ? write_int4(row, quantized) : write_bytes(row, quantized);
+  });
+  if (!is_finite) {
+    throw_input_error(
+        "tensor '{}' holds NaN or infinity and can't be quantized; the checkpoint is "
+        "damaged",
+        source.name);
+  }
 }
 
-Element PackedMatrix::element() const { return is_int8() ? Element::kInt8 : element_of(dtype_); }
+void PackedMatrix::write_bytes(std::int64_t row, const QuantizedRow& quantized) {
+  auto* out = reinterpret_cast<std::uint8_t*>(buffer_.data()) +
+              row / kPanelColumns * padded_columns_ * kPanelColumns + row % kPanelColumns * 4;
+  const auto columns = static_cast<std::size_t>(num_columns_);
+  std::int32_t sum = 0;
+  for (std::size_t k = 0; k < columns; ++k) {
+    out[k / 4 * kPanelColumns * 4 + k % 4] = quantized.codes[k];
+    sum += static_cast<std::int8_t>(quantized.codes[k]);
+  }
+  scales_[static_cast<std::size_t>(row)] = quantized.scales[0];
+  if (format_ == WeightFormat::kInt8) offsets_[static_cast<std::size_t>(row)] = -128 * sum;
+}
+
+const std::byte* PackedMatrix::int4_group(std::int64_t row, std::int64_t group) const {
+  const std::int64_t num_groups = num_columns_ / group_size_;
+  return buffer_.data() +
+         (row / kPanelColumns * num_groups + group) * int4_group_bytes(group_size_);
+}
+
+void PackedMatrix::write_int4(std::int64_t row, const QuantizedRow& quantized) {
+  const std::int64_t lane = row % kPanelColumns;
+  for (std::int64_t g = 0; g < num_columns_ / group_size_; ++g) {
+    auto* group = const_cast<std::byte*>(int4_group(row, g));
+    std::memcpy(group + lane * 4, &quantized.scales[static_cast<std::size_t>(g)], 4);
+    auto* zeros = reinterpret_cast<std::uint8_t*>(group + kInt4ZerosOffset);
+    zeros[lane] = quantized.zeros[static_cast<std::size_t>(g)];
+    auto* values = reinterpret_cast<std::uint8_t*>(group + kInt4ValuesOffset) + lane * 4;
+    const std::uint8_t* codes = quantized.codes.data() + g * group_size_;
+    for (std::int64_t k = 0; k < group_size_; k += 8) {
+      for (std::int64_t i = 0; i < 4; ++i) {
+        values[k / 8 * kPanelColumns * 4 + i] =
+            static_cast<std::uint8_t>(codes[k + i] | codes[k + i + 4] << 4U);
+      }
+    }
+  }
+}
+
+QuantizedRow PackedMatrix::quantized_row(std::int64_t row) const {
+  QuantizedRow quantized;
+  quantized.codes.resize(static_cast<std::size_t>(num_columns_));
+  if (format_ != WeightFormat::kInt4) {
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(buffer_.data()) +
+                        row / kPanelColumns * padded_columns_ * kPanelColumns +
+                        row % kPanelColumns * 4;
+    for (std::size_t k = 0; k < quantized.codes.size(); ++k)
+      quantized.codes[k] = bytes[k / 4 * kPanelColumns * 4 + k % 4];
+    quantized.scales = {scales_[static_cast<std::size_t>(row)]};
+    return quantized;
+  }
+  const std::int64_t lane = row % kPanelColumns;
+  for (std::int64_t g = 0; g < num_columns_ / group_size_; ++g) {
+    const std::byte* group = int4_group(row, g);
+    float scale;
+    std::memcpy(&scale, group + lane * 4, 4);
+    quantized.scales.push_back(scale);
+    quantized.zeros.push_back(
+        reinterpret_cast<const std::uint8_t*>(group + kInt4ZerosOffset)[lane]);
+    const auto* values =
+        reinterpret_cast<const std::uint8_t*>(group + kInt4ValuesOffset) + lane * 4;
+    for (std::int64_t k = 0; k < group_size_; ++k) {
+      const std::uint8_t pair = values[k / 8 * kPanelColumns * 4 + k % 4];
+      quantized.codes[static_cast<std::size_t>(g * group_size_ + k)] =
+          k % 8 < 4 ? pair & 15U : pair >> 4U;
+    }
+  }
+  return quantized;
+}
 
 void PackedMatrix::copy_row(std::int64_t row, float* out) const {
+  if (format_ != WeightFormat::kNone) {
+    const auto columns = static_cast<std::size_t>(num_columns_);
+    if (input_order_.empty())
+      return dequantize_row(format_, group_size_, quantized_row(row), {out, columns});
+    std::vector<float> stored(columns);
+    dequantize_row(format_, group_size_, quantized_row(row), stored);
+    for (std::size_t j = 0; j < columns; ++j) out[input_order_[j]] = stored[j];
+    return;
+  }
   const std::int64_t base =
       row / kPanelColumns * padded_columns_ * kPanelColumns + row % kPanelColumns * step();
   const std::int64_t stride = kPanelColumns * step();
   const auto* halves = reinterpret_cast<const std::uint16_t*>(buffer_.data()) + base;
-  switch (dtype_) {
-    case DType::kI8: {
-      const auto* bytes = reinterpret_cast<const std::int8_t*>(buffer_.data()) + base;
-      const float scale = scales_[static_cast<std::size_t>(row)];
-      for (std::int64_t k = 0; k < num_columns_; ++k)
-        out[k] = static_cast<float>(bytes[k / 4 * stride + k % 4]) * scale;
-      return;
-    }
-    case DType::kBF16:
-      for (std::int64_t k = 0; k < num_columns_; ++k)
-        out[k] = bf16_to_f32(halves[k / 2 * stride + k % 2]);
-      return;
-    case DType::kF16:
-      for (std::int64_t k = 0; k < num_columns_; ++k) out[k] = f16_to_f32(halves[k * stride]);
-      return;
-    default: {
-      const auto* values = reinterpret_cast<const float*>(buffer_.data()) + base;
-      for (std::int64_t k = 0; k < num_columns_; ++k) out[k] = values[k * stride];
+  const auto* values = reinterpret_cast<const float*>(buffer_.data()) + base;
+  for (std::int64_t k = 0; k < num_columns_; ++k) {
+    if (dtype_ == DType::kBF16) {
+      out[k] = bf16_to_f32(halves[k / 2 * stride + k % 2]);
+    } else {
+      out[k] = dtype_ == DType::kF16 ? f16_to_f32(halves[k * stride]) : values[k * stride];
     }
   }
 }

@@ -23,6 +23,8 @@ struct Kernels {
         return linear_panels<S, Bf16Format<S>>(task, first_panel, last_panel, partial);
       case Element::kInt8:
         return linear_panels<S, Int8Format<S>>(task, first_panel, last_panel, partial);
+      default:
+        return;
     }
   }
 
@@ -34,7 +36,7 @@ struct Kernels {
         return attend_rows<S, F16Format<S>, F16Format<S>>(task);
       case Element::kBf16:
         return attend_rows<S, Bf16Format<S>, Bf16RowFormat<S>>(task);
-      case Element::kInt8:
+      default:
         return;  // no cache is made of it
     }
   }

@@ -10,7 +10,7 @@ function(iol_add_cpu_kernels target)
     set(avx2 -O3 -ffp-contract=off -mavx2 -mfma -mf16c)
     # GCC 12 warns of its own intrinsics (bug 105593).
     set(avx512 ${avx2} -Wno-uninitialized -Wno-maybe-uninitialized -mavx512f -mavx512bw -mavx512dq -mavx512vl)
-    set(avx512_bf16 ${avx512} -mavx512bf16 -mavx512vnni)
+    set(avx512_bf16 ${avx512} -mavx512bf16 -mavx512vnni -mavx512vbmi)
     foreach(isa avx2 avx512 avx512_bf16)
       target_sources(${target} PRIVATE ${dir}/${isa}.cpp)
       set_source_files_properties(${dir}/${isa}.cpp PROPERTIES COMPILE_OPTIONS "${${isa}}")

@@ -143,6 +143,89 @@ struct Avx2 {
     };
     return {half(sum.lo, w.lo), half(sum.hi, w.hi)};
   }
+  /// i32 sum + the dot product of each group of w (unsigned, at most 15) with x[0..4) (signed):
+  /// 2 * 15 * 127 fits i16, so it is exact.
+  static F dot_nibbles(F sum, const Bytes& w, const std::int8_t* x) {
+    int four;
+    std::memcpy(&four, x, sizeof(four));
+    const __m256i right = _mm256_set1_epi32(four);
+    const auto half = [&](__m256 total, __m256i left) {
+      const __m256i pairs = _mm256_maddubs_epi16(left, right);
+      return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(total),
+                                                  _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
+    };
+    return {half(sum.lo, w.lo), half(sum.hi, w.hi)};
+  }
+  static Bytes low_nibbles(const Bytes& w) {
+    const __m256i mask = _mm256_set1_epi8(15);
+    return {_mm256_and_si256(w.lo, mask), _mm256_and_si256(w.hi, mask)};
+  }
+  static Bytes high_nibbles(const Bytes& w) {
+    return low_nibbles({_mm256_srli_epi16(w.lo, 4), _mm256_srli_epi16(w.hi, 4)});
+  }
+  /// i32 bits of p[i] * factor.
+  static F scale_bytes(const std::uint8_t* p, std::int32_t factor) {
+    const auto half = [&](const std::uint8_t* q) {
+      const __m256i bytes =
+          _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(q)));
+      return _mm256_castsi256_ps(_mm256_mullo_epi32(bytes, _mm256_set1_epi32(factor)));
+    };
+    return {half(p), half(p + 8)};
+  }
+
+  /// Sixteen int8 or E4M3 codes as f32.
+  static F load_int8(const std::byte* p) {
+    const auto half = [](const std::byte* q) {
+      return _mm256_cvtepi32_ps(
+          _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(q))));
+    };
+    return {half(p), half(p + 8)};
+  }
+  static F load_fp8(const std::byte* p) {
+    const auto half = [](const std::byte* q) {
+      const __m256i codes =
+          _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(q)));
+      return fp8_at_top(_mm256_slli_epi32(codes, 24));
+    };
+    return {half(p), half(p + 8)};
+  }
+  /// Sixteen groups of four codes as f32: out[j] holds code j of every group.
+  static void widen_int8(const std::byte* p, F* out) {
+    const Bytes codes = load_bytes(p);
+    const auto column = [&](int shift) {
+      const auto half = [&](__m256i c) {
+        return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(c, shift), 24));
+      };
+      return F{half(codes.lo), half(codes.hi)};
+    };
+    for (int j = 0; j < 4; ++j) out[j] = column(24 - 8 * j);
+  }
+  static void widen_fp8(const std::byte* p, F* out) {
+    const Bytes codes = load_bytes(p);
+    for (int j = 0; j < 4; ++j) {
+      out[j] = {fp8_at_top(_mm256_slli_epi32(codes.lo, 24 - 8 * j)),
+                fp8_at_top(_mm256_slli_epi32(codes.hi, 24 - 8 * j))};
+    }
+  }
+  /// The nearest E4M3 number, ties to even; |x| is at most 448.
+  static F round_fp8(F x) {
+    const auto half = [](__m256 value) {
+      const __m256i bits = _mm256_castps_si256(value);
+      const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 20), _mm256_set1_epi32(1));
+      const __m256i rounded = _mm256_and_si256(
+          _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7ffff))),
+          _mm256_set1_epi32(static_cast<int>(0xfff00000U)));
+      // Below 2^-6 the steps are 2^-9.
+      const __m256 fine =
+          _mm256_mul_ps(_mm256_round_ps(_mm256_mul_ps(value, _mm256_set1_ps(512.0F)),
+                                        _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
+                        _mm256_set1_ps(0x1p-9F));
+      const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0F), value);
+      const __m256 small = _mm256_cmp_ps(size, _mm256_set1_ps(0x1p-6F), _CMP_LT_OQ);
+      return _mm256_blendv_ps(_mm256_castsi256_ps(rounded), fine, small);
+    };
+    return {half(x.lo), half(x.hi)};
+  }
   /// i32 bits to f32 values.
   static F from_int(F bits) {
     return {_mm256_cvtepi32_ps(_mm256_castps_si256(bits.lo)),
@@ -157,6 +240,17 @@ struct Avx2 {
         _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
   }
   static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+
+ private:
+  /// E4M3 codes in the top byte of each lane (what lies below is ignored) as f32: exponent and
+  /// mantissa moved into place are the number times 2^-120, subnormals included.
+  static __m256 fp8_at_top(__m256i bits) {
+    const __m256i magnitude =
+        _mm256_and_si256(_mm256_srli_epi32(bits, 4), _mm256_set1_epi32(0x07f00000));
+    const __m256 scaled = _mm256_mul_ps(_mm256_castsi256_ps(magnitude), _mm256_set1_ps(0x1p120F));
+    const __m256 sign = _mm256_and_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(-0.0F));
+    return _mm256_or_ps(scaled, sign);
+  }
 };
 
 }  // namespace

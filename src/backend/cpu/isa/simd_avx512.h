@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "backend/cpu/isa/code_tables.h"
+
 namespace iol::cpu {
 namespace {
 
@@ -91,6 +93,100 @@ struct Avx512 {
     return _mm512_castsi512_ps(_mm512_add_epi32(total, _mm512_add_epi32(even, odd)));
 #endif
   }
+  /// i32 sum + the dot product of each group of w (unsigned, at most 15) with x[0..4) (signed).
+  static F dot_nibbles(F sum, const Bytes& w, const std::int8_t* x) {
+    int four;
+    std::memcpy(&four, x, sizeof(four));
+    const __m512i right = _mm512_set1_epi32(four);
+    const __m512i total = _mm512_castps_si512(sum);
+#ifdef __AVX512VNNI__
+    return _mm512_castsi512_ps(_mm512_dpbusd_epi32(total, w, right));
+#else
+    // 2 * 15 * 127 fits i16: exact.
+    const __m512i pairs = _mm512_maddubs_epi16(w, right);
+    return _mm512_castsi512_ps(
+        _mm512_add_epi32(total, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1))));
+#endif
+  }
+  static Bytes low_nibbles(const Bytes& w) { return _mm512_and_si512(w, _mm512_set1_epi8(15)); }
+  static Bytes high_nibbles(const Bytes& w) { return low_nibbles(_mm512_srli_epi16(w, 4)); }
+  /// i32 bits of p[i] * factor.
+  static F scale_bytes(const std::uint8_t* p, std::int32_t factor) {
+    const __m512i bytes =
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return _mm512_castsi512_ps(_mm512_mullo_epi32(bytes, _mm512_set1_epi32(factor)));
+  }
+
+  /// Sixteen int8 or E4M3 codes as f32.
+  static F load_int8(const std::byte* p) {
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
+  static F load_fp8(const std::byte* p) {
+    const __m512i codes =
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return fp8_at_top(_mm512_slli_epi32(codes, 24));
+  }
+  /// Sixteen groups of four codes as f32: out[j] holds code j of every group.
+  static void widen_int8(const std::byte* p, F* out) {
+    const __m512i codes = _mm512_loadu_si512(p);
+    out[0] = _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(codes, 24), 24));
+    out[1] = _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(codes, 16), 24));
+    out[2] = _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(codes, 8), 24));
+    out[3] = _mm512_cvtepi32_ps(_mm512_srai_epi32(codes, 24));
+  }
+  static void widen_fp8(const std::byte* p, F* out) {
+    const __m512i codes = _mm512_loadu_si512(p);
+    out[0] = fp8_at_top(_mm512_slli_epi32(codes, 24));
+    out[1] = fp8_at_top(_mm512_slli_epi32(codes, 16));
+    out[2] = fp8_at_top(_mm512_slli_epi32(codes, 8));
+    out[3] = fp8_at_top(codes);
+  }
+  /// The nearest E4M3 number, ties to even; |x| is at most 448.
+  static F round_fp8(F x) {
+    const __m512i bits = _mm512_castps_si512(x);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 20), _mm512_set1_epi32(1));
+    const __m512i rounded =
+        _mm512_and_si512(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7ffff))),
+                         _mm512_set1_epi32(static_cast<int>(0xfff00000U)));
+    // Below 2^-6 the steps are 2^-9.
+    const __m512 fine = _mm512_roundscale_ps(x, 9 << 4 | _MM_FROUND_TO_NEAREST_INT);
+    const __mmask16 small =
+        _mm512_cmp_ps_mask(_mm512_abs_ps(x), _mm512_set1_ps(0x1p-6F), _CMP_LT_OQ);
+    return _mm512_mask_blend_ps(small, _mm512_castsi512_ps(rounded), fine);
+  }
+#ifdef __AVX512VBMI__
+  /// Sixteen groups of four codes as bf16: codes 0 and 1 of every group as a pair, then 2 and 3.
+  /// `table` has the bf16 of the magnitudes; `codes` are sign and magnitude.
+  static void widen_pairs(__m512i signs, __m512i magnitudes, const Bf16OfCode& table,
+                          __m512i* out) {
+    const auto look_up = [&](const std::uint8_t* bytes) {
+      return _mm512_permutex2var_epi8(_mm512_load_si512(bytes), magnitudes,
+                                      _mm512_load_si512(bytes + 64));
+    };
+    const __m512i low = look_up(table.low);
+    // a | (b & c)
+    const __m512i high = _mm512_ternarylogic_epi32(look_up(table.high), signs,
+                                                   _mm512_set1_epi8(static_cast<char>(0x80)), 0xf8);
+    out[0] = _mm512_unpacklo_epi8(low, high);
+    out[1] = _mm512_unpackhi_epi8(low, high);
+  }
+  /// In a 128-bit lane, codes 0 and 1 of the four groups first, so that unpacking keeps groups in
+  /// order.
+  static __m512i pairs_first(__m512i codes) {
+    return _mm512_shuffle_epi8(codes, _mm512_broadcast_i32x4(_mm_setr_epi8(
+                                          0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15)));
+  }
+  static void widen_int8_pairs(const std::byte* p, __m512i* out) {
+    const __m512i codes = pairs_first(_mm512_loadu_si512(p));
+    widen_pairs(codes, _mm512_abs_epi8(codes), kBf16OfInt8, out);
+  }
+  static void widen_fp8_pairs(const std::byte* p, __m512i* out) {
+    const __m512i codes = pairs_first(_mm512_loadu_si512(p));
+    // The look-up reads seven bits of an index.
+    widen_pairs(codes, codes, kBf16OfFp8, out);
+  }
+#endif
   /// i32 bits to f32 values.
   static F from_int(F bits) { return _mm512_cvtepi32_ps(_mm512_castps_si512(bits)); }
   /// Integral lanes in [0, 255] as bytes.
@@ -98,6 +194,17 @@ struct Avx512 {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
   }
   static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+
+ private:
+  /// E4M3 codes in the top byte of each lane (what lies below is ignored) as f32: exponent and
+  /// mantissa moved into place are the number times 2^-120, subnormals included.
+  static F fp8_at_top(__m512i bits) {
+    const __m512i magnitude =
+        _mm512_and_si512(_mm512_srli_epi32(bits, 4), _mm512_set1_epi32(0x07f00000));
+    const __m512 scaled = _mm512_mul_ps(_mm512_castsi512_ps(magnitude), _mm512_set1_ps(0x1p120F));
+    const __m512i sign = _mm512_and_si512(bits, _mm512_set1_epi32(static_cast<int>(0x80000000U)));
+    return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(scaled), sign));
+  }
 };
 
 }  // namespace

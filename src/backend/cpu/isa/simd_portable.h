@@ -119,6 +119,51 @@ struct Portable {
       return std::bit_cast<float>(total);
     });
   }
+  /// i32 sum + the dot product of each group of w (unsigned, at most 15) with x[0..4) (signed).
+  static F dot_nibbles(const F& sum, const Bytes& w, const std::int8_t* x) {
+    return each([&](int i) {
+      auto total = std::bit_cast<std::int32_t>(sum.lane[i]);
+      for (int j = 0; j < 4; ++j) total += x[j] * w.byte[4 * i + j];
+      return std::bit_cast<float>(total);
+    });
+  }
+  static Bytes low_nibbles(const Bytes& w) {
+    Bytes low;
+    for (int i = 0; i < 64; ++i) low.byte[i] = static_cast<std::int8_t>(w.byte[i] & 15);
+    return low;
+  }
+  static Bytes high_nibbles(const Bytes& w) {
+    Bytes high;
+    for (int i = 0; i < 64; ++i) high.byte[i] = static_cast<std::int8_t>((w.byte[i] >> 4) & 15);
+    return high;
+  }
+  /// i32 bits of p[i] * factor.
+  static F scale_bytes(const std::uint8_t* p, std::int32_t factor) {
+    return each([&](int i) { return std::bit_cast<float>(p[i] * factor); });
+  }
+
+  /// Sixteen int8 or E4M3 codes as f32.
+  static F load_int8(const std::byte* p) {
+    return each([&](int i) { return static_cast<float>(static_cast<std::int8_t>(p[i])); });
+  }
+  static F load_fp8(const std::byte* p) {
+    return each([&](int i) { return e4m3_to_f32(static_cast<std::uint8_t>(p[i])); });
+  }
+  /// Sixteen groups of four codes as f32: out[j] holds code j of every group.
+  static void widen_int8(const std::byte* p, F* out) {
+    for (int j = 0; j < 4; ++j) {
+      out[j] =
+          each([&](int i) { return static_cast<float>(static_cast<std::int8_t>(p[4 * i + j])); });
+    }
+  }
+  static void widen_fp8(const std::byte* p, F* out) {
+    for (int j = 0; j < 4; ++j)
+      out[j] = each([&](int i) { return e4m3_to_f32(static_cast<std::uint8_t>(p[4 * i + j])); });
+  }
+  /// The nearest E4M3 number, ties to even; |x| is at most 448.
+  static F round_fp8(const F& x) {
+    return each([&](int i) { return e4m3_to_f32(f32_to_e4m3(x.lane[i])); });
+  }
   /// i32 bits to f32 values.
   static F from_int(const F& bits) {
     return each(

@@ -7,6 +7,7 @@
 #include "backend/cpu/kernels_of.h"
 #include "backend/cpu/packed_matrix.h"
 #include "base/cpu.h"
+#include "base/huge_buffer.h"
 #include "base/random.h"
 
 namespace iol::cpu {
@@ -60,7 +61,7 @@ std::vector<float> product(Isa isa, const Shape& shape, const std::vector<float>
   }
   const std::int64_t stride = matrix.num_panels() * kPanelColumns;
   std::vector<float> out(static_cast<std::size_t>(shape.tokens * stride));
-  std::vector<float> partial(static_cast<std::size_t>(kRowBlock * kPanelColumns));
+  HugeBuffer partial(kLinearScratchBytes);
   LinearTask task;
   task.x = bytes.data();
   task.x_stride = shape.columns;
@@ -74,7 +75,7 @@ std::vector<float> product(Isa isa, const Shape& shape, const std::vector<float>
   task.out = out.data();
   task.out_stride = stride;
   task.out_columns = stride;
-  kernels.linear(task, 0, matrix.num_panels(), partial.data());
+  kernels.linear(task, 0, matrix.num_panels(), partial.as<float>());
   return out;
 }
 

@@ -24,10 +24,10 @@ CpuActivations::CpuActivations(const TransformerShape& transformer, int tokens, 
       kBlockColumns * kBlockColumns;
   const auto attended_size = static_cast<std::size_t>(transformer.num_heads) * transformer.head_dim;
   const auto half_dim = static_cast<std::size_t>(transformer.head_dim) / 2;
+  constexpr std::size_t kSmallestGroup = 16;
   const std::size_t widest =
       std::max({static_cast<std::size_t>(transformer.hidden_size), attended_size, intermediate});
-  constexpr std::size_t kPartialBytes = sizeof(float) * kRowBlock * kPanelColumns;
-  const std::size_t scratch_bytes = aligned(std::max(kPartialBytes, kAttentionScratchBytes));
+  const std::size_t scratch_bytes = aligned(std::max(kLinearScratchBytes, kAttentionScratchBytes));
 
   // Sizes in the order of the members; activations are counted as f32, the larger of their two
   // forms.
@@ -37,7 +37,8 @@ CpuActivations::CpuActivations(const TransformerShape& transformer, int tokens, 
                                aligned(rows * attended_size * 4),
                                aligned(rows * intermediate * 4),
                                aligned(rows * widest),
-                               aligned(rows * 4),
+                               aligned(rows * widest / kSmallestGroup * 4),
+                               aligned(rows * widest / kSmallestGroup * 4),
                                aligned(rows * half_dim * 4),
                                aligned(rows * half_dim * 4),
                                aligned(static_cast<std::size_t>(logit_tokens) *
@@ -59,9 +60,10 @@ CpuActivations::CpuActivations(const TransformerShape& transformer, int tokens, 
   gated = take(sizes[4]);
   quantized = reinterpret_cast<std::uint8_t*>(take(sizes[5]));
   scales = reinterpret_cast<float*>(take(sizes[6]));
-  cosine = reinterpret_cast<float*>(take(sizes[7]));
-  sine = reinterpret_cast<float*>(take(sizes[8]));
-  logits = reinterpret_cast<float*>(take(sizes[9]));
+  sums = reinterpret_cast<std::int32_t*>(take(sizes[7]));
+  cosine = reinterpret_cast<float*>(take(sizes[8]));
+  sine = reinterpret_cast<float*>(take(sizes[9]));
+  logits = reinterpret_cast<float*>(take(sizes[10]));
   for (int thread = 0; thread < num_threads; ++thread) scratch.push_back(take(scratch_bytes));
   best.resize(static_cast<std::size_t>(num_threads) * static_cast<std::size_t>(logit_tokens));
 }

@@ -25,8 +25,9 @@ class CpuActivations final : public Activations {
   float* qkv = nullptr;               // [T, qkv_stride]
   std::byte* attended = nullptr;      // [T, Nq D] f32 or bf16
   std::byte* gated = nullptr;         // [T, F] f32 or bf16
-  std::uint8_t* quantized = nullptr;  // [T, largest K] what an int8 matrix is multiplied with
-  float* scales = nullptr;            // [T] of the rows of `quantized`
+  std::uint8_t* quantized = nullptr;  // [T, largest K] what an int8 or int4 matrix multiplies
+  float* scales = nullptr;            // [T] or [T, groups] of quantized rows
+  std::int32_t* sums = nullptr;       // [T, groups] of the integers of `quantized`
   float* cosine = nullptr;            // [T, D / 2]
   float* sine = nullptr;              // [T, D / 2]
   float* logits = nullptr;            // [L, logits_stride]

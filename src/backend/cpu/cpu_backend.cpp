@@ -32,7 +32,6 @@ const PackedMatrix& packed(const WeightMatrix& matrix) {
 const float* data_of(const VectorPtr& vector) {
   return vector ? static_cast<const PackedVector&>(*vector).data() : nullptr;
 }
-bool is_int8(const PackedMatrix& matrix) { return matrix.format() == WeightFormat::kInt8; }
 std::int64_t element_bytes_of(Element element) { return element == Element::kBf16 ? 2 : 4; }
 CpuActivations& scratch_of(Activations& activations) {
   return static_cast<CpuActivations&>(activations);
@@ -91,19 +90,25 @@ class CpuBackend final : public Backend {
   std::int32_t argmax(Activations& activations, int row) override;
 
  private:
-  /// The element that `matrix` wants its left operand computed in.
+  /// The element in which rows for `matrix` are computed: f32 where they are quantized next.
   [[nodiscard]] Element operand_element(const PackedMatrix& matrix) const {
-    return is_int8(matrix) ? Element::kF32 : activation_;
+    const bool is_plain =
+        matrix.format() == WeightFormat::kNone || matrix.format() == WeightFormat::kInt8WeightOnly;
+    return is_plain ? activation_ : Element::kF32;
   }
   /// normed[i] = RMSNorm(hidden[rows(i)]) for i in [0, count), as `next` wants it.
   template <class RowOf>
   void normalize(CpuActivations& a, std::int64_t count, const float* weight,
                  const PackedMatrix& next, RowOf row_of);
-  /// The left operand of an int8 matrix: rows of `x` into `quantized`.
-  void quantize(CpuActivations& a, const std::byte* x, Element element, std::int64_t size,
+  /// Row `row` of the left operand of `matrix`, in the form that its format asks for.
+  void quantize_row(CpuActivations& a, const PackedMatrix& matrix, std::byte* x, Element element,
+                    std::int64_t row);
+  /// All rows of `x`, which lie one behind the other.
+  void quantize(CpuActivations& a, const PackedMatrix& matrix, std::byte* x, Element element,
                 std::int64_t num_tokens);
-  LinearTask linear_task(CpuActivations& a, const PackedMatrix& matrix, const void* x,
-                         std::int64_t x_stride, std::int64_t num_tokens) const;
+  /// The product of `matrix` and rows computed as `element` in `x`, quantized where it asks for it.
+  LinearTask linear_task(CpuActivations& a, const PackedMatrix& matrix, const std::byte* x,
+                         Element element, std::int64_t num_tokens) const;
   void run_linear(CpuActivations& a, const LinearTask& task, std::int64_t num_panels);
   void rotate_and_append(CpuActivations& a, const StepInput& input, const LayerWeights& weights,
                          const CacheView& cache, const SequenceSlice& slice, std::int64_t token);
@@ -141,38 +146,78 @@ void CpuBackend::normalize(CpuActivations& a, std::int64_t count, const float* w
                            const PackedMatrix& next, RowOf row_of) {
   const std::int64_t hidden = a.shape.hidden_size;
   const Element element = operand_element(next);
-  const std::int64_t element_bytes = element_bytes_of(element);
+  const std::int64_t row_bytes = hidden * element_bytes_of(element);
   threads_.for_ranges(count, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) {
-      std::byte* out = a.normed + i * hidden * element_bytes;
+      std::byte* out = a.normed + i * row_bytes;
       kernels_.rms_norm(
           {a.hidden + row_of(i) * hidden, weight, hidden, a.shape.rms_norm_eps, out, element});
-      if (is_int8(next))
-        kernels_.quantize({out, element, hidden, a.quantized + i * hidden, a.scales + i});
+      quantize_row(a, next, out, element, i);
     }
   });
 }
 
-void CpuBackend::quantize(CpuActivations& a, const std::byte* x, Element element, std::int64_t size,
-                          std::int64_t num_tokens) {
-  const std::int64_t row_bytes = size * element_bytes_of(element);
+void CpuBackend::quantize_row(CpuActivations& a, const PackedMatrix& matrix, std::byte* x,
+                              Element element, std::int64_t row) {
+  const std::int64_t size = matrix.num_columns();
+  std::uint8_t* codes = a.quantized + row * size;
+  switch (matrix.format()) {
+    case WeightFormat::kInt8:
+      return kernels_.quantize({x, element, size, codes, a.scales + row});
+    case WeightFormat::kFp8:
+      return kernels_.quantize_fp8({x, element, size, x, activation_, a.scales + row});
+    case WeightFormat::kInt4: {
+      const std::int64_t num_groups = size / matrix.group_size();
+      return kernels_.quantize_groups({x, element, matrix.input_order(), size, matrix.group_size(),
+                                       reinterpret_cast<std::int8_t*>(codes),
+                                       a.scales + row * num_groups, a.sums + row * num_groups});
+    }
+    case WeightFormat::kNone:
+    case WeightFormat::kInt8WeightOnly:
+      return;
+  }
+}
+
+void CpuBackend::quantize(CpuActivations& a, const PackedMatrix& matrix, std::byte* x,
+                          Element element, std::int64_t num_tokens) {
+  if (matrix.format() == WeightFormat::kNone || matrix.format() == WeightFormat::kInt8WeightOnly)
+    return;
+  const std::int64_t row_bytes = matrix.num_columns() * element_bytes_of(element);
   threads_.for_ranges(num_tokens, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i)
-      kernels_.quantize({x + i * row_bytes, element, size, a.quantized + i * size, a.scales + i});
+      quantize_row(a, matrix, x + i * row_bytes, element, i);
   });
 }
 
-LinearTask CpuBackend::linear_task(CpuActivations& a, const PackedMatrix& matrix, const void* x,
-                                   std::int64_t x_stride, std::int64_t num_tokens) const {
+LinearTask CpuBackend::linear_task(CpuActivations& a, const PackedMatrix& matrix,
+                                   const std::byte* x, Element element,
+                                   std::int64_t num_tokens) const {
   LinearTask task;
   task.x = x;
-  task.x_stride = x_stride;
-  if (is_int8(matrix)) {
-    task.x = a.quantized;
-    task.x_stride = matrix.num_columns();
-    task.x_scales = a.scales;
-    task.weight_scales = matrix.scales();
-    task.weight_offsets = matrix.offsets();
+  task.x_element = element;
+  task.x_stride = matrix.padded_columns();
+  task.weight_scales = matrix.scales();
+  switch (matrix.format()) {
+    case WeightFormat::kInt8:
+      task.x = a.quantized;
+      task.x_scales = a.scales;
+      task.weight_offsets = matrix.offsets();
+      break;
+    case WeightFormat::kFp8:
+      // Rounded in place: rows begin where they did, in narrower elements.
+      task.x_stride *= element_bytes_of(element) / element_bytes_of(activation_);
+      task.x_element = activation_;
+      task.x_scales = a.scales;
+      break;
+    case WeightFormat::kInt4:
+      task.x = a.quantized;
+      task.x_scales = a.scales;
+      task.x_sums = a.sums;
+      task.group_size = matrix.group_size();
+      break;
+    case WeightFormat::kNone:
+    case WeightFormat::kInt8WeightOnly:
+      break;
   }
   task.weights = matrix.data();
   task.weight_element = matrix.element();
@@ -224,7 +269,7 @@ void CpuBackend::project_qkv(Activations& activations, const StepInput& input,
   const auto& matrix = packed(*weights.qkv);
   normalize(a, input.num_tokens(), data_of(weights.input_norm), matrix,
             [](std::int64_t i) { return i; });
-  LinearTask task = linear_task(a, matrix, a.normed, a.shape.hidden_size, input.num_tokens());
+  LinearTask task = linear_task(a, matrix, a.normed, operand_element(matrix), input.num_tokens());
   task.bias = data_of(weights.qkv_bias);
   task.out = a.qkv;
   task.out_stride = a.qkv_stride;
@@ -293,9 +338,8 @@ void CpuBackend::project_output(Activations& activations, const StepInput& input
                                 const LayerWeights& weights) {
   auto& a = scratch_of(activations);
   const auto& matrix = packed(*weights.output);
-  const std::int64_t size = std::int64_t{a.shape.num_heads} * a.shape.head_dim;
-  if (is_int8(matrix)) quantize(a, a.attended, activation_, size, input.num_tokens());
-  LinearTask task = linear_task(a, matrix, a.attended, size, input.num_tokens());
+  quantize(a, matrix, a.attended, activation_, input.num_tokens());
+  LinearTask task = linear_task(a, matrix, a.attended, activation_, input.num_tokens());
   task.bias = data_of(weights.output_bias);
   task.epilogue = Epilogue::kAdd;
   task.out = a.hidden;
@@ -310,7 +354,7 @@ void CpuBackend::feed_forward(Activations& activations, const StepInput& input,
   const auto& down = packed(*weights.down);
   normalize(a, input.num_tokens(), data_of(weights.post_attention_norm), gate_up,
             [](std::int64_t i) { return i; });
-  LinearTask task = linear_task(a, gate_up, a.normed, a.shape.hidden_size, input.num_tokens());
+  LinearTask task = linear_task(a, gate_up, a.normed, operand_element(gate_up), input.num_tokens());
   task.bias = data_of(weights.gate_up_bias);
   task.epilogue = Epilogue::kSwiGlu;
   task.out_activation = a.gated;
@@ -319,9 +363,8 @@ void CpuBackend::feed_forward(Activations& activations, const StepInput& input,
   task.out_columns = a.shape.intermediate_size;
   run_linear(a, task, gate_up.num_panels());
 
-  if (is_int8(down))
-    quantize(a, a.gated, Element::kF32, a.shape.intermediate_size, input.num_tokens());
-  LinearTask second = linear_task(a, down, a.gated, down.padded_columns(), input.num_tokens());
+  quantize(a, down, a.gated, task.out_element, input.num_tokens());
+  LinearTask second = linear_task(a, down, a.gated, task.out_element, input.num_tokens());
   second.bias = data_of(weights.down_bias);
   second.epilogue = Epilogue::kAdd;
   second.out = a.hidden;
@@ -338,7 +381,7 @@ void CpuBackend::project_logits(Activations& activations, const StepInput& input
   const auto& matrix = packed(head);
   normalize(a, count, static_cast<const PackedVector&>(final_norm).data(), matrix,
             [&](std::int64_t i) { return input.logit_tokens[static_cast<std::size_t>(i)]; });
-  LinearTask task = linear_task(a, matrix, a.normed, a.shape.hidden_size, count);
+  LinearTask task = linear_task(a, matrix, a.normed, operand_element(matrix), count);
   task.out = a.logits;
   task.out_stride = a.logits_stride;
   task.out_columns = a.logits_stride;  // the padding of the last panel has room

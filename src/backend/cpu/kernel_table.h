@@ -19,6 +19,11 @@ inline constexpr std::int64_t kRowBlock = 512;
 /// K is walked in blocks of at most this many elements, so that a panel's block stays in the L2
 /// cache.
 inline constexpr std::int64_t kColumnBlock = 2048;
+/// Columns of one-byte weights that are widened at a time, so that they stay in the L1 cache.
+inline constexpr std::int64_t kWideColumns = 256;
+/// Partial sums [kRowBlock, 64] and a block of widened weights.
+inline constexpr std::size_t kLinearScratchBytes =
+    sizeof(float) * (kRowBlock + kWideColumns) * kPanelColumns;
 /// Attention: positions per online-softmax chunk (chunks start at multiples of it) and query rows
 /// per tile.
 inline constexpr std::int64_t kChunkPositions = 128;
@@ -44,21 +49,29 @@ enum class Epilogue : std::uint8_t {
   kSwiGlu,  // out = silu(gate) * up, gate and up interleaved in blocks of 16 columns
 };
 
-/// x W^T for a packed W. M tokens, K padded columns, panels of 64 rows of W.
+/// x W^T for a packed W (see PackedMatrix). M tokens, K padded columns, panels of 64 rows of W.
 ///
-/// With int8 weights x holds int8 + 128 as u8 (see QuantizeTask), sums are exact in i32, and
-///   x W^T [m][n] = (sum over k of x[m][k] w[n][k] - 128 * sum over k of w[n][k])
-///                  * x_scales[m] * weight_scales[n].
+/// The format of the weights says what x is, and what scales go with it:
+///   f32, f16           x f32
+///   bf16               x f32, or bf16 where the table says so
+///   int8-wo, fp8       x likewise; out = sum * weight_scales[n] (* x_scales[m], where given)
+///   int8               x int8 + 128 as u8 (QuantizeTask); exact i32 sums:
+///                      out = (sum over k of x[m][k] w[n][k] - 128 * sum over k of w[n][k])
+///                            * x_scales[m] * weight_scales[n]
+///   int4               x int8 in groups along K (QuantizeGroupsTask); see isa/linear_int4.h
 struct LinearTask {
-  const void* x = nullptr;             // [M, x_stride], f32, or bf16 where the table says so
-  std::int64_t x_stride = 0;           // elements
-  const std::byte* weights = nullptr;  // [panels][K / step][64][step]
+  const void* x = nullptr;            // [M, x_stride]
+  Element x_element = Element::kF32;  // kF32 or kBf16; of int8 and int4 not looked at
+  std::int64_t x_stride = 0;          // elements
+  const std::byte* weights = nullptr;
   Element weight_element = Element::kF32;
   std::int64_t num_tokens = 0;                   // M
   std::int64_t num_columns = 0;                  // K, padded
-  const float* x_scales = nullptr;               // [M], int8 only
-  const float* weight_scales = nullptr;          // [panels * 64], int8 only
-  const std::int32_t* weight_offsets = nullptr;  // [panels * 64], -128 * row sum; int8 only
+  std::int64_t group_size = 0;                   // int4: columns that share a scale
+  const float* x_scales = nullptr;               // [M]; int4: [M, K / group_size]
+  const std::int32_t* x_sums = nullptr;          // int4: [M, K / group_size]
+  const float* weight_scales = nullptr;          // [panels * 64]
+  const std::int32_t* weight_offsets = nullptr;  // [panels * 64], -128 * row sum; int8
   const float* bias = nullptr;                   // [panels * 64] or null
   Epilogue epilogue = Epilogue::kStore;
   float* out = nullptr;  // [M, out_stride] f32 (kStore, kAdd)
@@ -76,6 +89,30 @@ struct QuantizeTask {
   std::int64_t size = 0;        // multiple of 16
   std::uint8_t* out = nullptr;  // [size]
   float* scale = nullptr;       // 0 for a row of zeros
+};
+
+/// One row of activations as E4M3 numbers, kept in the element that matrices are multiplied with:
+/// e4m3(x / scale), scale = max |x| / 448.
+struct QuantizeFp8Task {
+  const void* x = nullptr;  // [size], f32 or bf16
+  Element element = Element::kF32;
+  std::int64_t size = 0;  // multiple of 16
+  void* out = nullptr;    // [size]; may be x itself
+  Element out_element = Element::kF32;
+  float* scale = nullptr;  // 0 for a row of zeros
+};
+
+/// One row of activations as int8 in groups, each with its scale and the sum of its integers:
+/// round(x / scale), scale = max |x| of the group / 127.
+struct QuantizeGroupsTask {
+  const void* x = nullptr;  // [size], f32 or bf16
+  Element element = Element::kF32;
+  const std::int32_t* order = nullptr;  // [size] or null: out[j] is made of x[order[j]]
+  std::int64_t size = 0;
+  std::int64_t group_size = 0;   // multiple of 16 that divides size
+  std::int8_t* out = nullptr;    // [size]
+  float* scales = nullptr;       // [size / group_size]
+  std::int32_t* sums = nullptr;  // [size / group_size]
 };
 
 /// RMSNorm over one row: out = x / sqrt(mean(x^2) + eps) * weight.
@@ -161,11 +198,13 @@ struct KernelTable {
   /// f32.
   bool bf16_activations;
 
-  /// Panels [first_panel, last_panel). `partial` is f32 [kRowBlock, 64] scratch of the calling
-  /// thread.
+  /// Panels [first_panel, last_panel). `partial` is scratch of the calling thread,
+  /// kLinearScratchBytes, 64-byte aligned.
   void (*linear)(const LinearTask& task, std::int64_t first_panel, std::int64_t last_panel,
                  float* partial);
   void (*quantize)(const QuantizeTask& task);
+  void (*quantize_fp8)(const QuantizeFp8Task& task);
+  void (*quantize_groups)(const QuantizeGroupsTask& task);
   void (*rms_norm)(const RmsNormTask& task);
   void (*rope)(const RopeTask& task);
   void (*append)(const AppendTask& task);

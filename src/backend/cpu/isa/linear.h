@@ -19,16 +19,25 @@ inline void store_activation(void* out, Element element, std::int64_t index, typ
   }
 }
 
-/// Sums of int8 products: i32 bits to what they stand for.
-template <class S>
-inline typename S::F dequantize(const LinearTask& task, std::int64_t row, std::int64_t column,
-                                typename S::F sums) {
-  return S::mul(S::from_int(sums),
-                S::mul(S::broadcast(task.x_scales[row]), S::load(task.weight_scales + column)));
+/// What sums over K stand for when they are complete.
+enum class Sums : std::uint8_t {
+  kFinal,    // themselves
+  kInteger,  // i32 bits, to be multiplied with the scales of row and column
+  kScaled,   // to be multiplied with the scale of the column and, where rows have one, of the row
+};
+
+template <class S, Sums kSums>
+inline typename S::F scaled_sums(const LinearTask& task, std::int64_t row, std::int64_t column,
+                                 typename S::F sums) {
+  if constexpr (kSums == Sums::kFinal) return sums;
+  auto scale = S::load(task.weight_scales + column);
+  if (task.x_scales != nullptr) scale = S::mul(S::broadcast(task.x_scales[row]), scale);
+  if constexpr (kSums == Sums::kInteger) sums = S::from_int(sums);
+  return S::mul(sums, scale);
 }
 
 /// Finishes rows [0, rows) of one panel, whose sums over K are in `sums` [rows, 64].
-template <class S, bool kIntegerSums>
+template <class S, Sums kSums>
 inline void finish_rows(const LinearTask& task, std::int64_t panel, std::int64_t first_row,
                         std::int64_t rows, const float* sums) {
   const std::int64_t column = panel * kPanelColumns;
@@ -38,9 +47,8 @@ inline void finish_rows(const LinearTask& task, std::int64_t panel, std::int64_t
     typename S::F value[4];
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b) {
-      value[b] = S::load(row_sums + b * 16);
-      if constexpr (kIntegerSums)
-        value[b] = dequantize<S>(task, first_row + r, column + b * 16, value[b]);
+      value[b] =
+          scaled_sums<S, kSums>(task, first_row + r, column + b * 16, S::load(row_sums + b * 16));
       if (task.bias != nullptr) value[b] = S::add(value[b], S::load(task.bias + column + b * 16));
     }
     if (task.epilogue == Epilogue::kSwiGlu) {
@@ -111,7 +119,7 @@ inline void linear_panels(const LinearTask& task, std::int64_t first_panel, std:
         t.out_stride = kPanelColumns;
         multiply_panel<S, Format>(rows, t);
       }
-      finish_rows<S, kIntegerSums>(task, panel, row, rows, partial);
+      finish_rows<S, kIntegerSums ? Sums::kInteger : Sums::kFinal>(task, panel, row, rows, partial);
     }
   }
 }

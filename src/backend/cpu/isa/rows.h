@@ -32,32 +32,6 @@ void rms_norm(const RmsNormTask& task) {
 }
 
 template <class S>
-inline typename S::F load_activation(const void* x, Element element, std::int64_t index) {
-  return element == Element::kBf16 ? S::load_bf16(static_cast<const std::uint16_t*>(x) + index)
-                                   : S::load(static_cast<const float*>(x) + index);
-}
-
-template <class S>
-void quantize(const QuantizeTask& task) {
-  auto most = S::zero();
-  for (std::int64_t i = 0; i < task.size; i += 16) {
-    const auto value = load_activation<S>(task.x, task.element, i);
-    most = S::max(most, S::max(value, S::sub(S::zero(), value)));
-  }
-  const float largest = S::reduce_max(most);
-  *task.scale = largest / 127.0F;
-  const auto inverse = S::broadcast(largest > 0 ? 127.0F / largest : 0.0F);
-  const auto limit = S::broadcast(127.0F);
-  const auto negative_limit = S::broadcast(-127.0F);
-  const auto offset = S::broadcast(128.0F);
-  for (std::int64_t i = 0; i < task.size; i += 16) {
-    const auto scaled = S::mul(load_activation<S>(task.x, task.element, i), inverse);
-    const auto rounded = S::max(S::min(S::round(scaled), limit), negative_limit);
-    S::store_bytes(task.out + i, S::add(rounded, offset));
-  }
-}
-
-template <class S>
 void rope(const RopeTask& task) {
   if (task.norm != nullptr) {
     rms_norm<S>({task.head, task.norm, task.head_dim, task.eps, task.head, Element::kF32});

@@ -173,6 +173,10 @@ struct Portable {
   static void store_bytes(std::uint8_t* p, const F& x) {
     for (int i = 0; i < 16; ++i) p[i] = static_cast<std::uint8_t>(x.lane[i]);
   }
+  /// Integral lanes in [-128, 127] as bytes.
+  static void store_signed_bytes(std::int8_t* p, const F& x) {
+    for (int i = 0; i < 16; ++i) p[i] = static_cast<std::int8_t>(x.lane[i]);
+  }
   static void prefetch(const void*) {}
 };
 

@@ -3,7 +3,10 @@
 #include "backend/cpu/isa/attention.h"
 #include "backend/cpu/isa/formats.h"
 #include "backend/cpu/isa/linear.h"
+#include "backend/cpu/isa/linear_int4.h"
+#include "backend/cpu/isa/linear_widened.h"
 #include "backend/cpu/isa/peak.h"
+#include "backend/cpu/isa/quantize.h"
 #include "backend/cpu/isa/rows.h"
 #include "backend/cpu/kernel_table.h"
 
@@ -12,6 +15,19 @@ namespace {
 
 template <class S, template <class> class Bf16Format>
 struct Kernels {
+  static constexpr bool kBf16Activations = sizeof(typename Bf16Format<S>::Activation) == 2;
+
+  /// One-byte weights become what they are multiplied with.
+  template <class Codes>
+  static void widened(const LinearTask& task, std::int64_t first_panel, std::int64_t last_panel,
+                      float* partial) {
+    if constexpr (kBf16Activations) {
+      if (task.x_element == Element::kBf16)
+        return linear_widened<S, Bf16Format<S>, Codes>(task, first_panel, last_panel, partial);
+    }
+    linear_widened<S, F32Format<S>, Codes>(task, first_panel, last_panel, partial);
+  }
+
   static void linear(const LinearTask& task, std::int64_t first_panel, std::int64_t last_panel,
                      float* partial) {
     switch (task.weight_element) {
@@ -23,8 +39,12 @@ struct Kernels {
         return linear_panels<S, Bf16Format<S>>(task, first_panel, last_panel, partial);
       case Element::kInt8:
         return linear_panels<S, Int8Format<S>>(task, first_panel, last_panel, partial);
-      default:
-        return;
+      case Element::kInt8WeightOnly:
+        return widened<Int8Codes<S>>(task, first_panel, last_panel, partial);
+      case Element::kFp8:
+        return widened<Fp8Codes<S>>(task, first_panel, last_panel, partial);
+      case Element::kInt4:
+        return linear_int4<S>(task, first_panel, last_panel, partial);
     }
   }
 
@@ -43,9 +63,11 @@ struct Kernels {
 
   static constexpr KernelTable table() {
     KernelTable table = {};
-    table.bf16_activations = sizeof(typename Bf16Format<S>::Activation) == 2;
+    table.bf16_activations = kBf16Activations;
     table.linear = linear;
     table.quantize = quantize<S>;
+    table.quantize_fp8 = quantize_fp8<S>;
+    table.quantize_groups = quantize_groups<S>;
     table.rms_norm = rms_norm<S>;
     table.rope = rope<S>;
     table.append = append<S>;

@@ -1,0 +1,91 @@
+#pragma once
+// x W^T for weights of one byte that are multiplied as bf16 or f32 numbers: a block of a panel is
+// widened into scratch that stays in the first-level cache, then every row passes over it.
+#include <cstdint>
+
+#include "backend/cpu/isa/linear.h"
+
+namespace iol::cpu {
+namespace {
+
+template <class S>
+struct Int8Codes {
+  static void widen(const std::byte* p, typename S::F* out) { S::widen_int8(p, out); }
+#ifdef __AVX512VBMI__
+  static void widen_pairs(const std::byte* p, __m512i* out) { S::widen_int8_pairs(p, out); }
+#endif
+};
+
+template <class S>
+struct Fp8Codes {
+  static void widen(const std::byte* p, typename S::F* out) { S::widen_fp8(p, out); }
+#ifdef __AVX512VBMI__
+  static void widen_pairs(const std::byte* p, __m512i* out) { S::widen_fp8_pairs(p, out); }
+#endif
+};
+
+/// Widens `fours` groups of four columns of K, [fours][64][4] codes, into the layout that Wide
+/// reads: f32 [4 fours][64], or bf16 [2 fours][64][2]. Fetches ahead what the next block needs.
+template <class S, class Wide, class Codes>
+inline void widen_block(const std::byte* codes, std::int64_t fours, std::byte* out) {
+  constexpr std::int64_t kAheadBytes = 4096;
+  for (std::int64_t four = 0; four < fours; ++four) {
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; ++b, codes += 64) {
+      S::prefetch(codes + kAheadBytes);
+#ifdef __AVX512VBMI__
+      if constexpr (Wide::kStep == 2) {
+        __m512i pairs[2];
+        Codes::widen_pairs(codes, pairs);
+        _mm512_store_si512(out + b * 64, pairs[0]);
+        _mm512_store_si512(out + b * 64 + 256, pairs[1]);
+        continue;
+      }
+#endif
+      typename S::F columns[4];
+      Codes::widen(codes, columns);
+      auto* values = reinterpret_cast<float*>(out) + b * 16;
+      for (int j = 0; j < 4; ++j) S::store(values + j * kPanelColumns, columns[j]);
+    }
+    out += 4 / Wide::kStep * 4 * Wide::kBlockBytes;
+  }
+}
+
+template <class S, class Wide, class Codes>
+inline void linear_widened(const LinearTask& task, std::int64_t first_panel,
+                           std::int64_t last_panel, float* partial) {
+  const auto* x = static_cast<const typename Wide::Activation*>(task.x);
+  auto* wide = reinterpret_cast<std::byte*>(partial + kRowBlock * kPanelColumns);
+  // A short block keeps the stream of codes flowing under few rows' arithmetic; a long one saves
+  // partial sums' way to the cache and back under many.
+  const std::int64_t block_columns = task.num_tokens <= 8 ? 64 : kWideColumns;
+  for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
+    const std::byte* codes = task.weights + panel * task.num_columns * kPanelColumns;
+    for (std::int64_t row = 0; row < task.num_tokens; row += kRowBlock) {
+      const std::int64_t rows =
+          task.num_tokens - row < kRowBlock ? task.num_tokens - row : kRowBlock;
+      for (std::int64_t k = 0; k < task.num_columns; k += block_columns) {
+        const std::int64_t columns =
+            task.num_columns - k < block_columns ? task.num_columns - k : block_columns;
+        widen_block<S, Wide, Codes>(codes + k * kPanelColumns, columns / 4, wide);
+        TileOperands<Wide> t;
+        t.x = x + row * task.x_stride + k;
+        t.x_stride = task.x_stride;
+        t.w = wide;
+        t.w_step_bytes = 4 * Wide::kBlockBytes;
+        t.num_steps = columns / Wide::kStep;
+        t.prefetch = nullptr;
+        t.prefetch_lines = 0;
+        t.partial = k == 0 ? nullptr : partial;
+        t.partial_stride = kPanelColumns;
+        t.out = partial;
+        t.out_stride = kPanelColumns;
+        multiply_panel<S, Wide>(rows, t);
+      }
+      finish_rows<S, Sums::kScaled>(task, panel, row, rows, partial);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace iol::cpu

@@ -1,7 +1,8 @@
-// Each fused operation of the CPU backend on the TinyLlama shape, with its fraction of the
-// machine's limit: the larger of the time to read its bytes and the time to do its arithmetic.
+// Each fused operation of the CPU backend on the TinyLlama shape in each weight format, with its
+// fraction of the machine's limit: the larger of the time to read its bytes and the time to do its
+// arithmetic.
 //
-//   build/kernel_bench --benchmark_filter=feed_forward
+//   build/kernel_bench --benchmark_filter=feed_forward/int4
 //
 // Every call works on the next layer, so that weights come from memory as in a real step.
 #include <benchmark/benchmark.h>
@@ -53,19 +54,19 @@ struct Step {
   [[nodiscard]] StepInput input() const { return {tokens, positions, sequences, logit_tokens}; }
 };
 
-/// The model, its memory and the machine's limits; made once.
+/// A model in one format with its memory.
 struct Bench {
   LoadedModel model;
-  MachineLimits limits;
   std::unique_ptr<KvCache> cache;
   std::unique_ptr<Activations> activations;
 
-  Bench() {
+  explicit Bench(WeightFormat format) {
     EngineConfig config;
     config.model = "synthetic:tinyllama-1.1b";
     config.dtype = DType::kBF16;
+    config.quant.format = format;
+    config.quant.head = format;
     model = load_model(config);
-    limits = measure_machine_limits(best_isa(), default_num_threads());
     const auto& shape = model.config;
     cache = model.backend->make_kv_cache({shape.num_layers, 8 * kMostContext / kBlockSize + 64,
                                           kBlockSize, shape.num_kv_heads, shape.head_dim,
@@ -73,17 +74,35 @@ struct Bench {
     activations =
         model.backend->make_activations(transformer_shape(shape), kMostTokens, kMostSequences);
   }
-
-  /// Seconds that `work` takes at the limit.
-  [[nodiscard]] double seconds_at_limit(const Work& work) const {
-    const double peak = limits.bf16_flops.value_or(limits.f32_flops);
-    return std::max(work.bytes / limits.read_bytes_per_s, work.flops / peak);
-  }
 };
 
-Bench& bench() {
-  static Bench instance;
-  return instance;
+/// One at a time; benchmarks are registered format by format.
+Bench& bench(WeightFormat format) {
+  static std::unique_ptr<Bench> instance;
+  static WeightFormat current = WeightFormat::kNone;
+  if (!instance || current != format) {
+    instance.reset();
+    instance = std::make_unique<Bench>(format);
+    current = format;
+  }
+  return *instance;
+}
+
+const MachineLimits& limits() {
+  static const MachineLimits measured = measure_machine_limits(best_isa(), default_num_threads());
+  return measured;
+}
+
+/// Operations per second of the unit that a format's products run on.
+double peak_of(WeightFormat format) {
+  const double bf16 = limits().bf16_flops.value_or(limits().f32_flops);
+  const bool is_integer = format == WeightFormat::kInt8 || format == WeightFormat::kInt4;
+  return is_integer ? limits().int8_ops.value_or(bf16) : bf16;
+}
+
+/// Seconds that `work` takes at the limit.
+double seconds_at_limit(const Work& work, WeightFormat format) {
+  return std::max(work.bytes / limits().read_bytes_per_s, work.flops / peak_of(format));
 }
 
 Work matrix_work(const WeightMatrix& matrix, int rows) {
@@ -101,60 +120,70 @@ Work attention_work(const ModelConfig& config, int num_sequences, int tokens_eac
 
 /// Times `call(layer)` over all layers in turn and reports what part of the limit it reaches.
 template <class Call>
-void measure(benchmark::State& state, const Work& work, Call&& call) {
+void measure(benchmark::State& state, WeightFormat format, const Work& work, Call&& call) {
+  const int num_layers = bench(format).model.config.num_layers;
   int layer = 0;
   const std::int64_t start_ns = now_ns();
   for ([[maybe_unused]] auto iteration : state) {
     call(layer);
-    layer = (layer + 1) % bench().model.config.num_layers;
+    layer = (layer + 1) % num_layers;
   }
   const double seconds = static_cast<double>(now_ns() - start_ns) / 1e9;
   const double calls_per_s = static_cast<double>(state.iterations()) / seconds;
   state.counters["GB/s"] = calls_per_s * work.bytes / 1e9;
-  state.counters["GFLOP/s"] = calls_per_s * work.flops / 1e9;
-  state.counters["%limit"] = calls_per_s * 100 * bench().seconds_at_limit(work);
+  state.counters["GOP/s"] = calls_per_s * work.flops / 1e9;
+  state.counters["%limit"] = calls_per_s * 100 * seconds_at_limit(work, format);
 }
 
-const LayerWeights& weights_of(int layer) {
-  return bench().model.weights.layers[static_cast<std::size_t>(layer)];
+const LayerWeights& weights_of(const Bench& b, int layer) {
+  return b.model.weights.layers[static_cast<std::size_t>(layer)];
 }
 
-void project_qkv(benchmark::State& state) {
+/// `rows` tokens of at most kMostSequences sequences.
+Step step_of(int rows) {
+  return {std::min(rows, kMostSequences), std::max(rows / kMostSequences, 1), 64};
+}
+
+void project_qkv(benchmark::State& state, WeightFormat format) {
   const int rows = static_cast<int>(state.range(0));
-  const Step step(std::min(rows, kMostSequences), std::max(rows / kMostSequences, 1), 64);
-  measure(state, matrix_work(*weights_of(0).qkv, rows), [&](int layer) {
-    bench().model.backend->project_qkv(*bench().activations, step.input(), weights_of(layer),
-                                       *bench().cache, layer);
+  const Step step = step_of(rows);
+  Bench& b = bench(format);
+  measure(state, format, matrix_work(*weights_of(b, 0).qkv, rows), [&](int layer) {
+    b.model.backend->project_qkv(*b.activations, step.input(), weights_of(b, layer), *b.cache,
+                                 layer);
   });
 }
 
-void project_output(benchmark::State& state) {
+void project_output(benchmark::State& state, WeightFormat format) {
   const int rows = static_cast<int>(state.range(0));
-  const Step step(std::min(rows, kMostSequences), std::max(rows / kMostSequences, 1), 64);
-  measure(state, matrix_work(*weights_of(0).output, rows), [&](int layer) {
-    bench().model.backend->project_output(*bench().activations, step.input(), weights_of(layer));
+  const Step step = step_of(rows);
+  Bench& b = bench(format);
+  measure(state, format, matrix_work(*weights_of(b, 0).output, rows), [&](int layer) {
+    b.model.backend->project_output(*b.activations, step.input(), weights_of(b, layer));
   });
 }
 
-void feed_forward(benchmark::State& state) {
+void feed_forward(benchmark::State& state, WeightFormat format) {
   const int rows = static_cast<int>(state.range(0));
-  const Step step(std::min(rows, kMostSequences), std::max(rows / kMostSequences, 1), 64);
-  Work work = matrix_work(*weights_of(0).gate_up, rows);
-  const Work down = matrix_work(*weights_of(0).down, rows);
+  const Step step = step_of(rows);
+  Bench& b = bench(format);
+  Work work = matrix_work(*weights_of(b, 0).gate_up, rows);
+  const Work down = matrix_work(*weights_of(b, 0).down, rows);
   work.bytes += down.bytes;
   work.flops += down.flops;
-  measure(state, work, [&](int layer) {
-    bench().model.backend->feed_forward(*bench().activations, step.input(), weights_of(layer));
+  measure(state, format, work, [&](int layer) {
+    b.model.backend->feed_forward(*b.activations, step.input(), weights_of(b, layer));
   });
 }
 
-void project_logits(benchmark::State& state) {
+void project_logits(benchmark::State& state, WeightFormat format) {
   const int rows = static_cast<int>(state.range(0));
   const Step step(rows, 1, 64);
-  const auto& weights = bench().model.weights;
-  measure(state, matrix_work(weights.output_head(), rows), [&](int /*layer*/) {
-    bench().model.backend->project_logits(*bench().activations, step.input(), *weights.final_norm,
-                                          weights.output_head());
+  Bench& b = bench(format);
+  const auto& weights = b.model.weights;
+  measure(state, format, matrix_work(weights.output_head(), rows), [&](int /*layer*/) {
+    b.model.backend->project_logits(*b.activations, step.input(), *weights.final_norm,
+                                    weights.output_head());
   });
 }
 
@@ -164,26 +193,42 @@ void attend(benchmark::State& state) {
   const int tokens_each = static_cast<int>(state.range(1));
   const int context = static_cast<int>(state.range(2));
   const Step step(num_sequences, tokens_each, context);
-  const auto work = attention_work(bench().model.config, num_sequences, tokens_each, context);
-  measure(state, work, [&](int layer) {
-    bench().model.backend->attend(*bench().activations, step.input(), *bench().cache, layer, {});
+  Bench& b = bench(WeightFormat::kNone);
+  const auto work = attention_work(b.model.config, num_sequences, tokens_each, context);
+  measure(state, WeightFormat::kNone, work, [&](int layer) {
+    b.model.backend->attend(*b.activations, step.input(), *b.cache, layer, {});
   });
 }
 
-#define IOL_BENCHMARK(function) \
-  BENCHMARK(function)->Unit(benchmark::kMicrosecond)->UseRealTime()->MinTime(0.3)
-IOL_BENCHMARK(project_qkv)->RangeMultiplier(2)->Range(1, 64)->Arg(512)->ArgName("rows");
-IOL_BENCHMARK(project_output)->RangeMultiplier(2)->Range(1, 64)->Arg(512)->ArgName("rows");
-IOL_BENCHMARK(feed_forward)->RangeMultiplier(2)->Range(1, 64)->Arg(512)->ArgName("rows");
-IOL_BENCHMARK(project_logits)->RangeMultiplier(2)->Range(1, 64)->ArgName("rows");
-IOL_BENCHMARK(attend)
-    ->ArgNames({"sequences", "tokens", "context"})
-    ->Args({1, 1, 256})
-    ->Args({1, 1, 2046})
-    ->Args({8, 1, 2046})
-    ->Args({64, 1, 255})
-    ->Args({1, 512, 0})
-    ->Args({1, 512, 1536});
+using FormatBenchmark = void (*)(benchmark::State&, WeightFormat);
+
+void add_benchmarks() {
+  const auto settings = [](benchmark::internal::Benchmark* added) {
+    added->Unit(benchmark::kMicrosecond)->UseRealTime()->MinTime(0.3);
+  };
+  settings(benchmark::RegisterBenchmark("attend", attend)
+               ->ArgNames({"sequences", "tokens", "context"})
+               ->Args({1, 1, 256})
+               ->Args({1, 1, 2046})
+               ->Args({8, 1, 2046})
+               ->Args({64, 1, 255})
+               ->Args({1, 512, 0})
+               ->Args({1, 512, 1536}));
+  const std::pair<const char*, FormatBenchmark> operations[] = {{"project_qkv", project_qkv},
+                                                                {"project_output", project_output},
+                                                                {"feed_forward", feed_forward},
+                                                                {"project_logits", project_logits}};
+  for (const auto& traits : kWeightFormats) {
+    for (const auto& [name, operation] : operations) {
+      const auto format = traits.format;
+      auto* added = benchmark::RegisterBenchmark(
+          fmt::format("{}/{}", name, traits.name).c_str(),
+          [operation, format](benchmark::State& state) { operation(state, format); });
+      settings(added->RangeMultiplier(2)->Range(1, kMostSequences)->ArgName("rows"));
+      if (operation != project_logits) added->Arg(kMostTokens);
+    }
+  }
+}
 
 }  // namespace
 }  // namespace iol::bench
@@ -191,10 +236,14 @@ IOL_BENCHMARK(attend)
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  const auto& limits = iol::bench::bench().limits;
-  fmt::print("{}; reads {:.1f} GB/s, bf16 {:.0f} GFLOP/s, f32 {:.0f} GFLOP/s\n",
-             iol::bench::bench().model.backend->name(), limits.read_bytes_per_s / 1e9,
-             limits.bf16_flops.value_or(0) / 1e9, limits.f32_flops / 1e9);
+  const auto& limits = iol::bench::limits();
+  fmt::print(
+      "{}, {} threads; reads {:.1f} GB/s, int8 {:.0f} GOP/s, bf16 {:.0f} GFLOP/s, f32 {:.0f} "
+      "GFLOP/s\n",
+      iol::isa_name(iol::best_isa()), iol::default_num_threads(), limits.read_bytes_per_s / 1e9,
+      limits.int8_ops.value_or(0) / 1e9, limits.bf16_flops.value_or(0) / 1e9,
+      limits.f32_flops / 1e9);
+  iol::bench::add_benchmarks();
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }

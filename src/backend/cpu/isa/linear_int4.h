@@ -22,61 +22,71 @@ struct Int4Tile {
   float* sums;  // [rows, 64] of the panel
 };
 
+/// One group's exact sums: dots[r][c] = sum over k of x[r][k] (w[k][c] - zeros[c]), as i32 bits.
+/// Not inlined: on its own, the compiler keeps all accumulators in registers.
+template <class S, int kRows, int kBlocks>
+[[gnu::noinline]] void dot_int4_group(const std::int8_t* x, std::int64_t x_stride,
+                                      const std::int32_t* x_sums, std::int64_t x_sums_stride,
+                                      const std::uint8_t* zeros, const std::byte* w,
+                                      std::int64_t group_size, float* dots) {
+  typename S::F dot[kRows][kBlocks];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b)
+      dot[r][b] = S::scale_bytes(zeros + b * 16, -x_sums[r * x_sums_stride]);
+  }
+  for (std::int64_t k = 0; k < group_size; k += 4) {
+    // Low halves of the bytes are four columns of K, high halves the next four.
+    typename S::Bytes columns[kBlocks];
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b)
+      columns[b] = S::nibbles(S::load_bytes(w + b * 64), static_cast<int>(k & 4));
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int b = 0; b < kBlocks; ++b)
+        dot[r][b] = S::dot_nibbles(dot[r][b], columns[b], x + r * x_stride);
+    }
+    constexpr std::int64_t kAheadBytes = 4096;
+    S::prefetch(w + kAheadBytes + (k & 4) * 32);
+    S::prefetch(w + kAheadBytes + (k & 4) * 32 + 64);
+    x += 4;
+    w += (k & 4) * 64;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b) S::store(dots + r * kPanelColumns + b * 16, dot[r][b]);
+  }
+}
+
 template <class S, int kRows, int kBlocks>
 inline void multiply_int4_tile(const Int4Tile& t) {
   const LinearTask& task = *t.task;
   const std::int64_t group_size = task.group_size;
   const std::int64_t num_groups = task.num_columns / group_size;
-  const std::int64_t group_bytes = int4_group_bytes(group_size);
   const auto* x = static_cast<const std::int8_t*>(task.x) + t.first_row * task.x_stride;
   const float* x_scales = task.x_scales + t.first_row * num_groups;
   const std::int32_t* x_sums = task.x_sums + t.first_row * num_groups;
   const std::byte* group = t.panel;
   float* sums = t.sums + t.first_block * 16;
-  for (std::int64_t g = 0; g < num_groups; ++g, group += group_bytes) {
+  alignas(64) float dots[kRows * kPanelColumns];
+  for (std::int64_t g = 0; g < num_groups; ++g, group += int4_group_bytes(group_size)) {
     const auto* scales = reinterpret_cast<const float*>(group) + t.first_block * 16;
     const auto* zeros =
         reinterpret_cast<const std::uint8_t*>(group) + kInt4ZerosOffset + t.first_block * 16;
     const std::byte* w = group + kInt4ValuesOffset + t.first_block * 64;
-    typename S::F dot[kRows][kBlocks];
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-      for (int b = 0; b < kBlocks; ++b)
-        dot[r][b] = S::scale_bytes(zeros + b * 16, -x_sums[r * num_groups + g]);
-    }
-    for (std::int64_t k = 0; k < group_size; k += 8, x += 8, w += 4 * 64) {
-      constexpr std::int64_t kAheadBytes = 4096;
-      if constexpr (kBlocks == 4) {
-        for (int line = 0; line < 4; ++line) S::prefetch(w + kAheadBytes + line * 64);
-      }
-      typename S::Bytes columns[kBlocks];
-#pragma GCC unroll 4
-      for (int b = 0; b < kBlocks; ++b) columns[b] = S::low_nibbles(S::load_bytes(w + b * 64));
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-        for (int b = 0; b < kBlocks; ++b)
-          dot[r][b] = S::dot_nibbles(dot[r][b], columns[b], x + r * task.x_stride);
-      }
-#pragma GCC unroll 4
-      for (int b = 0; b < kBlocks; ++b) columns[b] = S::high_nibbles(S::load_bytes(w + b * 64));
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-        for (int b = 0; b < kBlocks; ++b)
-          dot[r][b] = S::dot_nibbles(dot[r][b], columns[b], x + r * task.x_stride + 4);
-      }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
+    dot_int4_group<S, kRows, kBlocks>(x + g * group_size, task.x_stride, x_sums + g, num_groups,
+                                      zeros, w, group_size, dots);
+    for (std::int64_t r = 0; r < kRows; ++r) {
       const auto x_scale = S::broadcast(x_scales[r * num_groups + g]);
-#pragma GCC unroll 4
+      float* row = sums + r * kPanelColumns;
       for (int b = 0; b < kBlocks; ++b) {
-        float* sum = sums + r * kPanelColumns + b * 16;
-        const auto before = g == 0 ? S::zero() : S::load(sum);
+        const auto dot = S::from_int(S::load(dots + r * kPanelColumns + b * 16));
         const auto scale = S::mul(x_scale, S::load(scales + b * 16));
-        S::store(sum, S::fma(S::from_int(dot[r][b]), scale, before));
+        const auto before = g == 0 ? S::zero() : S::load(row + b * 16);
+        S::store(row + b * 16, S::fma(dot, scale, before));
       }
     }
   }

@@ -156,12 +156,12 @@ struct Avx2 {
     };
     return {half(sum.lo, w.lo), half(sum.hi, w.hi)};
   }
-  static Bytes low_nibbles(const Bytes& w) {
+  /// The halves of all bytes that begin at bit `shift` (0 or 4).
+  static Bytes nibbles(const Bytes& w, int shift) {
     const __m256i mask = _mm256_set1_epi8(15);
-    return {_mm256_and_si256(w.lo, mask), _mm256_and_si256(w.hi, mask)};
-  }
-  static Bytes high_nibbles(const Bytes& w) {
-    return low_nibbles({_mm256_srli_epi16(w.lo, 4), _mm256_srli_epi16(w.hi, 4)});
+    const __m128i count = _mm_cvtsi32_si128(shift);
+    return {_mm256_and_si256(_mm256_srl_epi16(w.lo, count), mask),
+            _mm256_and_si256(_mm256_srl_epi16(w.hi, count), mask)};
   }
   /// i32 bits of p[i] * factor.
   static F scale_bytes(const std::uint8_t* p, std::int32_t factor) {

@@ -108,8 +108,10 @@ struct Avx512 {
         _mm512_add_epi32(total, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1))));
 #endif
   }
-  static Bytes low_nibbles(const Bytes& w) { return _mm512_and_si512(w, _mm512_set1_epi8(15)); }
-  static Bytes high_nibbles(const Bytes& w) { return low_nibbles(_mm512_srli_epi16(w, 4)); }
+  /// The halves of all bytes that begin at bit `shift` (0 or 4).
+  static Bytes nibbles(const Bytes& w, int shift) {
+    return _mm512_and_si512(_mm512_srl_epi16(w, _mm_cvtsi32_si128(shift)), _mm512_set1_epi8(15));
+  }
   /// i32 bits of p[i] * factor.
   static F scale_bytes(const std::uint8_t* p, std::int32_t factor) {
     const __m512i bytes =

@@ -127,15 +127,11 @@ struct Portable {
       return std::bit_cast<float>(total);
     });
   }
-  static Bytes low_nibbles(const Bytes& w) {
-    Bytes low;
-    for (int i = 0; i < 64; ++i) low.byte[i] = static_cast<std::int8_t>(w.byte[i] & 15);
-    return low;
-  }
-  static Bytes high_nibbles(const Bytes& w) {
-    Bytes high;
-    for (int i = 0; i < 64; ++i) high.byte[i] = static_cast<std::int8_t>((w.byte[i] >> 4) & 15);
-    return high;
+  /// The halves of all bytes that begin at bit `shift` (0 or 4).
+  static Bytes nibbles(const Bytes& w, int shift) {
+    Bytes half;
+    for (int i = 0; i < 64; ++i) half.byte[i] = static_cast<std::int8_t>((w.byte[i] >> shift) & 15);
+    return half;
   }
   /// i32 bits of p[i] * factor.
   static F scale_bytes(const std::uint8_t* p, std::int32_t factor) {

@@ -3,6 +3,8 @@
 # AVX-512 could otherwise be the copy that the linker keeps for everyone.
 function(iol_add_cpu_kernels target)
   set(dir ${CMAKE_SOURCE_DIR}/src/backend/cpu/isa)
+  # Quantizing a model is a loop over all its weights.
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/backend/quantize_row.cpp PROPERTIES COMPILE_OPTIONS "-O3")
   target_sources(${target} PRIVATE ${dir}/portable.cpp)
   set_source_files_properties(${dir}/portable.cpp PROPERTIES COMPILE_OPTIONS "-O3;-ffp-contract=off")
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

@@ -1,6 +1,7 @@
 #include "backend/quantize_row.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -13,9 +14,22 @@ namespace {
 constexpr float kMostInt8 = 127.0F;
 constexpr float kMostFp8 = 448.0F;
 constexpr float kMostInt4 = 15.0F;
+// Below it, a reciprocal would overflow.
+constexpr float kLeastMagnitude = 1e-30F;
 
+/// One pass without a branch: the exponents of NaN and infinity are the largest.
 bool all_finite(std::span<const float> weights) {
-  return std::all_of(weights.begin(), weights.end(), [](float w) { return std::isfinite(w); });
+  std::uint32_t worst = 0;
+  for (const float weight : weights)
+    worst = std::max(worst, std::bit_cast<std::uint32_t>(weight) & 0x7fffffffU);
+  return worst < 0x7f800000U;
+}
+
+/// To the nearest integer, ties to even, for |x| < 2^22: as nearbyint, but without a call, so that
+/// the compiler takes several at a time.
+float round_to_even(float x) {
+  constexpr float kShift = 12582912.0F;  // 1.5 * 2^23: its last bit is worth 1
+  return (x + kShift) - kShift;
 }
 
 /// `convert(scaled)` gives the code of a weight that was scaled to [-most, most].
@@ -24,7 +38,7 @@ void quantize_symmetric(float most, std::span<const float> weights, QuantizedRow
                         Convert convert) {
   float largest = 0;
   for (const float weight : weights) largest = std::max(largest, std::abs(weight));
-  const float inverse = largest > 0 ? most / largest : 0.0F;
+  const float inverse = largest > kLeastMagnitude ? most / largest : 0.0F;
   for (std::size_t k = 0; k < weights.size(); ++k)
     row.codes[k] = convert(std::clamp(weights[k] * inverse, -most, most));
   row.scales[0] = largest / most;
@@ -39,10 +53,10 @@ void quantize_int4_group(std::span<const float> weights, std::uint8_t* codes, fl
     high = std::max(high, weight);
   }
   scale = (high - low) / kMostInt4;
-  const float offset = scale > 0 ? std::nearbyint(-low / scale) : 0.0F;
+  const float offset = scale > 0 ? round_to_even(-low / scale) : 0.0F;
   zero = static_cast<std::uint8_t>(offset);
   for (std::size_t k = 0; k < weights.size(); ++k) {
-    const float code = scale > 0 ? std::nearbyint(weights[k] / scale) + offset : 0.0F;
+    const float code = scale > 0 ? round_to_even(weights[k] / scale) + offset : 0.0F;
     codes[k] = static_cast<std::uint8_t>(std::clamp(code, 0.0F, kMostInt4));
   }
 }
@@ -59,7 +73,7 @@ bool quantize_row(WeightFormat format, std::int64_t group_size, std::span<const 
     case WeightFormat::kInt8:
     case WeightFormat::kInt8WeightOnly:
       quantize_symmetric(kMostInt8, weights, row, [](float x) {
-        return static_cast<std::uint8_t>(static_cast<std::int8_t>(std::nearbyint(x)));
+        return static_cast<std::uint8_t>(static_cast<std::int8_t>(round_to_even(x)));
       });
       return true;
     case WeightFormat::kFp8:

@@ -22,7 +22,8 @@ struct QuantizedRow {
 ///   fp8:   scale = max |w| / 448, q = e4m3(w * (448 / max |w|))
 ///   int4:  per group, with lo = min(0, w...) and hi = max(0, w...): scale = (hi - lo) / 15,
 ///          zero = round(-lo / scale), q = clamp(round(w / scale) + zero, 0, 15)
-/// all in f32. A row (group) of zeros has scale 0 and gives zeros. `group_size` divides K; ignored
+/// all in f32. A row (group) of zeros gives zeros, and so does an int8 or fp8 row whose largest
+/// magnitude is at most 1e-30. `group_size` divides K; ignored
 /// by formats that are not grouped. `row` is reused.
 /// Returns false, with `row` undefined, when a weight is NaN or infinite.
 [[nodiscard]] bool quantize_row(WeightFormat format, std::int64_t group_size,

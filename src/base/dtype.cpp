@@ -102,7 +102,8 @@ std::uint8_t f32_to_e4m3(float value) {
   const float size = std::bit_cast<float>(magnitude);
   if (size >= 448.0F) return sign | 0x7eU;
   if (size < 0.015625F) {  // below 2^-6 steps are 2^-9; 8 steps are the smallest normal number
-    return static_cast<std::uint8_t>(sign | static_cast<std::uint8_t>(std::nearbyint(size * 512)));
+    return static_cast<std::uint8_t>(
+        sign | static_cast<std::uint8_t>((size * 512 + 8388608.0F) - 8388608.0F));
   }
   const std::uint32_t rounded = magnitude + 0x7ffffU + ((magnitude >> 20) & 1U);
   return static_cast<std::uint8_t>(sign | ((rounded >> 20) - (120U << 3)));

@@ -107,8 +107,11 @@ inline void linear_panels(const LinearTask& task, std::int64_t first_panel, std:
         t.w = weights + step * kStepBytes;
         t.w_step_bytes = kStepBytes;
         t.num_steps = num_steps - step < kBlockSteps ? num_steps - step : kBlockSteps;
-        t.prefetch = t.w + t.num_steps * kStepBytes;  // the next block follows in memory
-        t.prefetch_lines = 0;
+        // A single pass stays this far ahead of its own loads; several fetch the next block, which
+        // follows in memory.
+        constexpr std::int64_t kAheadBytes = 4096;
+        t.prefetch_bytes = t.num_steps * kStepBytes;
+        t.prefetch = t.w + (rows <= max_rows<S, 4>() ? kAheadBytes : t.prefetch_bytes);
         t.partial = partial;
         t.partial_stride = kPanelColumns;
         if (step == 0) {

@@ -25,14 +25,12 @@ struct Fp8Codes {
 };
 
 /// Widens `fours` groups of four columns of K, [fours][64][4] codes, into the layout that Wide
-/// reads: f32 [4 fours][64], or bf16 [2 fours][64][2]. Fetches ahead what the next block needs.
+/// reads: f32 [4 fours][64], or bf16 [2 fours][64][2].
 template <class S, class Wide, class Codes>
 inline void widen_block(const std::byte* codes, std::int64_t fours, std::byte* out) {
-  constexpr std::int64_t kAheadBytes = 4096;
   for (std::int64_t four = 0; four < fours; ++four) {
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b, codes += 64) {
-      S::prefetch(codes + kAheadBytes);
 #ifdef __AVX512VBMI__
       if constexpr (Wide::kStep == 2) {
         __m512i pairs[2];
@@ -74,8 +72,8 @@ inline void linear_widened(const LinearTask& task, std::int64_t first_panel,
         t.w = wide;
         t.w_step_bytes = 4 * Wide::kBlockBytes;
         t.num_steps = columns / Wide::kStep;
-        t.prefetch = nullptr;
-        t.prefetch_lines = 0;
+        t.prefetch_bytes = columns * kPanelColumns;
+        t.prefetch = codes + k * kPanelColumns + 2 * t.prefetch_bytes;
         t.partial = k == 0 ? nullptr : partial;
         t.partial_stride = kPanelColumns;
         t.out = partial;

@@ -26,6 +26,11 @@ inline float largest_magnitude(const void* x, Element element, std::int64_t begi
   return S::reduce_max(most);
 }
 
+/// What scales rows to [-most, most]; 0 where it would overflow.
+inline float reciprocal_scale(float most, float largest) {
+  return largest > 1e-30F ? most / largest : 0.0F;
+}
+
 /// x * inverse within [-most, most].
 template <class S>
 inline typename S::F scaled_within(typename S::F x, float inverse, float most) {
@@ -36,7 +41,7 @@ inline typename S::F scaled_within(typename S::F x, float inverse, float most) {
 template <class S>
 void quantize(const QuantizeTask& task) {
   const float largest = largest_magnitude<S>(task.x, task.element, 0, task.size);
-  const float inverse = largest > 0 ? 127.0F / largest : 0.0F;
+  const float inverse = reciprocal_scale(127.0F, largest);
   *task.scale = largest / 127.0F;
   const auto offset = S::broadcast(128.0F);
   for (std::int64_t i = 0; i < task.size; i += 16) {
@@ -49,7 +54,7 @@ void quantize(const QuantizeTask& task) {
 template <class S>
 void quantize_fp8(const QuantizeFp8Task& task) {
   const float largest = largest_magnitude<S>(task.x, task.element, 0, task.size);
-  const float inverse = largest > 0 ? 448.0F / largest : 0.0F;
+  const float inverse = reciprocal_scale(448.0F, largest);
   *task.scale = largest / 448.0F;
   for (std::int64_t i = 0; i < task.size; i += 16) {
     const auto scaled =
@@ -82,7 +87,7 @@ void quantize_groups(const QuantizeGroupsTask& task) {
       most = S::max(most, S::max(value, S::sub(S::zero(), value)));
     }
     const float largest = S::reduce_max(most);
-    const float inverse = largest > 0 ? 127.0F / largest : 0.0F;
+    const float inverse = reciprocal_scale(127.0F, largest);
     task.scales[g] = largest / 127.0F;
     auto sum = S::zero();  // of integers below 2^24: exact
     for (std::int64_t i = begin; i < end; i += 16) {

@@ -156,21 +156,16 @@ struct Avx2 {
     };
     return {half(sum.lo, w.lo), half(sum.hi, w.hi)};
   }
-  /// The halves of all bytes that begin at bit `shift` (0 or 4).
-  static Bytes nibbles(const Bytes& w, int shift) {
+  static Bytes low_nibbles(const Bytes& w) {
     const __m256i mask = _mm256_set1_epi8(15);
-    const __m128i count = _mm_cvtsi32_si128(shift);
-    return {_mm256_and_si256(_mm256_srl_epi16(w.lo, count), mask),
-            _mm256_and_si256(_mm256_srl_epi16(w.hi, count), mask)};
+    return {_mm256_and_si256(w.lo, mask), _mm256_and_si256(w.hi, mask)};
   }
-  /// i32 bits of p[i] * factor.
-  static F scale_bytes(const std::uint8_t* p, std::int32_t factor) {
-    const auto half = [&](const std::uint8_t* q) {
-      const __m256i bytes =
-          _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(q)));
-      return _mm256_castsi256_ps(_mm256_mullo_epi32(bytes, _mm256_set1_epi32(factor)));
-    };
-    return {half(p), half(p + 8)};
+  static Bytes high_nibbles(const Bytes& w) {
+    return low_nibbles({_mm256_srli_epi16(w.lo, 4), _mm256_srli_epi16(w.hi, 4)});
+  }
+  static void store_bytes(std::byte* p, const Bytes& w) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), w.lo);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), w.hi);
   }
 
   /// Sixteen int8 or E4M3 codes as f32.

@@ -108,16 +108,9 @@ struct Avx512 {
         _mm512_add_epi32(total, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1))));
 #endif
   }
-  /// The halves of all bytes that begin at bit `shift` (0 or 4).
-  static Bytes nibbles(const Bytes& w, int shift) {
-    return _mm512_and_si512(_mm512_srl_epi16(w, _mm_cvtsi32_si128(shift)), _mm512_set1_epi8(15));
-  }
-  /// i32 bits of p[i] * factor.
-  static F scale_bytes(const std::uint8_t* p, std::int32_t factor) {
-    const __m512i bytes =
-        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-    return _mm512_castsi512_ps(_mm512_mullo_epi32(bytes, _mm512_set1_epi32(factor)));
-  }
+  static Bytes low_nibbles(const Bytes& w) { return _mm512_and_si512(w, _mm512_set1_epi8(15)); }
+  static Bytes high_nibbles(const Bytes& w) { return low_nibbles(_mm512_srli_epi16(w, 4)); }
+  static void store_bytes(std::byte* p, const Bytes& w) { _mm512_storeu_si512(p, w); }
 
   /// Sixteen int8 or E4M3 codes as f32.
   static F load_int8(const std::byte* p) {

@@ -127,16 +127,17 @@ struct Portable {
       return std::bit_cast<float>(total);
     });
   }
-  /// The halves of all bytes that begin at bit `shift` (0 or 4).
-  static Bytes nibbles(const Bytes& w, int shift) {
-    Bytes half;
-    for (int i = 0; i < 64; ++i) half.byte[i] = static_cast<std::int8_t>((w.byte[i] >> shift) & 15);
-    return half;
+  static Bytes low_nibbles(const Bytes& w) {
+    Bytes low;
+    for (int i = 0; i < 64; ++i) low.byte[i] = static_cast<std::int8_t>(w.byte[i] & 15);
+    return low;
   }
-  /// i32 bits of p[i] * factor.
-  static F scale_bytes(const std::uint8_t* p, std::int32_t factor) {
-    return each([&](int i) { return std::bit_cast<float>(p[i] * factor); });
+  static Bytes high_nibbles(const Bytes& w) {
+    Bytes high;
+    for (int i = 0; i < 64; ++i) high.byte[i] = static_cast<std::int8_t>((w.byte[i] >> 4) & 15);
+    return high;
   }
+  static void store_bytes(std::byte* p, const Bytes& w) { std::memcpy(p, w.byte, sizeof(w.byte)); }
 
   /// Sixteen int8 or E4M3 codes as f32.
   static F load_int8(const std::byte* p) {

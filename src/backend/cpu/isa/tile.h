@@ -17,12 +17,13 @@ template <class Format>
 struct TileOperands {
   const typename Format::Activation* x;  // [rows, x_stride]
   std::int64_t x_stride;
-  const std::byte* w;         // block 0 of step 0
-  std::int64_t w_step_bytes;  // between steps of K
-  std::int64_t num_steps;     // K / Format::kStep
-  const std::byte* prefetch;  // fetched while the tile computes
-  int prefetch_lines;         // cache lines of it per step; 0: none
-  const float* partial;       // [rows, partial_stride], or null for zero
+  const std::byte* w;                   // block 0 of step 0
+  std::int64_t w_step_bytes;            // between steps of K
+  std::int64_t num_steps;               // K / Format::kStep
+  const std::byte* prefetch = nullptr;  // what to fetch while the tiles compute
+  std::int64_t prefetch_bytes = 0;      // of it, spread over all tiles by multiply()
+  int prefetch_lines = 0;               // cache lines of it in a step of this tile
+  const float* partial;                 // [rows, partial_stride], or null for zero
   std::int64_t partial_stride;
   float* out;  // [rows, out_stride]
   std::int64_t out_stride;
@@ -93,8 +94,8 @@ inline void multiply_rows(int rows, const TileOperands<Format>& t) {
   multiply_tile<S, Format, 1, kBlocks>(t);
 }
 
-/// Any number of rows, in tiles of even height. With t.prefetch set, the tiles behind the first
-/// share the work of fetching what comes next in memory, so that it streams in while they compute.
+/// Any number of rows, in tiles of even height. Each tile fetches its share of t.prefetch, so that
+/// what comes next in memory streams in while they compute.
 template <class S, class Format, int kBlocks>
 inline void multiply(std::int64_t num_rows, TileOperands<Format> t) {
   constexpr std::int64_t kMost = max_rows<S, kBlocks>();
@@ -102,17 +103,10 @@ inline void multiply(std::int64_t num_rows, TileOperands<Format> t) {
   const float* partial = t.partial;
   float* out = t.out;
   const auto* x = t.x;
-  const std::int64_t next_lines = t.prefetch == nullptr ? 0 : t.num_steps * t.w_step_bytes / 64;
   const std::byte* next = t.prefetch;
-  const std::byte* next_end = next + next_lines * 64;
-  if (num_tiles == 1) {
-    // A single pass: stay this far ahead of the loads themselves.
-    constexpr std::int64_t kAheadBytes = 4096;
-    t.prefetch = t.w + kAheadBytes;
-    t.prefetch_lines = next_lines > 0 ? static_cast<int>(t.w_step_bytes / 64) : 0;
-    return multiply_rows<S, Format, kBlocks>(static_cast<int>(num_rows), t);
-  }
-  const auto share = static_cast<int>((t.w_step_bytes / 64 + num_tiles - 1) / num_tiles);
+  const std::byte* next_end = next + t.prefetch_bytes;
+  const std::int64_t steps = num_tiles * t.num_steps;
+  const auto lines = static_cast<int>((t.prefetch_bytes / 64 + steps - 1) / steps);
   for (std::int64_t tile = 0; tile < num_tiles; ++tile) {
     const std::int64_t begin = num_rows * tile / num_tiles;
     const std::int64_t end = num_rows * (tile + 1) / num_tiles;
@@ -120,7 +114,7 @@ inline void multiply(std::int64_t num_rows, TileOperands<Format> t) {
     t.partial = partial == nullptr ? nullptr : partial + begin * t.partial_stride;
     t.out = out + begin * t.out_stride;
     t.prefetch = next;
-    t.prefetch_lines = next < next_end ? share : 0;
+    t.prefetch_lines = next < next_end ? lines : 0;
     next += t.prefetch_lines * t.num_steps * 64;
     multiply_rows<S, Format, kBlocks>(static_cast<int>(end - begin), t);
   }

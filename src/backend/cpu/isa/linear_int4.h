@@ -6,7 +6,7 @@
 //
 // computed as  dot(x, w) * x_scales * scale - zero * scale * (x_scales * x_sums)  with an exact i32
 // dot. Groups are gone through in ascending order, so results don't depend on how rows are tiled;
-// they are the same on every instruction set.
+// they are the same on every instruction set that fuses multiply and add.
 //
 // A group of a panel (64 columns) is unpacked into bytes in the L1 cache, then all rows pass over
 // it.

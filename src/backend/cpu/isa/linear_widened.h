@@ -49,9 +49,63 @@ inline void widen_block(const std::byte* codes, std::int64_t fours, std::byte* o
   }
 }
 
+#ifdef __AVX512VBMI__
+constexpr std::int64_t kMostRowsInRegisters = 4;
+
+/// Codes widened in registers on their way into a tile of few rows: bf16 pairs, as Bf16DotFormat
+/// takes them, in the same order.
+template <class S, class Wide, class Codes>
+struct CodesFormat {
+  using Activation = std::uint16_t;
+  struct Columns {
+    __m512i pairs[2];
+  };
+  static constexpr int kStep = 4;
+  static constexpr int kBlockBytes = 64;
+  static Columns load(const std::byte* p) {
+    Columns columns;
+    Codes::widen_pairs(p, columns.pairs);
+    return columns;
+  }
+  static __m512 accumulate(__m512 sum, const std::uint16_t* x, const Columns& w) {
+    return Wide::accumulate(Wide::accumulate(sum, x, w.pairs[0]), x + 2, w.pairs[1]);
+  }
+};
+
+/// Few rows: what is gained by widening once for all of them would be lost in the cache.
+template <class S, class Wide, class Codes>
+inline void linear_widened_in_registers(const LinearTask& task, std::int64_t first_panel,
+                                        std::int64_t last_panel, float* partial) {
+  using Format = CodesFormat<S, Wide, Codes>;
+  constexpr std::int64_t kAheadBytes = 4096;
+  for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
+    TileOperands<Format> t;
+    t.x = static_cast<const std::uint16_t*>(task.x);
+    t.x_stride = task.x_stride;
+    t.w = task.weights + panel * task.num_columns * kPanelColumns;
+    t.w_step_bytes = 4 * Format::kBlockBytes;
+    t.num_steps = task.num_columns / Format::kStep;
+    t.prefetch = t.w + kAheadBytes;
+    t.prefetch_lines = 4;
+    t.partial = nullptr;
+    t.partial_stride = 0;
+    t.out = partial;
+    t.out_stride = kPanelColumns;
+    multiply_rows<S, Format, 4>(static_cast<int>(task.num_tokens), t);
+    finish_rows<S, Sums::kScaled>(task, panel, 0, task.num_tokens, partial);
+  }
+}
+#endif
+
 template <class S, class Wide, class Codes>
 inline void linear_widened(const LinearTask& task, std::int64_t first_panel,
                            std::int64_t last_panel, float* partial) {
+#ifdef __AVX512VBMI__
+  if constexpr (Wide::kStep == 2) {
+    if (task.num_tokens <= kMostRowsInRegisters)
+      return linear_widened_in_registers<S, Wide, Codes>(task, first_panel, last_panel, partial);
+  }
+#endif
   const auto* x = static_cast<const typename Wide::Activation*>(task.x);
   auto* wide = reinterpret_cast<std::byte*>(partial + kRowBlock * kPanelColumns);
   // A short block keeps the stream of codes flowing under few rows' arithmetic; a long one saves

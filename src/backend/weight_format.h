@@ -64,7 +64,7 @@ struct Quantization {
   WeightFormat format = WeightFormat::kNone;  // of the layers' matrices
   int group_size = kDefaultGroupSize;         // of grouped formats
   WeightFormat head = WeightFormat::kNone;    // of the LM head, or of the embedding it is tied to
-  std::vector<std::string> keep;  // tensors with one of these in their name stay unquantized
+  std::vector<std::string> keep = {};  // tensors with one of these in their name stay unquantized
 
   bool operator==(const Quantization&) const = default;
 };

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "backend/kv_format.h"
 #include "base/clock.h"
 #include "bench/process_status.h"
 #include "bench/progress.h"
@@ -18,9 +19,17 @@ WeightFormat format_of(const Subject& subject) {
   return parse_weight_format(name).value_or(WeightFormat::kNone);
 }
 
+/// What the subject's keys and values are stored in; like the weights where it doesn't say.
+DType kv_dtype_of(const json& settings, const BenchModel& model) {
+  const auto named = settings.find("kv_dtype");
+  if (named == settings.end() || !named->is_string()) return model.dtype;
+  return parse_kv_format(named->get<std::string>()).value_or(model.dtype);
+}
+
 json subject_record(const Subject& subject, const BenchModel& model, const json& ready) {
   json settings = subject.settings();
   settings.update(ready.value("settings", json::object()));
+  const DType kv_dtype = kv_dtype_of(settings, model);
   const json memory = ready.value("memory", json::object());
   json record = {{"name", subject.name()},
                  {"kind", subject.kind()},
@@ -31,7 +40,7 @@ json subject_record(const Subject& subject, const BenchModel& model, const json&
                  {"memory", memory},
                  {"memory_reserved_bytes", nullptr},
                  {"weight_bytes_per_step", weight_bytes_per_step(model, format_of(subject))},
-                 {"kv_bytes_per_token", kv_bytes_per_token(model.config, model.dtype)}};
+                 {"kv_bytes_per_token", kv_bytes_per_token(model.config, kv_dtype)}};
   if (memory.contains("kv_cache_bytes")) {
     record["memory_reserved_bytes"] = memory.value("weights_bytes", std::int64_t{0}) +
                                       memory.value("kv_cache_bytes", std::int64_t{0}) +

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <ctime>
 
+#include "backend/kv_format.h"
 #include "base/cpu.h"
 #include "base/error.h"
 #include "bench/environment.h"
@@ -108,9 +109,11 @@ void record_quality(const BenchOptions& options, const EngineConfig& engine,
                     const PromptSource& prompts, RecordWriter& records) {
   LoadedModel model = load_model(engine);
   std::optional<LoadedModel> reference;  // what was quantized, when anything was
-  if (engine.quant != Quantization{}) {
+  const bool has_quantized_kv = is_quantized_kv(model.kv_dtype);
+  if (engine.quant != Quantization{} || has_quantized_kv) {
     EngineConfig unquantized = engine;
     unquantized.quant = {};
+    if (has_quantized_kv) unquantized.kv_dtype = std::nullopt;
     reference.emplace(load_model(unquantized));
   }
   const auto quality =

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <ostream>
 
+#include "backend/kv_format.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "bench/load_generator.h"
@@ -33,6 +34,13 @@ std::optional<DType> parse_dtype_field(const json& field) {
   if (field.is_null()) return std::nullopt;
   const auto dtype = parse_dtype(field.get<std::string>());
   if (!dtype) throw_input_error("engine configuration: unknown dtype {}", field.dump());
+  return dtype;
+}
+
+std::optional<DType> parse_kv_field(const json& field) {
+  if (field.is_null()) return std::nullopt;
+  const auto dtype = parse_kv_format(field.get<std::string>());
+  if (!dtype) throw_input_error("engine configuration: unknown KV cache format {}", field.dump());
   return dtype;
 }
 
@@ -131,7 +139,7 @@ void serve_run(Engine& engine, const json& message, LineWriter& writer) {
 json engine_config_json(const EngineConfig& config) {
   return {{"model", config.model},
           {"dtype", dtype_json(config.dtype)},
-          {"kv_dtype", dtype_json(config.kv_dtype)},
+          {"kv_dtype", config.kv_dtype ? json(kv_format_name(*config.kv_dtype)) : json(nullptr)},
           {"quant", weight_format_name(config.quant.format)},
           {"quant_group_size", config.quant.group_size},
           {"quant_head", weight_format_name(config.quant.head)},
@@ -153,7 +161,7 @@ EngineConfig parse_engine_config(const json& json) try {
   EngineConfig config;
   config.model = json.at("model").get<std::string>();
   config.dtype = parse_dtype_field(json.at("dtype"));
-  config.kv_dtype = parse_dtype_field(json.at("kv_dtype"));
+  config.kv_dtype = parse_kv_field(json.at("kv_dtype"));
   config.quant.format = parse_format_field(json.at("quant"));
   config.quant.group_size = json.at("quant_group_size").get<int>();
   config.quant.head = parse_format_field(json.at("quant_head"));

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "backend/kv_format.h"
 #include "base/clock.h"
 #include "bench/process_status.h"
 #include "bench/progress.h"
@@ -12,15 +13,32 @@ namespace {
 
 using nlohmann::json;
 
-/// What the subject's weights are stored in.
-WeightFormat format_of(const Subject& subject) {
-  const auto name = subject.settings().value("quantization", std::string("none"));
-  return parse_weight_format(name).value_or(WeightFormat::kNone);
+/// What the subject's weights are stored in, as far as it says so.
+Quantization quantization_of(const json& settings) {
+  const auto format = [&](const char* field) {
+    const auto name = settings.find(field);
+    if (name == settings.end() || !name->is_string()) return WeightFormat::kNone;
+    return parse_weight_format(name->get<std::string>()).value_or(WeightFormat::kNone);
+  };
+  Quantization quantization;
+  quantization.format = format("quantization");
+  quantization.head = format("quant_head");
+  quantization.group_size = settings.value("quant_group_size", kDefaultGroupSize);
+  return quantization;
+}
+
+/// What the subject's keys and values are stored in; like the weights where it doesn't say.
+DType kv_dtype_of(const json& settings, const BenchModel& model) {
+  const auto named = settings.find("kv_dtype");
+  if (named == settings.end() || !named->is_string()) return model.dtype;
+  return parse_kv_format(named->get<std::string>()).value_or(model.dtype);
 }
 
 json subject_record(const Subject& subject, const BenchModel& model, const json& ready) {
   json settings = subject.settings();
   settings.update(ready.value("settings", json::object()));
+  const DType kv_dtype = kv_dtype_of(settings, model);
+  const auto weight_bytes = weight_bytes_per_step(model, quantization_of(settings));
   const json memory = ready.value("memory", json::object());
   json record = {{"name", subject.name()},
                  {"kind", subject.kind()},
@@ -30,8 +48,8 @@ json subject_record(const Subject& subject, const BenchModel& model, const json&
                  {"load_s", static_cast<double>(ready.value("load_ns", std::int64_t{0})) * 1e-9},
                  {"memory", memory},
                  {"memory_reserved_bytes", nullptr},
-                 {"weight_bytes_per_step", weight_bytes_per_step(model, format_of(subject))},
-                 {"kv_bytes_per_token", kv_bytes_per_token(model.config, model.dtype)}};
+                 {"weight_bytes_per_step", weight_bytes},
+                 {"kv_bytes_per_token", kv_bytes_per_token(model.config, kv_dtype)}};
   if (memory.contains("kv_cache_bytes")) {
     record["memory_reserved_bytes"] = memory.value("weights_bytes", std::int64_t{0}) +
                                       memory.value("kv_cache_bytes", std::int64_t{0}) +
@@ -122,7 +140,7 @@ class Runner {
 
   CanaryReading read_canary() {
     const double memory = in_.canary.read_bytes_per_s();
-    const auto weights = weight_bytes_per_step(in_.model, WeightFormat::kNone);
+    const auto weights = weight_bytes_per_step(in_.model, {});
     if (weights >= in_.canary.buffer_bytes()) return {memory, memory};
     return {memory, in_.canary.read_bytes_per_s(weights)};
   }

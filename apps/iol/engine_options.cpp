@@ -1,15 +1,25 @@
 #include "engine_options.h"
 
+#include "backend/kv_format.h"
 #include "base/error.h"
 
 namespace iol::cli {
 namespace {
 
-std::optional<DType> compute_dtype(const std::string& option, const std::string& value) {
+std::optional<DType> compute_dtype(const std::string& value) {
   if (value == "auto") return std::nullopt;
   const auto dtype = parse_dtype(value);
   if (!dtype || (*dtype != DType::kF32 && *dtype != DType::kF16 && *dtype != DType::kBF16)) {
-    throw_input_error("{} {}: expected auto, f32, f16 or bf16", option, value);
+    throw_input_error("--dtype {}: expected auto, f32, f16 or bf16", value);
+  }
+  return dtype;
+}
+
+std::optional<DType> kv_dtype(const std::string& value) {
+  if (value == "auto") return std::nullopt;
+  const auto dtype = parse_kv_format(value);
+  if (!dtype) {
+    throw_input_error("--kv-cache {}: expected auto, bf16, f16, f32, int8 or fp8", value);
   }
   return dtype;
 }
@@ -17,11 +27,6 @@ std::optional<DType> compute_dtype(const std::string& option, const std::string&
 const std::vector<std::string> kFormatNames = {"none", "int8", "int8-wo", "fp8", "int4"};
 
 void refuse_missing_levers(const EngineOptions& options) {
-  if (options.kv_cache == "int8" || options.kv_cache == "fp8") {
-    throw_input_error(
-        "--kv-cache {}: a quantized KV cache is not available yet; use auto, f32, f16 or bf16",
-        options.kv_cache);
-  }
   if (!options.draft.empty()) {
     throw_input_error("--draft {}: speculative decoding is not available yet; leave the option out",
                       options.draft);
@@ -63,8 +68,7 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
       ->group(group);
   command
       .add_option("--kv-cache", options.kv_cache,
-                  "keys and values: auto (as --dtype), bf16, f16 or f32")
-      ->check(CLI::IsMember({"auto", "bf16", "f16", "f32", "fp8", "int8"}))
+                  "keys and values: auto (as --dtype), bf16, f16, f32, int8 or fp8")
       ->capture_default_str()
       ->group(group);
   command.add_option("--draft", options.draft, "draft model for speculation; not available yet")
@@ -109,8 +113,8 @@ EngineConfig engine_config(const EngineOptions& options, const std::string& mode
   refuse_missing_levers(options);
   EngineConfig config = engine_config(options.common);
   config.model = model;
-  config.dtype = compute_dtype("--dtype", options.dtype);
-  config.kv_dtype = compute_dtype("--kv-cache", options.kv_cache);
+  config.dtype = compute_dtype(options.dtype);
+  config.kv_dtype = kv_dtype(options.kv_cache);
   config.quant = {parse_weight_format(options.quant).value(), options.quant_group,
                   parse_weight_format(options.quant_head).value(), options.quant_keep};
   config.max_batch = options.max_batch;

@@ -47,6 +47,7 @@ void print_result(const EvalOptions& options, const LoadedModel& model,
                              {"text", options.text},
                              {"dtype", dtype_name(model.dtype)},
                              {"quant", options.engine.quant},
+                             {"kv_cache", kv_format_name(model.kv_dtype)},
                              {"backend", model.backend->name()},
                              {"tokens", quality.num_tokens},
                              {"scored_tokens", quality.num_scored},
@@ -62,8 +63,8 @@ void print_result(const EvalOptions& options, const LoadedModel& model,
     fmt::print("{}\n", result.dump());
     return;
   }
-  fmt::print("{} on {} ({}, {})\n", options.model, options.text, dtype_name(model.dtype),
-             model.backend->name());
+  fmt::print("{} on {} ({}, KV cache {}, {})\n", options.model, options.text,
+             dtype_name(model.dtype), kv_format_name(model.kv_dtype), model.backend->name());
   fmt::print("  perplexity      {:.4f}   (loss {:.4f} nats per token)\n", quality.perplexity,
              quality.loss);
   if (quality.kl_divergence_nats) {
@@ -86,6 +87,7 @@ void evaluate(const EvalOptions& options) {
     reference_options.dtype = options.reference_dtype;
     reference_options.quant = "none";
     reference_options.quant_head = "none";
+    reference_options.kv_cache = "auto";
     reference.emplace(load_with_tokenizer(reference_options, options.reference));
     check_tokenizers_agree(model, *reference, text);
   }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/kv_format.h"
 #include "base/cpu.h"
 #include "base/error.h"
 #include "commands.h"
@@ -44,14 +45,14 @@ ModelConfig read_config(const std::string& name) {
                             : load_model_config(resolved.folder);
 }
 
-void print_text(const PlanOptions& options, const MemoryNeeds& needs, DType dtype,
+void print_text(const PlanOptions& options, const MemoryNeeds& needs, DType dtype, DType kv_dtype,
                 std::int64_t sequences) {
   const auto megabytes = [](std::int64_t bytes) { return static_cast<double>(bytes) / 1e6; };
   fmt::print("{}: {} sequences of {} tokens, {}\n", options.model, options.batch, options.context,
              dtype_name(dtype));
   fmt::print("  weights      {:10.1f} MB\n", megabytes(needs.weights));
-  fmt::print("  KV cache     {:10.1f} MB   ({:.1f} kB per token)\n", megabytes(needs.kv),
-             static_cast<double>(needs.kv_per_token) / 1e3);
+  fmt::print("  KV cache     {:10.1f} MB   ({}, {:.1f} kB per token)\n", megabytes(needs.kv),
+             kv_format_name(kv_dtype), static_cast<double>(needs.kv_per_token) / 1e3);
   fmt::print("  activations  {:10.1f} MB\n", megabytes(needs.activations));
   fmt::print("  together     {:10.1f} MB of {:.1f} MB available\n", megabytes(needs.total()),
              megabytes(needs.available));
@@ -71,7 +72,8 @@ void plan(PlanOptions& options) {
   const std::int64_t blocks = (options.context + engine.block_size - 1) / engine.block_size;
   MemoryNeeds needs;
   needs.weights = weight_bytes(config, dtype, engine.quant);
-  needs.kv_per_token = kv_bytes_per_token(config, engine.kv_dtype.value_or(dtype));
+  const DType kv_dtype = engine.kv_dtype.value_or(dtype);
+  needs.kv_per_token = kv_bytes_per_token(config, kv_dtype);
   const std::int64_t kv_per_sequence = blocks * engine.block_size * needs.kv_per_token;
   needs.kv = options.batch * kv_per_sequence;
   needs.activations = static_cast<std::int64_t>(
@@ -84,6 +86,7 @@ void plan(PlanOptions& options) {
     fmt::print("{}\n", nlohmann::json{{"model", options.model},
                                       {"dtype", dtype_name(dtype)},
                                       {"quant", weight_format_name(engine.quant.format)},
+                                      {"kv_cache", kv_format_name(kv_dtype)},
                                       {"context", options.context},
                                       {"batch", options.batch},
                                       {"weights_bytes", needs.weights},
@@ -96,7 +99,7 @@ void plan(PlanOptions& options) {
                                       {"sequences_that_fit", sequences}}
                            .dump());
   } else {
-    print_text(options, needs, dtype, sequences);
+    print_text(options, needs, dtype, kv_dtype, sequences);
   }
 }
 

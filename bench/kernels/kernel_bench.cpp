@@ -11,8 +11,11 @@
 #include <algorithm>
 #include <vector>
 
+#include "backend/cpu/cpu_kv_cache.h"
+#include "backend/cpu/kernels_of.h"
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "base/random.h"
 #include "bench/limits/machine_limits.h"
 #include "engine/loaded_model.h"
 
@@ -23,6 +26,9 @@ constexpr int kBlockSize = 16;
 constexpr int kMostTokens = 512;
 constexpr int kMostSequences = 64;
 constexpr int kMostContext = 2048;
+constexpr int kCacheBlocks = 8 * kMostContext / kBlockSize + 64;
+
+constexpr int blocks_of(int positions) { return (positions + kBlockSize - 1) / kBlockSize; }
 
 /// Bytes read and operations done by one call.
 struct Work {
@@ -36,13 +42,13 @@ struct Step {
   std::vector<std::vector<BlockId>> block_tables;
   std::vector<SequenceSlice> sequences;
 
-  Step(int num_sequences, int tokens_each, int context) {
-    const int num_blocks = (context + tokens_each + kBlockSize - 1) / kBlockSize;
+  Step(int num_sequences, int tokens_each, int context, int first_block = 0) {
+    const int num_blocks = blocks_of(context + tokens_each);
     block_tables.resize(static_cast<std::size_t>(num_sequences));
     for (int sequence = 0; sequence < num_sequences; ++sequence) {
       auto& table = block_tables[static_cast<std::size_t>(sequence)];
       for (int block = 0; block < num_blocks; ++block)
-        table.push_back(sequence * num_blocks + block);
+        table.push_back(first_block + sequence * num_blocks + block);
       sequences.push_back({sequence * tokens_each, tokens_each, context, table});
       for (int i = 0; i < tokens_each; ++i) {
         tokens.push_back(1 + i);
@@ -53,6 +59,28 @@ struct Step {
   }
   [[nodiscard]] StepInput input() const { return {tokens, positions, sequences, logit_tokens}; }
 };
+
+/// A cache with keys and values at every position: memory that was never written is one page of
+/// zeros in disguise.
+std::unique_ptr<KvCache> make_filled_cache(const KvCacheShape& shape) {
+  auto cache = std::make_unique<cpu::CpuKvCache>(shape);
+  const auto append = cpu::kernels_of(best_isa()).append;
+  std::vector<float> numbers(static_cast<std::size_t>(2 * shape.head_dim + kBlockSize));
+  RandomStream random(1);
+  for (float& number : numbers) number = static_cast<float>(2 * random.uniform() - 1);
+  for (int layer = 0; layer < shape.num_layers; ++layer) {
+    cpu::AppendTask task;
+    task.cache = cache->layer(layer);
+    for (task.block = 0; task.block < shape.num_blocks; ++task.block) {
+      for (task.offset = 0; task.offset < kBlockSize; ++task.offset) {
+        task.key = numbers.data() + task.offset;
+        task.value = task.key + shape.head_dim;
+        for (task.kv_head = 0; task.kv_head < shape.num_kv_heads; ++task.kv_head) append(task);
+      }
+    }
+  }
+  return cache;
+}
 
 /// A model in one format with its memory.
 struct Bench {
@@ -67,12 +95,16 @@ struct Bench {
     config.quant.format = format;
     config.quant.head = format;
     model = load_model(config);
+    fill_cache(DType::kBF16);
+    activations = model.backend->make_activations(transformer_shape(model.config), kMostTokens,
+                                                  kMostSequences);
+  }
+
+  void fill_cache(DType dtype) {
+    if (cache && cache->shape().dtype == dtype) return;
     const auto& shape = model.config;
-    cache = model.backend->make_kv_cache({shape.num_layers, 8 * kMostContext / kBlockSize + 64,
-                                          kBlockSize, shape.num_kv_heads, shape.head_dim,
-                                          DType::kBF16});
-    activations =
-        model.backend->make_activations(transformer_shape(shape), kMostTokens, kMostSequences);
+    cache = make_filled_cache(
+        {shape.num_layers, kCacheBlocks, kBlockSize, shape.num_kv_heads, shape.head_dim, dtype});
   }
 };
 
@@ -110,10 +142,12 @@ Work matrix_work(const WeightMatrix& matrix, int rows) {
           2.0 * rows * static_cast<double>(matrix.num_rows() * matrix.num_columns())};
 }
 
-Work attention_work(const ModelConfig& config, int num_sequences, int tokens_each, int context) {
+Work attention_work(const ModelConfig& config, int num_sequences, int tokens_each, int context,
+                    DType kv_dtype) {
   // Causal: the i-th new token sees context + i + 1 keys, on average context + tokens_each / 2.
   const double keys = context + (tokens_each + 1) / 2.0;
-  const double kv_bytes = 2.0 * (context + tokens_each) * config.num_kv_heads * config.head_dim * 2;
+  const double kv_bytes = 2.0 * (context + tokens_each) * config.num_kv_heads *
+                          static_cast<double>(kv_row_bytes(config.head_dim, kv_dtype));
   return {num_sequences * kv_bytes,
           4.0 * num_sequences * tokens_each * keys * config.num_heads * config.head_dim};
 }
@@ -187,16 +221,24 @@ void project_logits(benchmark::State& state, WeightFormat format) {
   });
 }
 
-/// Arguments: sequences, new tokens of each, keys already cached.
-void attend(benchmark::State& state) {
+/// Arguments: sequences, new tokens of each, keys already cached. Calls go round the layers and
+/// then round other blocks, so that keys and values come from memory as in a real step.
+void attend(benchmark::State& state, DType kv_dtype) {
   const int num_sequences = static_cast<int>(state.range(0));
   const int tokens_each = static_cast<int>(state.range(1));
   const int context = static_cast<int>(state.range(2));
-  const Step step(num_sequences, tokens_each, context);
   Bench& b = bench(WeightFormat::kNone);
-  const auto work = attention_work(b.model.config, num_sequences, tokens_each, context);
+  b.fill_cache(kv_dtype);
+  std::vector<Step> steps;
+  const int num_blocks = num_sequences * blocks_of(context + tokens_each);
+  for (int first = 0; first + num_blocks <= kCacheBlocks; first += num_blocks)
+    steps.emplace_back(num_sequences, tokens_each, context, first);
+  const auto work = attention_work(b.model.config, num_sequences, tokens_each, context, kv_dtype);
+  std::size_t num_calls = 0;
   measure(state, WeightFormat::kNone, work, [&](int layer) {
-    b.model.backend->attend(*b.activations, step.input(), *b.cache, layer, {});
+    const auto turn = num_calls++ / static_cast<std::size_t>(b.model.config.num_layers);
+    b.model.backend->attend(*b.activations, steps[turn % steps.size()].input(), *b.cache, layer,
+                            {});
   });
 }
 
@@ -206,14 +248,19 @@ void add_benchmarks() {
   const auto settings = [](benchmark::internal::Benchmark* added) {
     added->Unit(benchmark::kMicrosecond)->UseRealTime()->MinTime(0.3);
   };
-  settings(benchmark::RegisterBenchmark("attend", attend)
-               ->ArgNames({"sequences", "tokens", "context"})
-               ->Args({1, 1, 256})
-               ->Args({1, 1, 2046})
-               ->Args({8, 1, 2046})
-               ->Args({64, 1, 255})
-               ->Args({1, 512, 0})
-               ->Args({1, 512, 1536}));
+  for (const DType dtype : {DType::kBF16, DType::kI8, DType::kF8E4M3}) {
+    settings(
+        benchmark::RegisterBenchmark(fmt::format("attend/{}", kv_format_name(dtype)).c_str(),
+                                     [dtype](benchmark::State& state) { attend(state, dtype); })
+            ->ArgNames({"sequences", "tokens", "context"})
+            ->Args({1, 1, 256})
+            ->Args({1, 1, 1500})
+            ->Args({1, 1, 2046})
+            ->Args({8, 1, 2046})
+            ->Args({64, 1, 255})
+            ->Args({1, 512, 0})
+            ->Args({1, 512, 1536}));
+  }
   const std::pair<const char*, FormatBenchmark> operations[] = {{"project_qkv", project_qkv},
                                                                 {"project_output", project_output},
                                                                 {"feed_forward", feed_forward},

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/kv_format.h"
 #include "backend/quantized_tensor.h"
 #include "backend/weight_format.h"
 #include "base/dtype.h"
@@ -110,11 +111,11 @@ struct KvCacheShape {
   int block_size = 16;  // tokens
   int num_kv_heads = 0;
   int head_dim = 0;
-  DType dtype = DType::kBF16;
+  DType dtype = DType::kBF16;  // see kv_format.h
 
-  /// Bytes of one block over all layers, keys and values.
+  /// Bytes of one block over all layers: keys and values with their scales.
   [[nodiscard]] std::size_t block_bytes() const {
-    return std::size_t{2} * num_layers * block_size * num_kv_heads * head_dim * dtype_bytes(dtype);
+    return std::size_t{2} * num_layers * block_size * num_kv_heads * kv_row_bytes(head_dim, dtype);
   }
 };
 

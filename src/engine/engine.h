@@ -23,7 +23,7 @@ class Tokenizer;
 struct EngineConfig {
   std::string model = "demo";     // folder, Hub id in the local cache, `demo` or `synthetic:NAME`
   std::optional<DType> dtype;     // compute and weight dtype; nothing: the checkpoint's own
-  std::optional<DType> kv_dtype;  // nothing: like dtype
+  std::optional<DType> kv_dtype;  // see kv_format.h; nothing: like dtype
   Quantization quant;             // of the weights
   std::optional<Isa> isa;         // nothing: the best
   int num_threads = 0;            // 0: what affinity and cgroup allow

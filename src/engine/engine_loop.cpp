@@ -19,7 +19,7 @@ KvCacheShape cache_shape(const EngineConfig& config, const LoadedModel& model) {
   shape.block_size = config.block_size;
   shape.num_kv_heads = model.config.num_kv_heads;
   shape.head_dim = model.config.head_dim;
-  shape.dtype = config.kv_dtype.value_or(model.dtype);
+  shape.dtype = model.kv_dtype;
   return shape;
 }
 

@@ -20,6 +20,7 @@ LoadedModel load_model(const EngineConfig& config, const LoadProgress& progress)
   model.config =
       model.synthetic ? synthetic_config(*resolved.synthetic) : load_model_config(resolved.folder);
   model.dtype = config.dtype.value_or(model.config.dtype);
+  model.kv_dtype = config.kv_dtype.value_or(model.dtype);
   model.backend = make_cpu_backend({config.isa, config.num_threads, model.dtype});
   require_memory(weight_bytes(model.config, model.dtype, config.quant),
                  fmt::format("'{}' in {}", config.model,

@@ -16,6 +16,7 @@ struct LoadedModel {
   bool synthetic = false;
   ModelConfig config;
   DType dtype = DType::kBF16;
+  DType kv_dtype = DType::kBF16;  // of the caches made for it
   std::unique_ptr<Backend> backend;
   ModelWeights weights;
   std::unique_ptr<Tokenizer> tokenizer;  // null where there is none (synthetic models)

@@ -24,7 +24,7 @@ Scorer::Scorer(LoadedModel& model, int window_tokens)
   shape.block_size = kBlockSize;
   shape.num_kv_heads = config.num_kv_heads;
   shape.head_dim = config.head_dim;
-  shape.dtype = model.dtype;
+  shape.dtype = model.kv_dtype;
   cache_ = model.backend->make_kv_cache(shape);
   activations_ =
       model.backend->make_activations(transformer_shape(config), kChunkTokens, kChunkTokens);

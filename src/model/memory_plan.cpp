@@ -1,5 +1,7 @@
 #include "model/memory_plan.h"
 
+#include "backend/kv_format.h"
+
 namespace iol {
 namespace {
 
@@ -50,8 +52,8 @@ std::int64_t weight_bytes(const ModelConfig& config, DType dtype,
 }
 
 std::int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype) {
-  return std::int64_t{2} * config.num_layers * config.num_kv_heads * config.head_dim *
-         static_cast<std::int64_t>(dtype_bytes(dtype));
+  return std::int64_t{2} * config.num_layers * config.num_kv_heads *
+         static_cast<std::int64_t>(kv_row_bytes(config.head_dim, dtype));
 }
 
 }  // namespace iol

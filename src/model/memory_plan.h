@@ -10,7 +10,7 @@ namespace iol {
 /// `quantization` says (its `keep` is not looked at), tied embeddings once.
 std::int64_t weight_bytes(const ModelConfig& config, DType dtype, const Quantization& quantization);
 
-/// Bytes of the keys and values of one position, all layers.
+/// Bytes of the keys and values of one position, all layers; scales of quantized formats included.
 std::int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype);
 
 }  // namespace iol

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <map>
 
 #include "backend/cpu/kernels_of.h"
 #include "base/error.h"
@@ -16,7 +17,8 @@ constexpr int kBlockSize = 16;
 /// A model on one backend, with a cache whose blocks are handed out in a scattered order.
 class DeviceModel {
  public:
-  DeviceModel(const TestModel& model, Isa isa, DType dtype, int num_threads, int num_blocks = 101)
+  DeviceModel(const TestModel& model, Isa isa, DType dtype, int num_threads,
+              std::optional<DType> kv_dtype = std::nullopt)
       : model_(model), backend_(make_cpu_backend({isa, num_threads, dtype})) {
     const auto pack = [&](std::vector<const TestTensor*> parts,
                           Stacking stacking = Stacking::kConcatenated) {
@@ -47,10 +49,11 @@ class DeviceModel {
       layers_.push_back(std::move(weights));
     }
     const auto& shape = model.shape;
-    cache_ = backend_->make_kv_cache(
-        {shape.num_layers, num_blocks, kBlockSize, shape.num_kv_heads, shape.head_dim, dtype});
+    constexpr int kNumBlocks = 101;
+    cache_ = backend_->make_kv_cache({shape.num_layers, kNumBlocks, kBlockSize, shape.num_kv_heads,
+                                      shape.head_dim, kv_dtype.value_or(dtype)});
     activations_ = backend_->make_activations(shape, 1024, 1024);
-    for (int block = 0; block < num_blocks; ++block) free_blocks_.push_back(block * 7 % num_blocks);
+    for (int block = 0; block < kNumBlocks; ++block) free_blocks_.push_back(block * 7 % kNumBlocks);
   }
 
   struct Stream {
@@ -218,16 +221,25 @@ TEST_P(CpuBackendTest, a_corrupted_weight_is_noticed) {
 }
 
 TEST_P(CpuBackendTest, results_do_not_depend_on_batch_chunks_or_threads) {
+  constexpr DType kKvFormats[] = {DType::kI8, DType::kF8E4M3};
   const TestModel model = random_model(small_shape(), true, false, {}, GetParam().dtype, 6);
   constexpr int kTokens = 300;
   const auto tokens = random_tokens(kTokens, model.shape.vocab_size, 7);
-  DeviceModel alone(model, GetParam().isa, GetParam().dtype, 1);
-  auto whole = alone.open(tokens);
-  const auto want = alone.step({{&whole, kTokens}});
+  const auto kv_dtype = [&](int trial) {
+    return trial < 6 ? GetParam().dtype : kKvFormats[trial % 2];
+  };
+  std::map<DType, std::vector<std::vector<float>>> whole;  // in one step, alone
+  for (const DType kv : {kv_dtype(0), kv_dtype(6), kv_dtype(7)}) {
+    DeviceModel alone(model, GetParam().isa, GetParam().dtype, 1, kv);
+    auto stream = alone.open(tokens);
+    whole[kv] = alone.step({{&stream, kTokens}});
+  }
+  EXPECT_NE(whole[kv_dtype(0)], whole[kv_dtype(6)]);
 
-  for (int trial = 0; trial < 6; ++trial) {
+  for (int trial = 0; trial < 10; ++trial) {
     RandomStream random(static_cast<std::uint64_t>(trial));
-    DeviceModel device(model, GetParam().isa, GetParam().dtype, 1 + trial % 3);
+    const auto& want = whole[kv_dtype(trial)];
+    DeviceModel device(model, GetParam().isa, GetParam().dtype, 1 + trial % 3, kv_dtype(trial));
     auto stream = device.open(tokens);
     std::vector<DeviceModel::Stream> others;
     for (int i = 0; i < 7; ++i)
@@ -301,6 +313,8 @@ TEST(CpuBackend, refuses_head_sizes_without_a_kernel) {
   const auto backend = make_cpu_backend({{}, 1, DType::kF32});
   EXPECT_THROW(backend->make_kv_cache({1, 4, 16, 1, 24, DType::kF32}), InputError);
   EXPECT_THROW(backend->make_kv_cache({1, 4, 10, 1, 32, DType::kF32}), InputError);
+  EXPECT_THROW(backend->make_kv_cache({1, 4, 16, 1, 24, DType::kI8}), InputError);
+  EXPECT_THROW(backend->make_kv_cache({1, 4, 16, 1, 32, DType::kI16}), InputError);
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ class BenchCommand : public ::testing::Test {
 TEST_F(BenchCommand, refuses_what_is_not_available_yet_and_says_so) {
   for (const char* arguments :
        {"demo --ladder", "demo --rate 5", "demo --arrival poisson", "demo --trace file.csv",
-        "demo --speed 2", "demo --draft ngram", "demo --kv-cache fp8", "demo --scenario load",
+        "demo --speed 2", "demo --draft ngram", "demo --scenario load",
         "demo --scenario latency,sweep", "demo --input-tokens trace",
         "demo --engines openai:http://localhost:8000"}) {
     const auto result = run_iol("bench " + std::string(arguments));
@@ -70,6 +70,7 @@ TEST_F(BenchCommand, refuses_impossible_options_in_one_line) {
                                 "demo --prefix-cache maybe",
                                 "demo --timeout 0",
                                 "demo --dtype int3",
+                                "demo --kv-cache int3",
                                 "demo --threads -1",
                                 "no-such-model",
                                 "demo --unknown-option",
@@ -130,6 +131,29 @@ TEST_F(BenchCommand, without_pytorch_measures_iol_and_notes_what_is_missing) {
   for (const char* file : {"summary.json", "report.md", "report.html"}) {
     EXPECT_TRUE(std::filesystem::exists(folder_ / file)) << file;
   }
+}
+
+TEST_F(BenchCommand, a_quantized_cache_is_counted_and_its_quality_measured) {
+  const auto result = run_iol(
+      "bench demo --engines iol --scenario latency --repeat 1 --output-tokens 4 --kv-cache int8 "
+      "--quiet -o " +
+      folder_.string());
+  ASSERT_EQ(result.exit_code, 0) << result.error;
+  int found = 0;
+  for (const auto& record : records()) {
+    if (record["record_type"] == "subject") {
+      EXPECT_EQ(record["settings"]["kv_dtype"], "int8");
+      const auto plan = json::parse(run_iol("plan demo --kv-cache int8 --json").out);
+      EXPECT_EQ(record["kv_bytes_per_token"], plan["kv_bytes_per_token"]);
+      ++found;
+    }
+    if (record["record_type"] == "quality") {  // against the cache in the compute dtype
+      EXPECT_GT(record["kl_divergence_nats"], 1e-7);
+      EXPECT_LT(record["kl_divergence_nats"], 1e-3);
+      ++found;
+    }
+  }
+  EXPECT_EQ(found, 2);
 }
 
 TEST_F(BenchCommand, a_full_disk_is_one_line_and_leaves_whole_records) {

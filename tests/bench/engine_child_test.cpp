@@ -16,7 +16,7 @@ EngineConfig unusual_config() {
   EngineConfig config;
   config.model = "some/folder \"quoted\"";
   config.dtype = DType::kF32;
-  config.kv_dtype = DType::kBF16;
+  config.kv_dtype = DType::kI8;
   config.isa = Isa::kAvx2;
   config.num_threads = 3;
   config.max_batch = 7;

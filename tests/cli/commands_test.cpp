@@ -88,12 +88,33 @@ TEST(Eval, a_model_agrees_with_itself) {
   EXPECT_EQ(result["top1_agreement"], 1);
 }
 
+TEST(Eval, a_quantized_cache_differs_a_little_from_a_reference_that_is_not) {
+  const Outcome outcome = run_iol("eval demo --text " + kHeldout +
+                                  " --json --max-tokens 2048 --kv-cache int8 --reference demo");
+  const json result = json::parse(outcome.out);
+  EXPECT_EQ(result["kv_cache"], "int8");
+  EXPECT_GT(result["kl_divergence_nats"], 1e-6);
+  EXPECT_LT(result["kl_divergence_nats"], 1e-3);
+}
+
 TEST(Plan, counts_weights_and_cache_of_published_shapes) {
   const json result = json::parse(
       run_iol("plan synthetic:tinyllama-1.1b --dtype bf16 --context 2048 --batch 4 --json").out);
   EXPECT_EQ(result["weights_bytes"], 2 * 1'100'048'384LL - 2 * 45 * 2048LL);  // norms are f32
   EXPECT_EQ(result["kv_bytes_per_token"], 2 * 22 * 4 * 64 * 2);
   EXPECT_EQ(result["kv_cache_bytes"], 4 * 2048 * 22528LL);
+}
+
+TEST(Plan, counts_the_scales_of_a_quantized_cache) {
+  for (const std::string format : {"int8", "fp8"}) {
+    const json result = json::parse(run_iol("plan synthetic:tinyllama-1.1b --context 2048 --json "
+                                            "--batch 4 --kv-cache " +
+                                            format)
+                                        .out);
+    EXPECT_EQ(result["kv_cache"], format);
+    EXPECT_EQ(result["kv_bytes_per_token"], 2 * 22 * 4 * (64 + 4));
+    EXPECT_EQ(result["kv_cache_bytes"], 4 * 2048 * 2 * 22 * 4 * (64 + 4));
+  }
 }
 
 TEST(Plan, says_when_a_model_does_not_fit) {

@@ -59,26 +59,25 @@ EngineConfig base_config() {
   return config;
 }
 
-const std::map<int, Outcome>& outcomes_alone(WeightFormat format) {
-  const auto compute = [](WeightFormat quant) {
-    EngineConfig config = base_config();
-    config.quant.format = quant;
-    config.num_threads = 1;
-    config.max_batch = 1;
-    config.prefix_cache = false;
-    Collector collector;
-    std::map<int, Outcome> alone;
-    const auto engine = Engine::create(config);
-    for (int spec = 0; spec < kNumSpecs; ++spec) {
-      engine->submit(request_spec(spec), collector.listen(spec));
-      engine->drain();
-      alone[spec] = collector.outcome(spec);
-    }
-    return alone;
-  };
-  static const auto unquantized = compute(WeightFormat::kNone);
-  static const auto int8 = compute(WeightFormat::kInt8);
-  return format == WeightFormat::kInt8 ? int8 : unquantized;
+/// Of the weight format and the KV cache format of `like`.
+const std::map<int, Outcome>& outcomes_alone(const EngineConfig& like) {
+  static std::map<std::pair<WeightFormat, std::optional<DType>>, std::map<int, Outcome>> known;
+  auto& alone = known[{like.quant.format, like.kv_dtype}];
+  if (!alone.empty()) return alone;
+  EngineConfig config = base_config();
+  config.quant = like.quant;
+  config.kv_dtype = like.kv_dtype;
+  config.num_threads = 1;
+  config.max_batch = 1;
+  config.prefix_cache = false;
+  Collector collector;
+  const auto engine = Engine::create(config);
+  for (int spec = 0; spec < kNumSpecs; ++spec) {
+    engine->submit(request_spec(spec), collector.listen(spec));
+    engine->drain();
+    alone[spec] = collector.outcome(spec);
+  }
+  return alone;
 }
 
 EngineConfig random_config(RandomStream& random) {
@@ -89,6 +88,8 @@ EngineConfig random_config(RandomStream& random) {
   config.block_size = random.below(2) == 0 ? 16 : 32;
   config.prefix_cache = random.below(2) == 0;
   if (random.below(3) == 0) config.quant.format = WeightFormat::kInt8;
+  const std::optional<DType> kv_formats[] = {std::nullopt, DType::kI8, DType::kF8E4M3};
+  config.kv_dtype = kv_formats[random.below(3)];
   if (random.below(4) == 0) config.scheduler = SchedulerPolicy::kStatic;
   if (random.below(4) == 0) config.kv_allocation = KvAllocation::kContiguous;
   // Often barely enough for one sequence, so that blocks run out and sequences are preempted.
@@ -124,8 +125,7 @@ TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedul
     num_cached += engine->stats().cached_tokens;
     for (int i = 0; i < num_requests; ++i) {
       const Outcome outcome = collector.outcome(i);
-      const Outcome& alone =
-          outcomes_alone(config.quant.format).at(specs[static_cast<std::size_t>(i)]);
+      const Outcome& alone = outcomes_alone(config).at(specs[static_cast<std::size_t>(i)]);
       ASSERT_EQ(outcome.num_ends, 1) << "trial " << trial << ", request " << i;
       if (outcome.finish_reason == FinishReason::kCancelled) {
         ++num_cancelled;
@@ -144,7 +144,7 @@ TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedul
 }
 
 TEST(Invariance, a_different_request_is_not_identical) {
-  const auto& outcomes = outcomes_alone(WeightFormat::kNone);
+  const auto& outcomes = outcomes_alone(base_config());
   EXPECT_FALSE(identical(outcomes.at(0), outcomes.at(2), 1) &&
                identical(outcomes.at(3), outcomes.at(9), 1));
 }

@@ -90,6 +90,11 @@ TEST(MemoryPlan, a_token_takes_a_key_and_a_value_per_layer_and_kv_head) {
     SCOPED_TRACE(model.name);
     EXPECT_EQ(kv_bytes_per_token(model.config, DType::kF32), 4 * model.kv_values_per_token);
     EXPECT_EQ(kv_bytes_per_token(model.config, DType::kBF16), 2 * model.kv_values_per_token);
+    // One byte each, and an f32 scale for each head's key and value.
+    const auto scales = model.kv_values_per_token / model.config.head_dim;
+    EXPECT_EQ(kv_bytes_per_token(model.config, DType::kI8), model.kv_values_per_token + 4 * scales);
+    EXPECT_EQ(kv_bytes_per_token(model.config, DType::kF8E4M3),
+              model.kv_values_per_token + 4 * scales);
   }
 }
 

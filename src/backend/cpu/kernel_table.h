@@ -139,6 +139,11 @@ struct RopeTask {
 
 /// Where a layer's keys and values live. A block holds, per key-value head, key tiles
 /// [block_size / 16][D / step][16][step] and then values [block_size][D].
+///
+/// In int8 and fp8 (E4M3) an element is a code of one byte; a position's key and value have an f32
+/// scale each:
+///   keys   [block_size / 16][D / 4][16 positions][4], scales [block_size]
+///   values [block_size / 4][D][4 positions], scales [block_size]
 struct CacheView {
   std::byte* layer = nullptr;    // first block of the layer
   std::int64_t block_bytes = 0;  // of one block of this layer, all heads
@@ -151,7 +156,9 @@ struct CacheView {
 /// Where a head's values begin: behind its keys.
 constexpr std::int64_t cache_values_offset(const CacheView& cache) { return cache.head_bytes / 2; }
 
-/// Writes one position's key and value of one head.
+/// Writes one position's key and value of one head. int8 and fp8 are rounded to nearest, ties to
+/// even: scale = max |x| / most, code = x * (most / max |x|), with most = 127 or 448. What
+/// has NaN or infinity in it gets a scale of NaN, so that nobody takes it for numbers.
 struct AppendTask {
   CacheView cache;
   std::int64_t block = 0;
@@ -183,7 +190,7 @@ struct AttentionTask {
 /// Largest head_dim that the attention scratch has room for.
 inline constexpr std::int64_t kMaxHeadDim = 256;
 inline constexpr std::size_t kAttentionScratchBytes =
-    sizeof(float) * kQueryRows * (2 * kMaxHeadDim + kChunkPositions) + 4096;
+    sizeof(float) * (kQueryRows * (2 * kMaxHeadDim + kChunkPositions + 2) + 2 * kChunkPositions);
 
 struct ArgMax {
   float value;

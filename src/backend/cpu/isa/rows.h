@@ -1,5 +1,5 @@
 #pragma once
-// Operations on single rows: norm, rotation, cache writes, argmax.
+// Operations on single rows: norm, rotation, argmax.
 #include <cstdint>
 
 #include "backend/cpu/isa/linear.h"
@@ -42,42 +42,6 @@ void rope(const RopeTask& task) {
     const float high = task.head[i + half];
     task.head[i] = low * task.cosine[i] - high * task.sine[i];
     task.head[i + half] = high * task.cosine[i] + low * task.sine[i];
-  }
-}
-
-template <class S>
-void append(const AppendTask& task) {
-  const CacheView& cache = task.cache;
-  const std::int64_t dim = cache.head_dim;
-  std::byte* head = cache.layer + task.block * cache.block_bytes + task.kv_head * cache.head_bytes;
-  const std::int64_t tile = task.offset / kKeyTile;
-  const std::int64_t lane = task.offset % kKeyTile;
-  if (cache.element == Element::kF32) {
-    auto* keys = reinterpret_cast<float*>(head) + tile * kKeyTile * dim;
-    auto* values = reinterpret_cast<float*>(head) + (cache.block_size + task.offset) * dim;
-    for (std::int64_t d = 0; d < dim; ++d) keys[d * kKeyTile + lane] = task.key[d];
-    for (std::int64_t d = 0; d < dim; ++d) values[d] = task.value[d];
-    return;
-  }
-  auto* keys = reinterpret_cast<std::uint16_t*>(head) + tile * kKeyTile * dim;
-  auto* values = reinterpret_cast<std::uint16_t*>(head) + (cache.block_size + task.offset) * dim;
-  std::uint16_t key[kMaxHeadDim];
-  for (std::int64_t d = 0; d < dim; d += 16) {
-    if (cache.element == Element::kBf16) {
-      S::store_bf16(key + d, S::load(task.key + d));
-      S::store_bf16(values + d, S::load(task.value + d));
-    } else {
-      S::store_f16(key + d, S::load(task.key + d));
-      S::store_f16(values + d, S::load(task.value + d));
-    }
-  }
-  if (cache.element == Element::kBf16) {  // pairs along D
-    for (std::int64_t d = 0; d < dim; d += 2) {
-      keys[d * kKeyTile + lane * 2] = key[d];
-      keys[d * kKeyTile + lane * 2 + 1] = key[d + 1];
-    }
-  } else {
-    for (std::int64_t d = 0; d < dim; ++d) keys[d * kKeyTile + lane] = key[d];
   }
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 // Puts one level's kernels into a table. Included by each isa/*.cpp with its own S and bf16 format.
+#include "backend/cpu/isa/append.h"
 #include "backend/cpu/isa/attention.h"
+#include "backend/cpu/isa/attention_codes.h"
 #include "backend/cpu/isa/formats.h"
 #include "backend/cpu/isa/linear.h"
 #include "backend/cpu/isa/linear_int4.h"
@@ -51,11 +53,15 @@ struct Kernels {
   static void attention(const AttentionTask& task) {
     switch (task.cache.element) {
       case Element::kF32:
-        return attend_rows<S, F32Format<S>, F32Format<S>>(task);
+        return attend_rows<S, PlainCache<S, F32Format<S>, F32Format<S>>>(task);
       case Element::kF16:
-        return attend_rows<S, F16Format<S>, F16Format<S>>(task);
+        return attend_rows<S, PlainCache<S, F16Format<S>, F16Format<S>>>(task);
       case Element::kBf16:
-        return attend_rows<S, Bf16Format<S>, Bf16RowFormat<S>>(task);
+        return attend_rows<S, PlainCache<S, Bf16Format<S>, Bf16RowFormat<S>>>(task);
+      case Element::kInt8:
+        return attend_rows<S, CodedCache<S, Int8Codes<S>>>(task);
+      case Element::kFp8:
+        return attend_rows<S, CodedCache<S, Fp8Codes<S>>>(task);
       default:
         return;  // no cache is made of it
     }

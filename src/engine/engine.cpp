@@ -25,13 +25,13 @@ void check(const EngineConfig& config) {
 }
 
 /// Bytes of one position's keys and values over all layers.
-std::int64_t kv_token_bytes(const EngineConfig& config, const LoadedModel& model) {
+std::int64_t kv_token_bytes(const LoadedModel& model) {
   KvCacheShape shape;
   shape.num_layers = model.config.num_layers;
   shape.block_size = 1;
   shape.num_kv_heads = model.config.num_kv_heads;
   shape.head_dim = model.config.head_dim;
-  shape.dtype = config.kv_dtype.value_or(model.dtype);
+  shape.dtype = model.kv_dtype;
   return static_cast<std::int64_t>(shape.block_bytes());
 }
 
@@ -45,10 +45,11 @@ void fill_defaults(EngineConfig& config, const LoadedModel& model) {
   if (config.max_context <= 0) config.max_context = model_context;
   if (config.num_threads <= 0) config.num_threads = default_num_threads();
   config.dtype = model.dtype;
-  if (!config.kv_dtype) config.kv_dtype = model.dtype;
+  config.kv_dtype = model.kv_dtype;
+  config.quant = model.quant;
   if (config.kv_cache_tokens <= 0) {
     const std::int64_t wanted = std::int64_t{config.max_batch} * config.max_context;
-    const std::int64_t affordable = available_memory_bytes() / 2 / kv_token_bytes(config, model);
+    const std::int64_t affordable = available_memory_bytes() / 2 / kv_token_bytes(model);
     config.kv_cache_tokens =
         std::max<std::int64_t>(std::min(wanted, affordable), config.block_size);
   }
@@ -64,7 +65,7 @@ std::unique_ptr<Engine> Engine::create(const EngineConfig& config) {
   const auto activation_bytes = static_cast<std::int64_t>(
       cpu_activation_bytes(transformer_shape(model.config), filled.max_step_tokens,
                            std::min(filled.max_batch, filled.max_step_tokens), filled.num_threads));
-  require_memory(filled.kv_cache_tokens * kv_token_bytes(filled, model) + activation_bytes,
+  require_memory(filled.kv_cache_tokens * kv_token_bytes(model) + activation_bytes,
                  "the KV cache with the activations");
   return std::make_unique<EngineLoop>(std::move(filled), std::move(model));
 }

@@ -107,7 +107,8 @@ void EngineDirectory::check_files(bool verify) const {
     }
   }
   if (!listed("config.json"))
-    throw_input_error("{}: lists no config.json; {}", (folder_ / kManifestName).string(), kWhatToDo);
+    throw_input_error("{}: lists no config.json; {}", (folder_ / kManifestName).string(),
+                      kWhatToDo);
   for (const auto& file : manifest_.files) {
     const auto path = folder_ / file.name;
     std::error_code error;

@@ -27,8 +27,8 @@ constexpr const char* kCopied[] = {"config.json", "generation_config.json", "tok
 
 struct PlannedTensor {
   ModelTensor tensor;
-  std::int64_t group_size = 0;         // where quantized
-  std::vector<TensorHeader> stored;    // one; with scales two, with zero points three
+  std::int64_t group_size = 0;       // where quantized
+  std::vector<TensorHeader> stored;  // one; with scales two, with zero points three
 };
 
 struct Shard {
@@ -62,8 +62,8 @@ std::unique_ptr<WeightSource::Lease> checked_lease(WeightSource& weights,
     throw_input_error("tensor '{}' has shape [{}], but config.json implies [{}]", tensor.name,
                       fmt::join(held.shape, ", "), fmt::join(tensor.shape, ", "));
   }
-  const bool is_float = held.dtype == DType::kF32 || held.dtype == DType::kF16 ||
-                        held.dtype == DType::kBF16;
+  const bool is_float =
+      held.dtype == DType::kF32 || held.dtype == DType::kF16 || held.dtype == DType::kBF16;
   if (held.quantized == nullptr && !is_float) {
     throw_input_error("tensor '{}' is {}; weights must be f32, f16 or bf16", tensor.name,
                       dtype_name(held.dtype));
@@ -240,8 +240,7 @@ class DirectoryWriter {
         tensor, name, plan.tensor.format, plan.group_size, threads_,
         [&](std::int64_t offset, std::span<const std::byte> bytes) { write(name, offset, bytes); });
     write(name + kScaleSuffix, 0, std::as_bytes(std::span(stored.scales)));
-    if (!stored.zeros.empty())
-      write(name + kZeroSuffix, 0, std::as_bytes(std::span(stored.zeros)));
+    if (!stored.zeros.empty()) write(name + kZeroSuffix, 0, std::as_bytes(std::span(stored.zeros)));
     ++result_.num_quantized;
   }
 

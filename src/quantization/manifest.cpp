@@ -147,8 +147,7 @@ void check_version(const JsonFields& fields) {
         "'iol build' wrote",
         fields.origin(), kFormatName);
   }
-  const int version =
-      fields.required_integer("format_version", 1, std::numeric_limits<int>::max());
+  const int version = fields.required_integer("format_version", 1, std::numeric_limits<int>::max());
   if (version > kManifestVersion) {
     throw_input_error(
         "{}: written in format version {}, and this iol ({}) reads up to {}; update iol, or build "

@@ -15,8 +15,7 @@ constexpr std::int64_t kPieceBytes = 16 << 20;
 
 void read_plain_row(const HostTensor& tensor, std::int64_t row, std::span<float> out) {
   const auto element_bytes = static_cast<std::int64_t>(dtype_bytes(tensor.dtype));
-  const std::byte* in =
-      tensor.data + row * static_cast<std::int64_t>(out.size()) * element_bytes;
+  const std::byte* in = tensor.data + row * static_cast<std::int64_t>(out.size()) * element_bytes;
   if (tensor.dtype == DType::kF32) {
     std::memcpy(out.data(), in, out.size_bytes());
     return;

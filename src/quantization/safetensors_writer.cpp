@@ -61,9 +61,8 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
                                      std::vector<TensorHeader> tensors,
                                      const std::map<std::string, std::string>& metadata)
     : path_(path) {
-  std::stable_sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) {
-    return alignment_of(a) > alignment_of(b);
-  });
+  std::stable_sort(tensors.begin(), tensors.end(),
+                   [](const auto& a, const auto& b) { return alignment_of(a) > alignment_of(b); });
   nlohmann::ordered_json header;
   header["__metadata__"] = metadata;
   std::int64_t end = 0;

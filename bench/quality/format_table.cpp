@@ -86,15 +86,16 @@ double decode_speed(Engine& engine, const FormatTableOptions& options) {
   const RunResult result = run_closed_loop(engine, load, [](std::int64_t) {});
   if (result.requests.at(0).error) throw Error(*result.requests[0].error);
   const auto& times = result.requests[0].token_times_ns;
-  return static_cast<double>(times.size() - 1) / (static_cast<double>(times.back() - times.front()) * 1e-9);
+  return static_cast<double>(times.size() - 1) /
+         (static_cast<double>(times.back() - times.front()) * 1e-9);
 }
 
 void measure_speed(const FormatTableOptions& options, FormatTable& table) {
   MemoryCanary canary(options.engine.num_threads);
   for (int round = 0; round < options.num_rounds; ++round) {
     for (auto& row : table.rows) {
-      options.on_step(fmt::format("{}: speed, round {} of {}", row.format.name, round + 1,
-                                  options.num_rounds));
+      options.on_step(
+          fmt::format("{}: speed, round {} of {}", row.format.name, round + 1, options.num_rounds));
       const auto engine = Engine::create(engine_for(options, row.format));
       static_cast<void>(decode_speed(*engine, options));  // warm-up
       row.read_bytes_per_s.push_back(canary.read_bytes_per_s());
@@ -131,9 +132,8 @@ std::vector<FormatChoice> parse_formats(const std::string& text) {
   for (std::size_t begin = 0; begin <= names.size();) {
     const auto end = std::min(names.find(',', begin), names.size());
     FormatChoice choice = parse_choice(names.substr(begin, end - begin));
-    const bool repeated = std::any_of(choices.begin(), choices.end(), [&](const auto& other) {
-      return other.name == choice.name;
-    });
+    const bool repeated = std::any_of(choices.begin(), choices.end(),
+                                      [&](const auto& other) { return other.name == choice.name; });
     if (!repeated) choices.push_back(std::move(choice));
     begin = end + 1;
   }

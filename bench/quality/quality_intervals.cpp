@@ -55,8 +55,8 @@ std::optional<QualityIntervals> quality_intervals(std::span<const WindowQuality>
     perplexities.push_back(std::exp(sum.negative_log_likelihood / count));
     divergences.push_back(sum.kl_divergence / count);
     agreements.push_back(static_cast<double>(sum.same_top) / count);
-    ratios.push_back(std::exp(
-        (sum.negative_log_likelihood - sum.reference_negative_log_likelihood) / count));
+    ratios.push_back(
+        std::exp((sum.negative_log_likelihood - sum.reference_negative_log_likelihood) / count));
   }
   QualityIntervals intervals;
   intervals.perplexity = interval_of(std::move(perplexities));

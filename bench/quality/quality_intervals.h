@@ -26,11 +26,11 @@ struct QualityIntervals {
 inline constexpr int kLeastWindows = 5;
 inline constexpr int kNumResamples = 1000;
 
-/// Draws as many windows as there are, with replacement, kNumResamples times (window i of resample r
-/// is below(n) of stream r of the seed), and takes the 2.5 % and 97.5 % percentiles of each figure,
-/// interpolated linearly. Sums are taken before the division, so a shorter last window weighs less.
-/// Nothing for fewer than kLeastWindows windows: too few to say anything.
-/// Source: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap" (1993), ch. 13.
+/// Draws as many windows as there are, with replacement, kNumResamples times (window i of resample
+/// r is below(n) of stream r of the seed), and takes the 2.5 % and 97.5 % percentiles of each
+/// figure, interpolated linearly. Sums are taken before the division, so a shorter last window
+/// weighs less. Nothing for fewer than kLeastWindows windows: too few to say anything. Source: B.
+/// Efron, R. Tibshirani, "An Introduction to the Bootstrap" (1993), ch. 13.
 std::optional<QualityIntervals> quality_intervals(std::span<const WindowQuality> windows,
                                                   bool has_reference, std::uint64_t seed);
 

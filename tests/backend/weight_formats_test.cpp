@@ -19,17 +19,23 @@ namespace {
 
 struct Case {
   WeightFormat format;
-  std::int64_t group_size;       // int4
+  std::int64_t group_size;             // int4
   std::int64_t tokens, rows, columns;  // M, N, K
 };
 
 const Case kCases[] = {
-    {WeightFormat::kInt8WeightOnly, 0, 1, 200, 384}, {WeightFormat::kInt8WeightOnly, 0, 7, 64, 2064},
-    {WeightFormat::kInt8WeightOnly, 0, 600, 70, 112}, {WeightFormat::kFp8, 0, 1, 130, 48},
-    {WeightFormat::kFp8, 0, 13, 64, 1024},            {WeightFormat::kFp8, 0, 530, 96, 272},
-    {WeightFormat::kInt4, 128, 1, 200, 384},          {WeightFormat::kInt4, 32, 5, 64, 64},
-    {WeightFormat::kInt4, 64, 26, 130, 192},          {WeightFormat::kInt4, 128, 110, 64, 1024},
-    {WeightFormat::kInt4, 16, 3, 16, 48},             {WeightFormat::kInt4, 592, 9, 64, 592},
+    {WeightFormat::kInt8WeightOnly, 0, 1, 200, 384},
+    {WeightFormat::kInt8WeightOnly, 0, 7, 64, 2064},
+    {WeightFormat::kInt8WeightOnly, 0, 600, 70, 112},
+    {WeightFormat::kFp8, 0, 1, 130, 48},
+    {WeightFormat::kFp8, 0, 13, 64, 1024},
+    {WeightFormat::kFp8, 0, 530, 96, 272},
+    {WeightFormat::kInt4, 128, 1, 200, 384},
+    {WeightFormat::kInt4, 32, 5, 64, 64},
+    {WeightFormat::kInt4, 64, 26, 130, 192},
+    {WeightFormat::kInt4, 128, 110, 64, 1024},
+    {WeightFormat::kInt4, 16, 3, 16, 48},
+    {WeightFormat::kInt4, 592, 9, 64, 592},
 };
 
 struct Matrix {
@@ -51,7 +57,8 @@ Matrix random_matrix(std::int64_t rows, std::int64_t columns, double scale, Rand
 }
 
 /// What the format makes of activations: the numbers that are multiplied, scales included.
-Matrix quantized_activations(const Case& c, const Matrix& x, const std::vector<std::int32_t>& order) {
+Matrix quantized_activations(const Case& c, const Matrix& x,
+                             const std::vector<std::int32_t>& order) {
   if (c.format == WeightFormat::kInt8WeightOnly) return x;
   const bool is_int4 = c.format == WeightFormat::kInt4;
   const auto group = static_cast<std::size_t>(is_int4 ? c.group_size : c.columns);
@@ -97,10 +104,9 @@ std::vector<float> product(Isa isa, const Case& c, const Matrix& x, const Packed
     const float* row = x.values.data() + m * c.columns;
     std::byte* out = operand.data() + m * c.columns * element_bytes;
     if (c.format == WeightFormat::kInt4) {
-      kernels.quantize_groups(
-          {row, Element::kF32, order, c.columns, c.group_size,
-           reinterpret_cast<std::int8_t*>(operand.data()) + m * c.columns,
-           scales.data() + m * num_groups, sums.data() + m * num_groups});
+      kernels.quantize_groups({row, Element::kF32, order, c.columns, c.group_size,
+                               reinterpret_cast<std::int8_t*>(operand.data()) + m * c.columns,
+                               scales.data() + m * num_groups, sums.data() + m * num_groups});
     } else if (c.format == WeightFormat::kFp8) {
       kernels.quantize_fp8({row, Element::kF32, c.columns, out, element, scales.data() + m});
     } else {

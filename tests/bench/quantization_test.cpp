@@ -38,8 +38,7 @@ TEST(Quantization, int8_keeps_the_quality_of_the_demo_model) {
 
 TEST(Quantization, int8_takes_the_memory_that_was_planned) {
   const LoadedModel model = load(WeightFormat::kInt8);
-  EXPECT_EQ(model.weights.size_bytes(),
-            weight_bytes(model.config, model.dtype, {WeightFormat::kInt8}));
+  EXPECT_EQ(model.weights.size_bytes(), weight_bytes(model.config, model.dtype, model.quant));
   EXPECT_LT(model.weights.size_bytes(),
             0.65 * static_cast<double>(weight_bytes(model.config, model.dtype, {})));
 }

@@ -49,8 +49,8 @@ TEST_F(Build, every_format_generates_what_quantizing_at_load_does) {
 
 TEST_F(Build, eval_and_plan_say_what_the_directory_holds) {
   build("--quant int8");
-  const Outcome outcome =
-      run_iol("eval " + directory() + kText + " --reference demo --max-tokens 4096 --window 512 --json");
+  const Outcome outcome = run_iol("eval " + directory() + kText +
+                                  " --reference demo --max-tokens 4096 --window 512 --json");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.error;
   const json result = json::parse(outcome.out);
   EXPECT_EQ(result["quant"], "int8");
@@ -58,9 +58,8 @@ TEST_F(Build, eval_and_plan_say_what_the_directory_holds) {
   EXPECT_LT(result["kl_divergence_nats"], 0.01);
   for (const char* name :
        {"perplexity", "perplexity_ratio", "kl_divergence_nats", "top1_agreement"}) {
-    const std::string ci = name == std::string("kl_divergence_nats")
-                               ? "kl_divergence_ci95_nats"
-                               : std::string(name) + "_ci95";
+    const std::string ci = name == std::string("kl_divergence_nats") ? "kl_divergence_ci95_nats"
+                                                                     : std::string(name) + "_ci95";
     ASSERT_EQ(result[ci].size(), 2) << ci;
     EXPECT_LE(result[ci][0], result[name]) << name;
     EXPECT_GE(result[ci][1], result[name]) << name;
@@ -128,14 +127,15 @@ TEST_F(Build, bench_runs_a_directory_and_measures_it_against_its_source) {
   const json& quality = summary["qualities"][0];
   EXPECT_GT(quality.at("kl_divergence_nats"), 1e-6);
   EXPECT_EQ(quality.at("perplexity_ratio_ci95").size(), 2);
-  const Outcome refused = run_iol("bench " + directory() + " --engines pytorch -o " + results + "2");
+  const Outcome refused =
+      run_iol("bench " + directory() + " --engines pytorch -o " + results + "2");
   EXPECT_EQ(refused.exit_code, 2);
   EXPECT_THAT(refused.error, HasSubstr("--engines pytorch: "));
 }
 
 TEST_F(Build, a_table_of_formats_has_a_row_for_each) {
-  const std::string arguments = "eval demo" + kText +
-                                " --formats int8,int4:64 --rounds 2 --max-tokens 3000 --window 512";
+  const std::string arguments =
+      "eval demo" + kText + " --formats int8,int4:64 --rounds 2 --max-tokens 3000 --window 512";
   const Outcome outcome = run_iol(arguments + " --json");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.error;
   const json table = json::parse(outcome.out);

@@ -66,9 +66,10 @@ TEST_P(EngineDirectoryOf, a_model_gives_the_logits_of_quantizing_at_load) {
 std::vector<Built> all_built() {
   const Quantization mixed{WeightFormat::kInt8, 128, WeightFormat::kInt8WeightOnly, {"k_proj"}};
   std::vector<Built> built;
-  for (const auto& traits : kWeightFormats) built.push_back({"llama-bf16", quantization(traits.format, 32)});
-  for (const char* model : {"llama-biases", "llama-tied", "llama-f16-sharded", "mistral-window",
-                            "qwen2", "qwen3"}) {
+  for (const auto& traits : kWeightFormats)
+    built.push_back({"llama-bf16", quantization(traits.format, 32)});
+  for (const char* model :
+       {"llama-biases", "llama-tied", "llama-f16-sharded", "mistral-window", "qwen2", "qwen3"}) {
     built.push_back({model, quantization(WeightFormat::kInt4, 32)});
     built.push_back({model, mixed});
   }

@@ -33,8 +33,8 @@ TEST_F(EngineDirectoryWriter, stores_what_numpy_computes) {
       json::parse(std::ifstream(IOL_SOURCE_DIR "/tests/goldens/engine_directory.json"));
   for (const auto& build : golden.at("builds")) {
     const std::string format = build.at("quant");
-    this->build(golden.at("model"),
-                quantization(parse_weight_format(format).value(), build.at("group_size").get<int>()));
+    this->build(golden.at("model"), quantization(parse_weight_format(format).value(),
+                                                 build.at("group_size").get<int>()));
     const std::string file = read_file(directory() / kOnlyFile);
     const auto tensors = parse_safetensors(std::as_bytes(std::span(file)), "built");
     EXPECT_EQ(tensors.size(), build.at("sha256").size()) << format;
@@ -76,7 +76,8 @@ TEST_F(EngineDirectoryWriter, files_have_no_gaps_and_aligned_matrices) {
 }
 
 TEST_F(EngineDirectoryWriter, splits_into_files_of_the_size_asked_for) {
-  build("llama", quantization(WeightFormat::kInt8), [](auto& request) { request.max_shard_bytes = 20'000; });
+  build("llama", quantization(WeightFormat::kInt8),
+        [](auto& request) { request.max_shard_bytes = 20'000; });
   const EngineDirectory directory(this->directory(), /*verify=*/true);
   int num_shards = 0;
   for (const auto& file : directory.manifest().files) {
@@ -92,7 +93,8 @@ TEST_F(EngineDirectoryWriter, the_same_build_gives_the_same_bytes) {
   const std::string weights = read_file(directory() / kOnlyFile);
   const std::string manifest = read_file(directory() / "manifest.json");
   std::filesystem::remove_all(directory());
-  build("llama-tied", quantization(WeightFormat::kFp8), [](auto& request) { request.num_threads = 1; });
+  build("llama-tied", quantization(WeightFormat::kFp8),
+        [](auto& request) { request.num_threads = 1; });
   EXPECT_EQ(read_file(directory() / kOnlyFile), weights);
   EXPECT_EQ(read_file(directory() / "manifest.json"), manifest);
 }
@@ -179,7 +181,8 @@ TEST_F(EngineDirectoryWriter, a_build_that_is_stopped_leaves_nothing) {
     };
   };
   for (const int percent : {0, 50, 99}) {
-    EXPECT_THROW(build("llama", quantization(WeightFormat::kInt8), {}, stop_at(percent)), Stop) << percent;
+    EXPECT_THROW(build("llama", quantization(WeightFormat::kInt8), {}, stop_at(percent)), Stop)
+        << percent;
     EXPECT_THAT(leavings(), IsEmpty()) << percent;
   }
 }
@@ -205,8 +208,9 @@ TEST_F(EngineDirectoryWriter, refuses_weights_that_are_not_finite) {
 }
 
 TEST_F(EngineDirectoryWriter, refuses_groups_that_do_not_divide) {
-  EXPECT_THAT(message_of<InputError>([&] { build("llama", quantization(WeightFormat::kInt4, 128)); }),
-              HasSubstr("groups of 128 don't divide"));
+  EXPECT_THAT(
+      message_of<InputError>([&] { build("llama", quantization(WeightFormat::kInt4, 128)); }),
+      HasSubstr("groups of 128 don't divide"));
   EXPECT_THAT(leavings(), IsEmpty());
 }
 

@@ -43,8 +43,8 @@ class BenchCommand : public ::testing::Test {
 TEST_F(BenchCommand, refuses_what_is_not_available_yet_and_says_so) {
   for (const char* arguments :
        {"demo --ladder", "demo --rate 5", "demo --arrival poisson", "demo --trace file.csv",
-        "demo --speed 2", "demo --draft ngram", "demo --quant int4", "demo --kv-cache fp8",
-        "demo --scenario load", "demo --scenario latency,sweep", "demo --input-tokens trace",
+        "demo --speed 2", "demo --draft ngram", "demo --kv-cache fp8", "demo --scenario load",
+        "demo --scenario latency,sweep", "demo --input-tokens trace",
         "demo --engines openai:http://localhost:8000"}) {
     const auto result = run_iol("bench " + std::string(arguments));
     EXPECT_EQ(result.exit_code, 2) << arguments << ": " << result.error;

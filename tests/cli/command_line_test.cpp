@@ -60,7 +60,6 @@ const Refusal kRefusals[] = {
     {"generate demo -p x --device cuda", "no CUDA backend"},
     {"generate demo -p x --device tpu", "expected auto, cpu or cuda"},
     {"generate demo -p x --dtype f8", "expected auto, f32, f16 or bf16"},
-    {"generate demo -p x --quant int4", "not available yet"},
     {"generate demo -p x --quant int3", "--quant"},
     {"generate demo -p x --kv-cache fp8", "not available yet"},
     {"generate demo -p x --draft ngram", "not available yet"},

@@ -24,8 +24,8 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kIolName = "iol";
-// Four windows of the demo's context: seconds on it, half a minute on a model of a billion.
-constexpr std::int64_t kQualityTokens = 8192;
+// Eight windows of the demo's context: seconds on it, a minute on a model of a billion.
+constexpr std::int64_t kQualityTokens = 16384;
 
 struct Engines {
   bool iol = false;
@@ -39,7 +39,7 @@ bool wants(const BenchOptions& options, const std::string& engine) {
 }
 
 /// Decides which engines run; what is left out by default goes into `not_measured`.
-Engines choose_engines(const BenchOptions& options, json& not_measured) {
+Engines choose_engines(const BenchOptions& options, const BenchModel& model, json& not_measured) {
   if (options.engines) {
     if (options.engines->empty()) throw_input_error("--engines: no engine is given");
     for (const auto& engine : *options.engines) {
@@ -55,6 +55,16 @@ Engines choose_engines(const BenchOptions& options, json& not_measured) {
   Engines engines;
   engines.iol = wants(options, "iol");
   if (!wants(options, "pytorch")) return engines;
+  if (model.built_from) {
+    const std::string why = fmt::format(
+        "'{}' is an engine directory, which PyTorch can't load; bench the model that it was built "
+        "from with --quant",
+        model.name);
+    if (options.engines) throw_input_error("--engines pytorch: {}", why);
+    not_measured.push_back({{"what", "the PyTorch baseline"}, {"why", why}});
+    if (options.note) options.note("without the PyTorch baseline: " + why);
+    return engines;
+  }
   auto environment = find_python_environment();
   if (environment.missing.empty()) {
     engines.pytorch = std::move(environment);
@@ -72,6 +82,11 @@ EngineConfig engine_for(const BenchOptions& options, const BenchModel& model, co
   EngineConfig config = options.engine;
   config.model = model.name;
   config.dtype = model.dtype;
+  if (model.built_from) {
+    config.quant = model.built_from->quantization;
+    config.kv_dtype = model.built_from->kv_dtype;
+    config.verify = false;  // it has been verified, once is enough
+  }
   if (config.num_threads == 0) config.num_threads = default_num_threads();
   if (config.max_batch == 0) config.max_batch = plan.max_concurrency;
   if (config.kv_cache_tokens == 0) {
@@ -100,34 +115,55 @@ std::vector<std::unique_ptr<Subject>> make_subjects(const BenchOptions& options,
   return subjects;
 }
 
-json or_null(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
+/// What to compare a quantized model with: itself unquantized, or what an engine directory was
+/// built from. Nothing with a reason when that is gone.
+struct QualityReference {
+  std::optional<EngineConfig> engine;
+  std::string missing;
+};
+
+QualityReference quality_reference(const BenchModel& model, const EngineConfig& engine) {
+  QualityReference reference;
+  const bool has_quantized_kv = engine.kv_dtype && is_quantized_kv(*engine.kv_dtype);
+  if (engine.quant == Quantization{} && !has_quantized_kv) return reference;
+  EngineConfig unquantized = engine;
+  unquantized.quant = {};
+  if (has_quantized_kv) unquantized.kv_dtype = std::nullopt;
+  unquantized.verify = false;
+  if (model.built_from) {
+    if (!model.built_from->missing.empty()) {
+      reference.missing = model.built_from->missing;
+      return reference;
+    }
+    unquantized.model = model.built_from->folder.string();
+  }
+  reference.engine = std::move(unquantized);
+  return reference;
+}
 
 /// Speed is worth what the quality beside it is: the perplexity of the configuration that ran, on
 /// the beginning of the text that prompts were taken from. Loads the model again, in this process,
 /// after everything else has been measured.
-void record_quality(const BenchOptions& options, const EngineConfig& engine,
-                    const PromptSource& prompts, RecordWriter& records) {
+void record_quality(const BenchOptions& options, const BenchModel& bench_model,
+                    const EngineConfig& engine, const PromptSource& prompts,
+                    RecordWriter& records) {
   LoadedModel model = load_model(engine);
-  std::optional<LoadedModel> reference;  // what was quantized, when anything was
-  const bool has_quantized_kv = is_quantized_kv(model.kv_dtype);
-  if (engine.quant != Quantization{} || has_quantized_kv) {
-    EngineConfig unquantized = engine;
-    unquantized.quant = {};
-    if (has_quantized_kv) unquantized.kv_dtype = std::nullopt;
-    reference.emplace(load_model(unquantized));
-  }
+  const auto wanted = quality_reference(bench_model, engine);
+  std::optional<LoadedModel> reference;
+  if (wanted.engine) reference.emplace(load_model(*wanted.engine));
   const auto quality =
       measure_quality(model, reference ? &*reference : nullptr, prompts.text_tokens(),
-                      {.max_tokens = kQualityTokens}, [&](std::int64_t, std::int64_t) {
+                      {.max_tokens = kQualityTokens, .seed = options.scenario.seed},
+                      [&](std::int64_t, std::int64_t) {
                         if (options.interrupted && options.interrupted()) throw Interrupted();
                       });
-  records.write("quality", {{"subject", kIolName},
-                            {"perplexity", quality.perplexity},
-                            {"loss_nats", quality.loss},
-                            {"kl_divergence_nats", or_null(quality.kl_divergence_nats)},
-                            {"top1_agreement", or_null(quality.top1_agreement)},
-                            {"text", "heldout.txt"},
-                            {"tokens", quality.num_scored}});
+  json record = quality_json(quality);
+  record.update({{"subject", kIolName},
+                 {"text", "heldout.txt"},
+                 {"tokens", quality.num_scored},
+                 {"reference_model", reference ? json(reference->name) : json(nullptr)}});
+  if (!wanted.missing.empty()) record["reference_note"] = wanted.missing;
+  records.write("quality", std::move(record));
 }
 
 json load_record(const ScenarioOptions& options, const Plan& plan) {
@@ -206,8 +242,8 @@ json parse_slo(const std::string& text) {
 
 bool run_bench(const BenchOptions& options) {
   json not_measured = json::array();
-  const Engines engines = choose_engines(options, not_measured);
-  const BenchModel model = load_bench_model(options.model, options.engine.dtype);
+  const BenchModel model = load_bench_model(options.model, options.engine);
+  const Engines engines = choose_engines(options, model, not_measured);
   const PromptSource prompts = load_prompt_source(model);
   const Plan plan = make_plan(options.scenario, prompts, model.config.max_position_embeddings);
   const EngineConfig engine = engine_for(options, model, plan);
@@ -241,7 +277,7 @@ bool run_bench(const BenchOptions& options) {
                                                 .shows_progress = options.shows_progress});
   if (!completed || model.synthetic() || !engines.iol) return completed;
   try {
-    record_quality(options, engine, prompts, records);
+    record_quality(options, model, engine, prompts, records);
   } catch (const Interrupted&) {
     return false;
   }

@@ -1,16 +1,13 @@
 #include "bench/bench_model.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <array>
-#include <memory>
-#include <span>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/sha256.h"
 
 namespace iol::bench {
 namespace {
@@ -19,28 +16,6 @@ using nlohmann::json;
 
 constexpr std::uintmax_t kHashAllBytes = std::uintmax_t{4} << 30;
 constexpr std::size_t kSampleBytes = 1 << 20;
-
-class Sha256 {
- public:
-  Sha256() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
-    IOL_CHECK(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
-  }
-  void add(std::span<const std::byte> bytes) {
-    IOL_CHECK(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1);
-  }
-  void add(const std::string& text) { add(std::as_bytes(std::span(text))); }
-  std::string hexadecimal() {
-    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-    unsigned int size = 0;
-    IOL_CHECK(EVP_DigestFinal_ex(context_.get(), digest.data(), &size) == 1);
-    std::string text;
-    for (unsigned int i = 0; i < size; ++i) text += fmt::format("{:02x}", digest[i]);
-    return text;
-  }
-
- private:
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
-};
 
 std::vector<std::filesystem::path> model_files(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> files;

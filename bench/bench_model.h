@@ -10,12 +10,21 @@
 
 namespace iol::bench {
 
+/// What an engine directory says of itself.
+struct BuiltFrom {
+  Quantization quantization;
+  std::optional<DType> kv_dtype;  // as asked for, or the directory's default
+  std::filesystem::path folder;   // of the source; empty when it is not there any more
+  std::string missing;            // why, then
+};
+
 struct BenchModel {
   std::string name;                             // as the user said it
   std::optional<std::filesystem::path> folder;  // nothing: synthetic, random weights
   ModelConfig config;
-  DType dtype = DType::kF32;  // of weights and cache, the same for every subject
-  std::string hash;           // of the files; of the shape when synthetic
+  DType dtype = DType::kF32;            // of weights and cache, the same for every subject
+  std::string hash;                     // of the files; of the shape when synthetic
+  std::optional<BuiltFrom> built_from;  // of an engine directory
 
   [[nodiscard]] bool synthetic() const { return !folder.has_value(); }
 };

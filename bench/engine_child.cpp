@@ -144,6 +144,7 @@ json engine_config_json(const EngineConfig& config) {
           {"quant_group_size", config.quant.group_size},
           {"quant_head", weight_format_name(config.quant.head)},
           {"quant_keep", config.quant.keep},
+          {"verify", config.verify},
           {"isa", config.isa ? json(isa_name(*config.isa)) : json(nullptr)},
           {"threads", config.num_threads},
           {"max_batch", config.max_batch},
@@ -166,6 +167,7 @@ EngineConfig parse_engine_config(const json& json) try {
   config.quant.group_size = json.at("quant_group_size").get<int>();
   config.quant.head = parse_format_field(json.at("quant_head"));
   config.quant.keep = json.at("quant_keep").get<std::vector<std::string>>();
+  config.verify = json.at("verify").get<bool>();
   if (!json.at("isa").is_null()) config.isa = parse_isa(json.at("isa").get<std::string>());
   config.num_threads = json.at("threads").get<int>();
   config.max_batch = json.at("max_batch").get<int>();

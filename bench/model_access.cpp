@@ -2,13 +2,44 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "engine/loaded_model.h"
 #include "model/resolve.h"
 #include "model/synthetic.h"
+#include "quantization/engine_directory.h"
 #include "tokenizer/tokenizer.h"
 
 namespace iol::bench {
+namespace {
 
-BenchModel load_bench_model(const std::string& name, const std::optional<DType>& dtype) {
+/// Where the source of an engine directory is, if it is still what it was by its sizes.
+void find_source(const Manifest& manifest, BuiltFrom& built) {
+  const std::filesystem::path folder = manifest.source_folder;
+  for (const auto& file : manifest.source_files) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(folder / file.name, error);
+    if (error || size != static_cast<std::uintmax_t>(file.size_bytes)) {
+      built.missing = fmt::format(
+          "the model that it was built from ('{}' in {}) is not there any more, or has changed",
+          manifest.source_model, manifest.source_folder);
+      return;
+    }
+  }
+  built.folder = folder;
+}
+
+BuiltFrom read_built_from(const std::string& name, const std::filesystem::path& folder,
+                          EngineConfig engine) {
+  const EngineDirectory directory(folder, engine.verify);
+  engine.model = name;
+  adopt_weights(directory, engine);
+  BuiltFrom built{engine.quant, engine.kv_dtype, {}, {}};
+  find_source(directory.manifest(), built);
+  return built;
+}
+
+}  // namespace
+
+BenchModel load_bench_model(const std::string& name, const EngineConfig& engine) {
   const ResolvedModel resolved = resolve_model(name);
   BenchModel model;
   model.name = name;
@@ -19,8 +50,10 @@ BenchModel load_bench_model(const std::string& name, const std::optional<DType>&
     model.folder = std::filesystem::canonical(resolved.folder);
     model.config = load_model_config(resolved.folder);
     model.hash = hash_model_files(resolved.folder);
+    if (is_engine_directory(resolved.folder))
+      model.built_from = read_built_from(name, resolved.folder, engine);
   }
-  model.dtype = dtype.value_or(model.config.dtype);
+  model.dtype = engine.dtype.value_or(model.config.dtype);
   return model;
 }
 

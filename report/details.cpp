@@ -151,12 +151,28 @@ Table resources_table(const RunReport& report) {
   return table;
 }
 
+template <class Format>
+Cell with_interval(const std::optional<double>& value, const std::optional<Interval>& interval,
+                   const Format& format) {
+  Cell cell = text_cell(format_or_absent(value, format));
+  if (interval) cell.note = fmt::format("{} – {}", format(interval->low), format(interval->high));
+  return cell;
+}
+
 Table quality_table(const RunReport& report) {
   Table table;
-  table.caption = "Quality of the same configurations.";
-  table.columns = {{"Subject", "", false},  {"Perplexity", ""},  {"KL divergence", "nats"},
-                   {"Same top token", ""},  {"Text", "", false}, {"Tokens", ""},
+  table.caption =
+      "Quality of the same configurations; below each figure its 95 % interval (bootstrap over "
+      "windows).";
+  table.columns = {{"Subject", "", false},
+                   {"Perplexity", ""},
+                   {"Its ratio", "to unquantized"},
+                   {"KL divergence", "nats"},
+                   {"Same top token", ""},
+                   {"Text", "", false},
+                   {"Tokens", ""},
                    {"Reference", "", false}};
+  const auto digits = [](double value) { return fmt::format("{:.4f}", value); };
   const auto nats = [](double value) { return fmt::format("{:.2g}", value); };
   const auto share = [](double value) { return fmt::format("{:.2f} %", value * 100); };
   for (const QualityRecord& quality : report.records.qualities) {
@@ -166,9 +182,10 @@ Table quality_table(const RunReport& report) {
     }
     Row row;
     row.cells = {subject,
-                 text_cell(format_or_absent(quality.perplexity, format_number)),
-                 text_cell(format_or_absent(quality.kl_divergence_nats, nats)),
-                 text_cell(format_or_absent(quality.top1_agreement, share)),
+                 with_interval(quality.perplexity, quality.perplexity_ci95, digits),
+                 with_interval(quality.perplexity_ratio, quality.perplexity_ratio_ci95, digits),
+                 with_interval(quality.kl_divergence_nats, quality.kl_divergence_ci95_nats, nats),
+                 with_interval(quality.top1_agreement, quality.top1_agreement_ci95, share),
                  text_cell(quality.text),
                  text_cell(format_count(quality.tokens)),
                  text_cell(quality.reference.empty() ? std::string(kAbsent) : quality.reference)};

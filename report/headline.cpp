@@ -326,8 +326,16 @@ Cell quality_cell(const RunReport& report, const std::string& subject) {
     if (quality.subject != subject) continue;
     cell.text = format_or_absent(quality.perplexity, format_number);
     cell.note.clear();
+    if (quality.perplexity_ratio) {
+      cell.note = fmt::format("{:+.2f} %", (*quality.perplexity_ratio - 1) * 100);
+      if (const auto& interval = quality.perplexity_ratio_ci95) {
+        cell.note += fmt::format(" ({:+.2f} to {:+.2f})", (interval->low - 1) * 100,
+                                 (interval->high - 1) * 100);
+      }
+    }
     if (quality.kl_divergence_nats) {
-      cell.note = fmt::format("KL {:.2g} nats", *quality.kl_divergence_nats);
+      cell.note += fmt::format("{}KL {:.2g} nats", cell.note.empty() ? "" : ", ",
+                               *quality.kl_divergence_nats);
     }
     if (quality.top1_agreement) {
       cell.note += fmt::format("{}same top token {:.2f} %", cell.note.empty() ? "" : ", ",

@@ -67,6 +67,19 @@ std::optional<double> JsonFields::optional_number(const char* name) const {
   return field->get<double>();
 }
 
+std::optional<Interval> JsonFields::optional_interval(const char* name) const {
+  const Json* field = find(name);
+  if (field == nullptr) return std::nullopt;
+  const auto is_finite = [](const Json& end) {
+    return end.is_number() && std::isfinite(end.get<double>());
+  };
+  if (!field->is_array() || field->size() != 2 || !is_finite((*field)[0]) ||
+      !is_finite((*field)[1]) || (*field)[0].get<double>() > (*field)[1].get<double>()) {
+    fail(name, "two finite numbers [low, high]");
+  }
+  return Interval{(*field)[0].get<double>(), (*field)[1].get<double>()};
+}
+
 std::optional<bool> JsonFields::optional_boolean(const char* name) const {
   const Json* field = find(name);
   if (field == nullptr) return std::nullopt;

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "report/statistics.h"
+
 namespace iol::report {
 
 using Json = nlohmann::json;
@@ -27,6 +29,8 @@ class JsonFields {
   std::optional<std::int64_t> optional_integer(const char* name) const;
   /// Finite; NaN and infinities can't be written in JSON, and a string "nan" is a wrong type.
   std::optional<double> optional_number(const char* name) const;
+  /// [low, high].
+  std::optional<Interval> optional_interval(const char* name) const;
   std::optional<bool> optional_boolean(const char* name) const;
   std::optional<JsonFields> optional_object(const char* name) const;
 

@@ -200,6 +200,11 @@ QualityRecord parse_quality(const JsonFields& fields) {
   for (const char* name : {"record_type", "schema_version", "run_id"}) record.fields.erase(name);
   record.subject = fields.optional_string("subject").value_or("");
   record.perplexity = fields.optional_number("perplexity");
+  record.perplexity_ratio = fields.optional_number("perplexity_ratio");
+  record.perplexity_ci95 = fields.optional_interval("perplexity_ci95");
+  record.perplexity_ratio_ci95 = fields.optional_interval("perplexity_ratio_ci95");
+  record.kl_divergence_ci95_nats = fields.optional_interval("kl_divergence_ci95_nats");
+  record.top1_agreement_ci95 = fields.optional_interval("top1_agreement_ci95");
   record.kl_divergence_nats = fields.optional_number("kl_divergence_nats");
   record.top1_agreement = fields.optional_number("top1_agreement");
   record.text = fields.optional_string("text").value_or("");

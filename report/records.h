@@ -20,8 +20,10 @@
 //   device_sample  `t_ns`, `device`, `subject` (when the sample is of one subject's process),
 //                  `power_w` or null and `power_unavailable` (why),
 //                  `memory_used_bytes`, `memory_reserved_bytes`, ...
-//   quality        `subject`, `perplexity`, `kl_divergence_nats`, `top1_agreement`, `text`,
-//                  `tokens`, `reference`
+//   quality        `subject`, `perplexity`, `perplexity_ratio`, `kl_divergence_nats`,
+//                  `top1_agreement`, of each a 95 % interval [low, high] or null
+//                  (`perplexity_ci95`, `perplexity_ratio_ci95`, `kl_divergence_ci95_nats`,
+//                  `top1_agreement_ci95`), `text`, `tokens`, `reference`
 //   cost           any fields, passed on to summary.json
 //
 // Other record types (`step`, `summary`, those of a later version) are skipped.
@@ -33,6 +35,7 @@
 #include <vector>
 
 #include "report/json_fields.h"
+#include "report/statistics.h"
 
 namespace iol::report {
 
@@ -133,8 +136,13 @@ struct DeviceSample {
 struct QualityRecord {
   std::string subject;
   std::optional<double> perplexity;
+  std::optional<double> perplexity_ratio;  // to the reference's
   std::optional<double> kl_divergence_nats;
   std::optional<double> top1_agreement;
+  std::optional<Interval> perplexity_ci95;
+  std::optional<Interval> perplexity_ratio_ci95;
+  std::optional<Interval> kl_divergence_ci95_nats;
+  std::optional<Interval> top1_agreement_ci95;
   std::string text;
   std::string reference;
   std::int64_t tokens = 0;

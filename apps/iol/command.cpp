@@ -73,6 +73,8 @@ void install_interrupt_handler() {
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ,
+           SIG_IGN);  // a limit on the size of files is an error of write(), as a full disk
 }
 
 }  // namespace iol::cli

@@ -2,6 +2,8 @@
 
 #include "backend/kv_format.h"
 #include "base/error.h"
+#include "model/resolve.h"
+#include "quantization/manifest.h"
 
 namespace iol::cli {
 namespace {
@@ -33,21 +35,28 @@ void refuse_missing_levers(const EngineOptions& options) {
   }
 }
 
+/// Leaving --quant out means "as it is"; saying none means unquantized.
+void refuse_none_for_quantized(const EngineOptions& options, const std::string& model) {
+  if (!options.quant_is_given || options.quant != "none") return;
+  const auto resolved = resolve_model(model);
+  if (resolved.synthetic || !is_engine_directory(resolved.folder)) return;
+  const auto format = load_manifest(resolved.folder).quantization.format;
+  if (format != WeightFormat::kNone) {
+    throw_input_error("--quant none: '{}' holds {} weights; give the unquantized model", model,
+                      weight_format_name(format));
+  }
+}
+
 }  // namespace
 
-void add_engine_options(CLI::App& command, EngineOptions& options) {
-  add_common_options(command, options.common);
+void add_quantization_options(CLI::App& command, EngineOptions& options) {
   const std::string group = "Engine";
-  command
-      .add_option("--dtype", options.dtype,
-                  "weights and arithmetic: auto (the checkpoint's), bf16, f16 or f32")
-      ->capture_default_str()
-      ->group(group);
   command
       .add_option(
           "--quant", options.quant,
           "weights: none, int8 (W8A8), int8-wo (weights only), fp8 (E4M3), int4 (in groups)")
       ->check(CLI::IsMember(kFormatNames))
+      ->each([&options](const std::string&) { options.quant_is_given = true; })
       ->capture_default_str()
       ->group(group);
   command
@@ -66,10 +75,25 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
                   "leave tensors with one of these in their name unquantized: down_proj,layers.0.")
       ->delimiter(',')
       ->group(group);
+}
+
+void add_engine_options(CLI::App& command, EngineOptions& options) {
+  add_common_options(command, options.common);
+  const std::string group = "Engine";
+  command
+      .add_option("--dtype", options.dtype,
+                  "weights and arithmetic: auto (the checkpoint's), bf16, f16 or f32")
+      ->capture_default_str()
+      ->group(group);
+  add_quantization_options(command, options);
   command
       .add_option("--kv-cache", options.kv_cache,
                   "keys and values: auto (as --dtype), bf16, f16, f32, int8 or fp8")
       ->capture_default_str()
+      ->group(group);
+  command
+      .add_flag("--verify", options.verify,
+                "check the SHA-256 of an engine directory's weights before they are used")
       ->group(group);
   command.add_option("--draft", options.draft, "draft model for speculation; not available yet")
       ->group(group);
@@ -111,12 +135,14 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
 
 EngineConfig engine_config(const EngineOptions& options, const std::string& model) {
   refuse_missing_levers(options);
+  refuse_none_for_quantized(options, model);
   EngineConfig config = engine_config(options.common);
   config.model = model;
   config.dtype = compute_dtype(options.dtype);
   config.kv_dtype = kv_dtype(options.kv_cache);
   config.quant = {parse_weight_format(options.quant).value(), options.quant_group,
                   parse_weight_format(options.quant_head).value(), options.quant_keep};
+  config.verify = options.verify;
   config.max_batch = options.max_batch;
   config.max_step_tokens = options.max_step_tokens;
   config.max_context = options.max_context;

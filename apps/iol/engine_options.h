@@ -16,6 +16,8 @@ struct EngineOptions {
   int quant_group = kDefaultGroupSize;
   std::string quant_head = "none";
   std::vector<std::string> quant_keep;
+  bool quant_is_given = false;
+  bool verify = false;
   std::string kv_cache = "auto";
   std::string draft;
   std::string scheduler = "in-flight";
@@ -26,6 +28,9 @@ struct EngineOptions {
   int max_context = 0;
   std::int64_t kv_cache_tokens = 0;
 };
+
+/// Adds --quant and its companions.
+void add_quantization_options(CLI::App& command, EngineOptions& options);
 
 /// Adds the common options and those of the engine.
 void add_engine_options(CLI::App& command, EngineOptions& options);

@@ -11,12 +11,14 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "commands.h"
+#include "engine/loaded_model.h"
 #include "engine/memory_check.h"
 #include "engine_options.h"
 #include "model/memory_plan.h"
 #include "model/resolve.h"
 #include "model/synthetic.h"
 #include "model/weights.h"
+#include "quantization/engine_directory.h"
 
 namespace iol::cli {
 namespace {
@@ -39,10 +41,13 @@ struct MemoryNeeds {
   [[nodiscard]] std::int64_t total() const { return weights + kv + activations; }
 };
 
-ModelConfig read_config(const std::string& name) {
+/// Reads what there is to know without loading; `engine` takes over what an engine directory says.
+ModelConfig read_config(const std::string& name, EngineConfig& engine) {
   const auto resolved = resolve_model(name);
-  return resolved.synthetic ? synthetic_config(*resolved.synthetic)
-                            : load_model_config(resolved.folder);
+  if (resolved.synthetic) return synthetic_config(*resolved.synthetic);
+  if (is_engine_directory(resolved.folder))
+    adopt_weights(EngineDirectory(resolved.folder, engine.verify), engine);
+  return load_model_config(resolved.folder);
 }
 
 void print_text(const PlanOptions& options, const MemoryNeeds& needs, DType dtype, DType kv_dtype,
@@ -60,8 +65,8 @@ void print_text(const PlanOptions& options, const MemoryNeeds& needs, DType dtyp
 }
 
 void plan(PlanOptions& options) {
-  const EngineConfig engine = engine_config(options.engine, options.model);
-  const ModelConfig config = read_config(options.model);
+  EngineConfig engine = engine_config(options.engine, options.model);
+  const ModelConfig config = read_config(options.model, engine);
   if (options.context == 0) options.context = config.max_position_embeddings;
   if (options.context > config.max_position_embeddings) {
     throw_input_error("--context {}: '{}' was made for {} positions", options.context,

@@ -31,6 +31,8 @@ WindowQuality score_row(std::span<const float> logits, std::span<const float> re
   }
   if (!reference.empty() && next_token) {
     const double reference_log_sum = log_sum_exp(reference);
+    row.reference_negative_log_likelihood =
+        reference_log_sum - reference[static_cast<std::size_t>(*next_token)];
     for (std::size_t i = 0; i < logits.size(); ++i) {
       const double log_p = reference[i] - reference_log_sum;
       row.kl_divergence += std::exp(log_p) * (log_p - (logits[i] - log_sum));
@@ -41,13 +43,6 @@ WindowQuality score_row(std::span<const float> logits, std::span<const float> re
     row.same_top = top(logits) == top(reference) ? 1 : 0;
   }
   return row;
-}
-
-void add(WindowQuality& sum, const WindowQuality& part) {
-  sum.num_scored += part.num_scored;
-  sum.negative_log_likelihood += part.negative_log_likelihood;
-  sum.kl_divergence += part.kl_divergence;
-  sum.same_top += part.same_top;
 }
 
 /// The reference's logits of a window, kept while the model goes over the same window.
@@ -98,11 +93,20 @@ WindowQuality score_window(Scorer& scorer, ReferenceWindow& reference, ThreadPoo
     });
   });
   WindowQuality sum;  // in the order of positions, so that threads don't change the result
-  for (const auto& row : rows) add(sum, row);
+  for (const auto& row : rows) sum += row;
   return sum;
 }
 
 }  // namespace
+
+WindowQuality& WindowQuality::operator+=(const WindowQuality& part) {
+  num_scored += part.num_scored;
+  negative_log_likelihood += part.negative_log_likelihood;
+  reference_negative_log_likelihood += part.reference_negative_log_likelihood;
+  kl_divergence += part.kl_divergence;
+  same_top += part.same_top;
+  return *this;
+}
 
 Quality measure_quality(LoadedModel& model, LoadedModel* reference,
                         std::span<const std::int32_t> tokens, const QualityOptions& options,
@@ -132,14 +136,17 @@ Quality measure_quality(LoadedModel& model, LoadedModel* reference,
   for (std::size_t begin = 0; begin < tokens.size(); begin += static_cast<std::size_t>(window)) {
     const auto part = tokens.subspan(begin, std::min<std::size_t>(window, tokens.size() - begin));
     quality.windows.push_back(score_window(scorer, reference_window, threads, part));
-    add(total, quality.windows.back());
+    total += quality.windows.back();
     if (progress) progress(static_cast<std::int64_t>(begin + part.size()), quality.num_tokens);
   }
   const auto count = static_cast<double>(total.num_scored);
   quality.num_scored = total.num_scored;
   quality.loss = total.negative_log_likelihood / count;
   quality.perplexity = std::exp(quality.loss);
+  quality.intervals = quality_intervals(quality.windows, reference != nullptr, options.seed);
   if (reference != nullptr) {
+    quality.perplexity_ratio =
+        std::exp((total.negative_log_likelihood - total.reference_negative_log_likelihood) / count);
     quality.kl_divergence_nats = total.kl_divergence / count;
     quality.top1_agreement = static_cast<double>(total.same_top) / count;
   }

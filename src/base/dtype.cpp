@@ -41,6 +41,7 @@ const DTypeRow& row(DType dtype) {
 
 std::size_t dtype_bytes(DType dtype) { return row(dtype).bytes; }
 std::string_view dtype_name(DType dtype) { return row(dtype).name; }
+std::string_view safetensors_name(DType dtype) { return row(dtype).tensor_name; }
 
 std::optional<DType> parse_dtype(std::string_view name) {
   constexpr std::string_view kTorchPrefix = "torch.";

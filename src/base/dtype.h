@@ -26,6 +26,8 @@ enum class DType : std::uint8_t {
 std::size_t dtype_bytes(DType dtype);
 /// The short name used in reports and options: "f32", "bf16", ...
 std::string_view dtype_name(DType dtype);
+/// The name in safetensors files: "F32", "BF16", "F8_E4M3", ...
+std::string_view safetensors_name(DType dtype);
 /// Accepts our names and those of config.json and safetensors ("float32", "torch.bfloat16",
 /// "BF16").
 std::optional<DType> parse_dtype(std::string_view name);

@@ -9,6 +9,10 @@ namespace iol {
 /// link to itself or a name that is too long: nothing can be read there.
 bool path_exists(const std::filesystem::path& path) noexcept;
 
+/// Gives the whole pages inside `bytes`, a part of a mapped file, back to the kernel. They are read
+/// again when they are touched again.
+void release_pages(std::span<const std::byte> bytes);
+
 /// A whole file mapped read-only. Move-only; the view dies with the object.
 class MappedFile {
  public:

@@ -40,6 +40,7 @@ void fill_defaults(EngineConfig& config, const LoadedModel& model) {
   if (config.num_threads <= 0) config.num_threads = default_num_threads();
   config.dtype = model.dtype;
   config.kv_dtype = model.kv_dtype;
+  config.quant = model.quant;
   if (config.kv_cache_tokens <= 0) {
     const std::int64_t wanted = std::int64_t{config.max_batch} * config.max_context;
     const std::int64_t affordable = available_memory_bytes() / 2 / kv_token_bytes(model);

@@ -24,7 +24,8 @@ struct EngineConfig {
   std::string model = "demo";     // folder, Hub id in the local cache, `demo` or `synthetic:NAME`
   std::optional<DType> dtype;     // compute and weight dtype; nothing: the checkpoint's own
   std::optional<DType> kv_dtype;  // see kv_format.h; nothing: like dtype
-  Quantization quant;             // of the weights
+  Quantization quant;             // of the weights; an engine directory brings its own
+  bool verify = false;            // check the hashes of an engine directory's weights
   std::optional<Isa> isa;         // nothing: the best
   int num_threads = 0;            // 0: what affinity and cgroup allow
   int max_batch = 64;             // sequences in a step

@@ -3,41 +3,63 @@
 #include <fmt/format.h>
 
 #include "backend/cpu/cpu_backend.h"
+#include "base/error.h"
 #include "base/mapped_file.h"
 #include "engine/memory_check.h"
-#include "model/checkpoint.h"
 #include "model/memory_plan.h"
 #include "model/resolve.h"
 #include "model/synthetic.h"
+#include "quantization/engine_directory.h"
 
 namespace iol {
 
-LoadedModel load_model(const EngineConfig& config, const LoadProgress& progress) {
+void adopt_weights(const WeightSource& source, EngineConfig& config) {
+  const auto* directory = dynamic_cast<const EngineDirectory*>(&source);
+  if (directory != nullptr && !config.kv_dtype) config.kv_dtype = directory->manifest().kv_dtype;
+  const auto built = source.quantization();
+  if (!built) return;
+  Quantization asked = config.quant;
+  if (!traits_of(asked.format).grouped && !traits_of(asked.head).grouped)
+    asked.group_size = built->group_size;
+  Quantization nothing;
+  nothing.group_size = asked.group_size;
+  if (asked != nothing && asked != *built) {
+    throw_input_error(
+        "'{}' holds {} weights; leave out --quant and its companions, or give the unquantized "
+        "model",
+        config.model, weight_format_name(built->format));
+  }
+  config.quant = *built;
+}
+
+LoadedModel load_model(const EngineConfig& asked, const LoadProgress& progress) {
+  EngineConfig config = asked;
   const ResolvedModel resolved = resolve_model(config.model);
   LoadedModel model;
   model.name = config.model;
   model.synthetic = resolved.synthetic.has_value();
-  model.config =
-      model.synthetic ? synthetic_config(*resolved.synthetic) : load_model_config(resolved.folder);
+  std::unique_ptr<WeightSource> source;
+  if (model.synthetic) {
+    model.config = synthetic_config(*resolved.synthetic);
+    source = make_synthetic_weights(model.config, config.seed);
+  } else {
+    model.config = load_model_config(resolved.folder);
+    source = open_weights(resolved.folder, config.verify);
+  }
+  adopt_weights(*source, config);
+  model.quant = config.quant;
   model.dtype = config.dtype.value_or(model.config.dtype);
   model.kv_dtype = config.kv_dtype.value_or(model.dtype);
   model.backend = make_cpu_backend({config.isa, config.num_threads, model.dtype});
-  require_memory(weight_bytes(model.config, model.dtype, config.quant),
+  require_memory(weight_bytes(model.config, model.dtype, model.quant),
                  fmt::format("'{}' in {}", config.model,
-                             config.quant.format == WeightFormat::kNone
+                             model.quant.format == WeightFormat::kNone
                                  ? dtype_name(model.dtype)
-                                 : weight_format_name(config.quant.format)));
-
-  std::unique_ptr<WeightSource> source;
-  if (model.synthetic) {
-    source = make_synthetic_weights(model.config, config.seed);
-  } else {
-    source = std::make_unique<Checkpoint>(resolved.folder);
-    const bool has_tokenizer = path_exists(resolved.folder / "tokenizer.json") ||
-                               path_exists(resolved.folder / "tokenizer.model");
-    if (has_tokenizer) model.tokenizer = Tokenizer::load(resolved.folder);
-  }
-  model.weights = load_weights(model.config, *source, *model.backend, config.quant, progress);
+                                 : weight_format_name(model.quant.format)));
+  const bool has_tokenizer = path_exists(resolved.folder / "tokenizer.json") ||
+                             path_exists(resolved.folder / "tokenizer.model");
+  if (!model.synthetic && has_tokenizer) model.tokenizer = Tokenizer::load(resolved.folder);
+  model.weights = load_weights(model.config, *source, *model.backend, model.quant, progress);
   return model;
 }
 

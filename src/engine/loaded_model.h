@@ -5,6 +5,7 @@
 #include "backend/backend.h"
 #include "engine/engine.h"
 #include "model/config.h"
+#include "model/weight_source.h"
 #include "model/weights.h"
 #include "tokenizer/tokenizer.h"
 
@@ -16,14 +17,19 @@ struct LoadedModel {
   bool synthetic = false;
   ModelConfig config;
   DType dtype = DType::kBF16;
-  DType kv_dtype = DType::kBF16;  // of the caches made for it
+  DType kv_dtype = DType::kBF16;  // as asked for, an engine directory's default, or as dtype
+  Quantization quant;             // as the weights are
   std::unique_ptr<Backend> backend;
   ModelWeights weights;
   std::unique_ptr<Tokenizer> tokenizer;  // null where there is none (synthetic models)
 };
 
-/// Resolves, checks and loads config.model. Asks for the memory before it takes it.
+/// Takes over what a source of weights says: how it is quantized, and of an engine directory the
+/// default format of its KV cache. Throws InputError when `config` asks for another quantization.
+void adopt_weights(const WeightSource& source, EngineConfig& config);
+
+/// Resolves, checks and loads asked.model. Asks for the memory before it takes it.
 /// Throws InputError for a bad model, ResourceError when the weights don't fit.
-LoadedModel load_model(const EngineConfig& config, const LoadProgress& progress = {});
+LoadedModel load_model(const EngineConfig& asked, const LoadProgress& progress = {});
 
 }  // namespace iol

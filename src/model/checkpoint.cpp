@@ -1,8 +1,7 @@
 #include "model/checkpoint.h"
 
-#include <sys/mman.h>
-
 #include "base/error.h"
+#include "base/mapped_file.h"
 
 namespace iol {
 namespace {
@@ -11,14 +10,8 @@ class MappedLease final : public WeightSource::Lease {
  public:
   explicit MappedLease(const HostTensor& tensor) : tensor_(tensor) {}
   ~MappedLease() override {
-    // Whole pages inside the tensor only: its neighbours may be in use.
-    constexpr std::uintptr_t kPage = 4096;
-    const auto begin = reinterpret_cast<std::uintptr_t>(tensor_.data);
-    const auto end =
-        begin + static_cast<std::uintptr_t>(tensor_.num_elements()) * dtype_bytes(tensor_.dtype);
-    const std::uintptr_t first = (begin + kPage - 1) / kPage * kPage;
-    const std::uintptr_t last = end / kPage * kPage;
-    if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+    release_pages({tensor_.data,
+                   static_cast<std::size_t>(tensor_.num_elements()) * dtype_bytes(tensor_.dtype)});
   }
   [[nodiscard]] const HostTensor& tensor() const override { return tensor_; }
 

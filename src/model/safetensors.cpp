@@ -130,10 +130,12 @@ bool is_file_name(const std::string& name) {
                       [](unsigned char c) { return c == '/' || c < ' ' || c == 0x7f; });
 }
 
-}  // namespace
+struct Parts {
+  json header;
+  std::span<const std::byte> data;
+};
 
-std::map<std::string, HostTensor> parse_safetensors(std::span<const std::byte> bytes,
-                                                    const std::string& origin) {
+Parts parts_of(std::span<const std::byte> bytes, const std::string& origin) {
   std::uint64_t num_header_bytes = 0;
   if (bytes.size() < sizeof(num_header_bytes)) {
     throw_input_error("{}: {} bytes are too few for a safetensors file", origin, bytes.size());
@@ -148,9 +150,16 @@ std::map<std::string, HostTensor> parse_safetensors(std::span<const std::byte> b
   }
   const auto header_bytes = bytes.subspan(sizeof(num_header_bytes), num_header_bytes);
   const auto data = bytes.subspan(sizeof(num_header_bytes) + num_header_bytes);
-  const json header = parse_header(
-      {reinterpret_cast<const char*>(header_bytes.data()), header_bytes.size()}, origin);
+  return {parse_header({reinterpret_cast<const char*>(header_bytes.data()), header_bytes.size()},
+                       origin),
+          data};
+}
 
+}  // namespace
+
+std::map<std::string, HostTensor> parse_safetensors(std::span<const std::byte> bytes,
+                                                    const std::string& origin) {
+  const auto [header, data] = parts_of(bytes, origin);
   std::map<std::string, HostTensor> tensors;
   std::vector<Extent> extents;
   for (const auto& [name, entry] : header.items()) {
@@ -164,6 +173,18 @@ std::map<std::string, HostTensor> parse_safetensors(std::span<const std::byte> b
   }
   refuse_overlaps(std::move(extents), origin);
   return tensors;
+}
+
+std::map<std::string, std::string> safetensors_metadata(std::span<const std::byte> bytes,
+                                                        const std::string& origin) {
+  const Parts parts = parts_of(bytes, origin);
+  std::map<std::string, std::string> metadata;
+  const auto found = parts.header.find("__metadata__");
+  if (found == parts.header.end() || !found->is_object()) return metadata;
+  for (const auto& [name, value] : found->items()) {
+    if (value.is_string()) metadata.emplace(name, value.get<std::string>());
+  }
+  return metadata;
 }
 
 SafetensorsFolder::SafetensorsFolder(const std::filesystem::path& folder) {

@@ -17,6 +17,10 @@ namespace iol {
 std::map<std::string, HostTensor> parse_safetensors(std::span<const std::byte> bytes,
                                                     const std::string& origin);
 
+/// The texts of the header's __metadata__; empty when there is none.
+std::map<std::string, std::string> safetensors_metadata(std::span<const std::byte> bytes,
+                                                        const std::string& origin);
+
 /// The tensors of a model folder: model.safetensors, or the shards that
 /// model.safetensors.index.json names.
 class SafetensorsFolder {

@@ -80,6 +80,22 @@ const Refusal kRefusals[] = {
     {"eval demo --text /dev/null", "/dev/null"},
     {"eval demo --text \"$IOL_TEXT\" --window 1", "window"},
     {"eval demo --text \"$IOL_TEXT\" --window 4096", "2048"},
+    {"eval demo --text \"$IOL_TEXT\" --formats int3", "'int3' is unknown"},
+    {"eval demo --text \"$IOL_TEXT\" --formats int8:64", "'int8:64' is unknown"},
+    {"eval demo --text \"$IOL_TEXT\" --formats none,", "'' is unknown"},
+    {"eval demo --text \"$IOL_TEXT\" --formats all --reference demo", "leave out --reference"},
+    {"eval demo --formats all --text /nowhere.txt", "/nowhere.txt"},
+    {"eval synthetic:tinyllama-1.1b --text \"$IOL_TEXT\" --formats all", "random weights"},
+    {"eval demo --text \"$IOL_TEXT\" --markdown", "--formats"},
+    {"build demo", "--output is required"},
+    {"build nowhere -o /tmp/iol-never", "'nowhere' is not a folder"},
+    {"build synthetic:tinyllama-1.1b -o /tmp/iol-never", "random weights"},
+    {"build demo -o /tmp", "exists and is not empty"},
+    {"build demo -o /nowhere/iol-never", "create it first"},
+    {"build demo -o /tmp/iol-never --calibration x.txt", "not available yet"},
+    {"build demo -o /tmp/iol-never --quant int3", "--quant"},
+    {"build demo -o /tmp/iol-never --verify", "which has no hashes"},
+    {"generate demo -p x --verify", "which has no hashes"},
     {"plan nowhere", "'nowhere'"},
     {"plan demo --context 4096", "2048 positions"},
     {"plan demo --batch 0", "--batch"},
@@ -92,7 +108,7 @@ INSTANTIATE_TEST_SUITE_P(CommandLine, Refuses, testing::ValuesIn(kRefusals));
 TEST(CommandLine, help_and_version_succeed_on_stdout) {
   EXPECT_THAT(run_iol("--help").out, HasSubstr("doctor"));
   EXPECT_EQ(run_iol("--version").out, std::string(IOL_VERSION) + "\n");
-  for (const char* command : {"doctor", "generate", "eval", "plan", "bench", "report"}) {
+  for (const char* command : {"doctor", "generate", "eval", "build", "plan", "bench", "report"}) {
     const Outcome outcome = run_iol(std::string(command) + " --help");
     EXPECT_EQ(outcome.exit_code, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("Examples:")) << command;

@@ -37,8 +37,23 @@ def without_most_tokens(tokenizer):
     return tokenizer
 
 
+def manifests():
+    """Of engine directories: a plain one, and one with every optional field."""
+    files = [{"name": "config.json", "size_bytes": 718, "sha256": "ca" * 32},
+             {"name": "weights-00001-of-00001.safetensors", "size_bytes": 4096, "sha256": "0d" * 32}]
+    plain = {"format": "iol-engine-directory", "format_version": 1, "tool_version": "0.1.0",
+             "build_id": "fa" * 16, "model": {"architecture": "LlamaForCausalLM", "config": {}},
+             "quantization": {"format": "int4", "group_size": 128, "head": "none", "keep": []},
+             "kv_cache": "auto", "calibration": None,
+             "source": {"model": "demo", "folder": "/models/demo", "files": files}, "files": files}
+    calibrated = plain | {
+        "quantization": {"format": "int8", "group_size": 64, "head": "fp8", "keep": ["down_proj"]},
+        "kv_cache": "int8", "calibration": {"method": "smoothquant", "strength": 0.5}}
+    return {"int4": plain, "calibrated": calibrated}
+
+
 def main():
-    for name in ["safetensors", "config", "tokenizer_json"]:
+    for name in ["safetensors", "config", "tokenizer_json", "manifest"]:
         (CORPUS / name).mkdir(parents=True, exist_ok=True)
     tensors = CORPUS / "safetensors"
     (tensors / "two_tensors").write_bytes(save({
@@ -59,6 +74,8 @@ def main():
         path = TESTS / "goldens" / "tokenizer" / f"{name}.json"
         tokenizer = without_most_tokens(json.loads(path.read_text(encoding="utf-8")))
         (CORPUS / "tokenizer_json" / name).write_bytes(compact(tokenizer))
+    for name, manifest in manifests().items():
+        (CORPUS / "manifest" / name).write_bytes(compact(manifest))
 
 
 if __name__ == "__main__":

@@ -153,6 +153,14 @@ class Activations {
   [[nodiscard]] virtual std::size_t size_bytes() const = 0;
 };
 
+/// Sees what matrices are multiplied with, for calibration.
+class LinearInputObserver {
+ public:
+  virtual ~LinearInputObserver() = default;
+  /// row: f32 [K], a token's left operand of `matrix`; valid during the call. Tokens come in order.
+  virtual void observe(const WeightMatrix& matrix, std::span<const float> row) = 0;
+};
+
 /// One device. Calls come from one thread at a time; a step's calls run in order.
 class Backend {
  public:
@@ -167,6 +175,9 @@ class Backend {
   virtual std::unique_ptr<KvCache> make_kv_cache(const KvCacheShape& shape) = 0;
   virtual std::unique_ptr<Activations> make_activations(const TransformerShape& shape,
                                                         int max_tokens, int max_logit_tokens) = 0;
+
+  /// Shows `observer` the left operands of matrices that are not quantized, until called with null.
+  virtual void observe_linear_inputs(LinearInputObserver* observer) = 0;
 
   // The forward pass, in this order.
   /// hidden = table[token_ids]

@@ -10,6 +10,7 @@
 #include "backend/cpu/cpu_kv_cache.h"
 #include "backend/cpu/kernels_of.h"
 #include "backend/cpu/packed_matrix.h"
+#include "backend/read_elements.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
 
@@ -71,6 +72,8 @@ class CpuBackend final : public Backend {
                                             threads_.num_threads());
   }
 
+  void observe_linear_inputs(LinearInputObserver* observer) override { observer_ = observer; }
+
   void embed(Activations& activations, const StepInput& input, const WeightMatrix& table) override;
   void project_qkv(Activations& activations, const StepInput& input, const LayerWeights& weights,
                    KvCache& cache, int layer) override;
@@ -109,6 +112,8 @@ class CpuBackend final : public Backend {
   /// The product of `matrix` and rows computed as `element` in `x`, quantized where it asks for it.
   LinearTask linear_task(CpuActivations& a, const PackedMatrix& matrix, const std::byte* x,
                          Element element, std::int64_t num_tokens) const;
+  void show_observer(const PackedMatrix& matrix, const std::byte* x, Element element,
+                     std::int64_t num_tokens) const;
   void run_linear(CpuActivations& a, const LinearTask& task, std::int64_t num_panels);
   void rotate_and_append(CpuActivations& a, const StepInput& input, const LayerWeights& weights,
                          const CacheView& cache, const SequenceSlice& slice, std::int64_t token);
@@ -118,6 +123,7 @@ class CpuBackend final : public Backend {
   DType dtype_;
   Element activation_;
   ThreadPool threads_;
+  LinearInputObserver* observer_ = nullptr;
 };
 
 void CpuBackend::embed(Activations& activations, const StepInput& input,
@@ -216,6 +222,8 @@ LinearTask CpuBackend::linear_task(CpuActivations& a, const PackedMatrix& matrix
       task.group_size = matrix.group_size();
       break;
     case WeightFormat::kNone:
+      if (observer_ != nullptr) show_observer(matrix, x, element, num_tokens);
+      break;
     case WeightFormat::kInt8WeightOnly:
       break;
   }
@@ -225,6 +233,18 @@ LinearTask CpuBackend::linear_task(CpuActivations& a, const PackedMatrix& matrix
   task.num_columns = matrix.padded_columns();
   task.out_columns = matrix.num_rows();
   return task;
+}
+
+void CpuBackend::show_observer(const PackedMatrix& matrix, const std::byte* x, Element element,
+                               std::int64_t num_tokens) const {
+  HostTensor rows;
+  rows.data = x;
+  rows.dtype = element == Element::kBf16 ? DType::kBF16 : DType::kF32;
+  std::vector<float> row(static_cast<std::size_t>(matrix.num_columns()));
+  for (std::int64_t token = 0; token < num_tokens; ++token) {
+    read_elements(rows, token * matrix.padded_columns(), row);
+    observer_->observe(matrix, row);
+  }
 }
 
 void CpuBackend::run_linear(CpuActivations& a, const LinearTask& task, std::int64_t num_panels) {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "backend/read_elements.h"
 #include "base/error.h"
 
 namespace iol::cpu {
@@ -14,23 +15,6 @@ void check_dtype(const HostTensor& tensor) {
     throw_input_error("weights of type {} are not supported; expected f32, f16 or bf16",
                       dtype_name(tensor.dtype));
   }
-}
-
-/// Elements [first, first + out.size()) of a tensor as f32.
-void read_elements(const HostTensor& tensor, std::int64_t first, std::span<float> out) {
-  if (tensor.dtype == DType::kF32) {
-    std::memcpy(out.data(), tensor.data + first * 4, out.size_bytes());
-    return;
-  }
-  const std::byte* in = tensor.data + first * 2;
-  const auto convert = [&](auto to_f32) {
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      std::uint16_t bits;
-      std::memcpy(&bits, in + i * 2, sizeof(bits));
-      out[i] = to_f32(bits);
-    }
-  };
-  tensor.dtype == DType::kBF16 ? convert(bf16_to_f32) : convert(f16_to_f32);
 }
 
 /// The part and the row in it that stacked row `row` comes from.

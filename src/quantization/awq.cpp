@@ -11,7 +11,8 @@ namespace {
 
 constexpr float kFloor = 1e-4F;
 
-/// G[i][j] = sum over r of x[r][first + i] x[r][first + j] / (columns[first + i] columns[first + j])
+/// G[i][j] = sum over r of x[r][first + i] x[r][first + j] / (columns[first + i] columns[first +
+/// j])
 std::vector<float> second_moments(const InputStatistics& inputs, const std::vector<float>& columns,
                                   std::size_t first, std::size_t group, ThreadPool& threads) {
   const std::size_t num_inputs = inputs.rows.size() / columns.size();
@@ -48,8 +49,8 @@ class GroupClipper {
     for (int steps = 0; steps < kNumClips; ++steps) {
       rounded_ = weights_;
       clip_group(rounded_, steps);
-      const bool is_finite = quantize_row(WeightFormat::kInt4, static_cast<std::int64_t>(group),
-                                          rounded_, scratch_);
+      const bool is_finite =
+          quantize_row(WeightFormat::kInt4, static_cast<std::int64_t>(group), rounded_, scratch_);
       if (!is_finite) return 0;
       dequantize_row(WeightFormat::kInt4, static_cast<std::int64_t>(group), scratch_, rounded_);
       float* difference = differences_.data() + static_cast<std::size_t>(steps) * group;

@@ -15,8 +15,8 @@ namespace iol {
 std::vector<Candidate> awq_candidates(const ScalingSite& site, const InputStatistics& inputs);
 
 /// For every row and group the clip ratio with the least output error of the group alone,
-/// sum over the sampled tokens of ((x / s) (w s - Q(clip(w s))))^2 = d^T G d, where G is the group's
-/// [group, group] matrix of second moments of x / s. The widest range among equals.
+/// sum over the sampled tokens of ((x / s) (w s - Q(clip(w s))))^2 = d^T G d, where G is the
+/// group's [group, group] matrix of second moments of x / s. The widest range among equals.
 ClipRatios search_clips(const SiteWeights& weights, const InputStatistics& inputs,
                         const std::vector<float>& columns, std::int64_t group_size,
                         ThreadPool& threads);

@@ -41,17 +41,6 @@ void check_calibratable(const WeightSource& source, const Quantization& quantiza
   }
 }
 
-/// Writes what a site's scales do to its producers and consumers.
-void add_scales(const ScalingSite& site, const std::vector<float>& columns,
-                std::map<std::string, TensorScaling>& scalings) {
-  std::vector<float> divisors(static_cast<std::size_t>(site.num_producer_rows));
-  for (std::int64_t k = 0; k < site.num_columns; ++k)
-    divisors[static_cast<std::size_t>(site.producer_row(k))] =
-        1.0F / columns[static_cast<std::size_t>(k)];
-  for (const auto& name : site.producers) scalings[name].rows = divisors;
-  for (const auto& name : site.consumers) scalings[name].columns = columns;
-}
-
 void add_clips(const ScalingSite& site, const ClipRatios& clip,
                std::map<std::string, TensorScaling>& scalings) {
   const std::int64_t num_groups = site.num_columns / clip.group_size;
@@ -85,6 +74,16 @@ SiteRecord calibrate_site(const ScalingSite& site, WeightSource& source,
 
 }  // namespace
 
+void add_scales(const ScalingSite& site, const std::vector<float>& columns,
+                std::map<std::string, TensorScaling>& scalings) {
+  std::vector<float> divisors(static_cast<std::size_t>(site.num_producer_rows));
+  for (std::int64_t k = 0; k < site.num_columns; ++k)
+    divisors[static_cast<std::size_t>(site.producer_row(k))] =
+        1.0F / columns[static_cast<std::size_t>(k)];
+  for (const auto& name : site.producers) scalings[name].rows = divisors;
+  for (const auto& name : site.consumers) scalings[name].columns = columns;
+}
+
 std::optional<std::string_view> calibration_method(WeightFormat format) {
   if (format == WeightFormat::kInt8) return "smoothquant";
   if (format == WeightFormat::kInt4) return "awq";
@@ -92,8 +91,10 @@ std::optional<std::string_view> calibration_method(WeightFormat format) {
 }
 
 std::string Calibration::record_json() const {
-  nlohmann::ordered_json record = {{"method", method},       {"seed", seed},
-                                   {"tokens", num_tokens},   {"window_tokens", window_tokens},
+  nlohmann::ordered_json record = {{"method", method},
+                                   {"seed", seed},
+                                   {"tokens", num_tokens},
+                                   {"window_tokens", window_tokens},
                                    {"sampled_rows", num_rows}};
   auto& all = record["matrices"] = nlohmann::ordered_json::array();
   for (const auto& site : sites) {

@@ -32,8 +32,8 @@ struct CalibrationOptions {
 struct SiteRecord {
   ScalingSite site;
   std::optional<double> strength;  // nothing: not scaled
-  double error_before = 0;         // relative squared error of the output, as OutputError defines it
-  double error_after = 0;          // with the scales; clipping comes on top
+  double error_before = 0;  // relative squared error of the output, as OutputError defines it
+  double error_after = 0;   // with the scales; clipping comes on top
 };
 
 struct Calibration {
@@ -61,6 +61,11 @@ using CalibrationProgress = std::function<void(std::string_view, std::int64_t, s
 Calibration calibrate(const ModelConfig& config, WeightSource& source, Backend& backend,
                       const Quantization& quantization, std::span<const std::int32_t> tokens,
                       const CalibrationOptions& options, const CalibrationProgress& progress = {});
+
+/// Adds what scaling the columns of a site's consumers by `columns` [K] does to its tensors: the
+/// producers' rows are divided by the same numbers.
+void add_scales(const ScalingSite& site, const std::vector<float>& columns,
+                std::map<std::string, TensorScaling>& scalings);
 
 /// `source` as calibrated: in exact arithmetic the same model, but for what is clipped.
 std::unique_ptr<WeightSource> apply_calibration(std::unique_ptr<WeightSource> source,

@@ -27,8 +27,7 @@ __attribute__((always_inline)) inline void multiply_tile(const float* a, const f
   const std::int64_t whole = num_columns / kLanes * kLanes;
   for (std::int64_t k = 0; k < whole; k += kLanes) {
     Lanes right[kB];
-    for (int j = 0; j < kB; ++j)
-      std::memcpy(&right[j], b + j * num_columns + k, sizeof(Lanes));
+    for (int j = 0; j < kB; ++j) std::memcpy(&right[j], b + j * num_columns + k, sizeof(Lanes));
     for (int i = 0; i < kA; ++i) {
       Lanes left;
       std::memcpy(&left, a + i * num_columns + k, sizeof(Lanes));
@@ -48,9 +47,8 @@ __attribute__((always_inline)) inline void multiply_tile(const float* a, const f
 
 }  // namespace
 
-IOL_CLONES void dot_products(const float* a, std::int64_t num_a, const float* b,
-                             std::int64_t num_b, std::int64_t num_columns, float* out,
-                             std::int64_t out_stride) {
+IOL_CLONES void dot_products(const float* a, std::int64_t num_a, const float* b, std::int64_t num_b,
+                             std::int64_t num_columns, float* out, std::int64_t out_stride) {
   constexpr int kTileA = 4;
   constexpr int kTileB = 4;
   std::int64_t j = 0;

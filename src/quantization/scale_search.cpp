@@ -147,8 +147,8 @@ double OutputError::of(const std::vector<float>& columns) const {
         const float* wanted = outputs_.data() + (first + i) * num_inputs_;
         double& error = errors[static_cast<std::size_t>(first + i)];
         for (std::int64_t r = 0; r < num_inputs_; ++r) {
-          const double difference = double{outputs[static_cast<std::size_t>(i * num_inputs_ + r)]} -
-                                    double{wanted[r]};
+          const double difference =
+              double{outputs[static_cast<std::size_t>(i * num_inputs_ + r)]} - double{wanted[r]};
           error += difference * difference;
         }
       }

@@ -8,6 +8,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "bench/progress.h"
+#include "calibrated_source.h"
 #include "commands.h"
 #include "engine/loaded_model.h"
 #include "engine_options.h"
@@ -22,22 +23,8 @@ struct BuildOptions {
   EngineOptions engine;
   std::string model;
   std::string output;
-  std::string calibration;
+  CalibrationArguments calibration;
 };
-
-/// What is written: the tensors of a model, and how they were calibrated (null: they were not).
-struct BuildSource {
-  std::unique_ptr<WeightSource> weights;
-  nlohmann::json calibration;
-};
-
-BuildSource open_source(const BuildOptions& options, const std::filesystem::path& folder) {
-  if (!options.calibration.empty()) {
-    throw_input_error("--calibration {}: calibration is not available yet; leave the option out",
-                      options.calibration);
-  }
-  return {open_weights(folder, options.engine.verify), nullptr};
-}
 
 void print_result(const BuildOptions& options, const Quantization& quantization,
                   const BuildResult& result, double seconds) {
@@ -67,18 +54,22 @@ void build(const BuildOptions& options) {
         options.model);
   }
   const ModelConfig config = load_model_config(resolved.folder);
-  const BuildSource source = open_source(options, resolved.folder);
+  CalibratedSource source{open_weights(resolved.folder, options.engine.verify), nullptr};
   adopt_weights(*source.weights, engine);
+  const std::int64_t start_ns = now_ns();
+  if (!options.calibration.text.empty()) {
+    source = calibrate_source(options.calibration, options.engine.common, engine, config,
+                              resolved.folder, std::move(source.weights));
+  }
   BuildRequest request;
   request.output = options.output;
   request.source_model = options.model;
   request.source_folder = resolved.folder;
   request.quantization = engine.quant;
   request.kv_dtype = engine.kv_dtype;
-  request.calibration = source.calibration;
+  request.calibration = source.record;
   request.num_threads = engine.num_threads > 0 ? engine.num_threads : default_num_threads();
 
-  const std::int64_t start_ns = now_ns();
   bench::ProgressBar progress(shows_progress(options.engine.common), 1);
   const auto result = write_engine_directory(
       request, config, *source.weights,
@@ -118,13 +109,14 @@ void add_build_command(CLI::App& program) {
       ->add_option("--kv-cache", options->engine.kv_cache,
                    "default of the directory: auto, bf16, f16, f32, int8 or fp8")
       ->capture_default_str();
-  command->add_option("--calibration", options->calibration, "text file; not available yet");
+  add_calibration_options(*command, options->calibration);
   command->add_flag("--verify", options->engine.verify,
                     "MODEL is an engine directory: check the SHA-256 of its weights first");
   command->footer(
       "The directory opens as MODEL in every command. It appears when it is whole, or not at all.\n"
       "Examples:\n"
       "  iol build demo -o demo-int8 --quant int8\n"
+      "  iol build demo -o demo-int4 --quant int4 --calibration models/calibration.txt\n"
       "  iol build FOLDER -o engine --quant int4 --quant-group 64 --quant-keep down_proj\n"
       "  iol generate demo-int8 -p \"It was a dark night\" --verify");
   command->callback([options] { run(*options); });

@@ -12,6 +12,7 @@
 #include "bench/progress.h"
 #include "bench/quality/format_table.h"
 #include "bench/quality/quality.h"
+#include "calibrated_source.h"
 #include "commands.h"
 #include "engine_options.h"
 #include "model/resolve.h"
@@ -160,6 +161,7 @@ void evaluate(const EvalOptions& options) {
   const MappedFile file(options.text);
   const auto bytes = file.bytes();
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  warn_of_calibration_text(options.model, options.text);
   LoadedModel model = load_with_tokenizer(options.engine, options.model);
   std::optional<LoadedModel> reference;
   if (!options.reference.empty()) {

@@ -1,7 +1,6 @@
 #include "quantization/calibration.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/cpu.h"
 #include "base/error.h"
@@ -90,22 +89,20 @@ std::optional<std::string_view> calibration_method(WeightFormat format) {
   return std::nullopt;
 }
 
-std::string Calibration::record_json() const {
-  nlohmann::ordered_json record = {{"method", method},
-                                   {"seed", seed},
-                                   {"tokens", num_tokens},
-                                   {"window_tokens", window_tokens},
-                                   {"sampled_rows", num_rows}};
-  auto& all = record["matrices"] = nlohmann::ordered_json::array();
+nlohmann::json Calibration::record() const {
+  nlohmann::json record = {{"method", method},         {"seed", seed},
+                           {"tokens", num_tokens},     {"window_tokens", window_tokens},
+                           {"sampled_rows", num_rows}, {"matrices", nlohmann::json::array()}};
   for (const auto& site : sites) {
-    nlohmann::ordered_json entry = {{"layer", site.site.layer},
-                                    {"input", linear_input_name(site.site.input)}};
-    entry["strength"] = site.strength ? nlohmann::ordered_json(*site.strength) : nullptr;
-    entry["error_before"] = site.error_before;
-    entry["error_after"] = site.error_after;
-    all.push_back(std::move(entry));
+    nlohmann::json entry = {{"layer", site.site.layer},
+                            {"input", linear_input_name(site.site.input)},
+                            {"error_before", site.error_before},
+                            {"error_after", site.error_after},
+                            {"strength", nullptr}};
+    if (site.strength) entry["strength"] = *site.strength;
+    record["matrices"].push_back(std::move(entry));
   }
-  return record.dump();
+  return record;
 }
 
 Calibration calibrate(const ModelConfig& config, WeightSource& source, Backend& backend,

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -46,8 +47,8 @@ struct Calibration {
   std::vector<SiteRecord> sites;
   std::map<std::string, TensorScaling> scalings;  // by tensor name
 
-  /// The method, what it was run with, and the strength and errors of every site, as a JSON object.
-  [[nodiscard]] std::string record_json() const;
+  /// The method, what it was run with, and the strength and errors of every site: an object.
+  [[nodiscard]] nlohmann::json record() const;
 };
 
 /// (stage: "statistics" or "search", done, in all)

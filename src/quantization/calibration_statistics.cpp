@@ -66,7 +66,7 @@ class StatisticsObserver final : public LinearInputObserver {
       if (gatherers_[i].is_finite) continue;
       throw_input_error(
           "calibration: what '{}' is multiplied with becomes NaN or infinite; check the weights "
-          "before it, or calibrate with --dtype f32",
+          "that come before it",
           sites[i].consumers[0]);
     }
   }

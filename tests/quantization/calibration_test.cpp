@@ -48,7 +48,7 @@ Calibration calibrate_tiny(const Quantization& quantization, const CalibrationOp
 }
 
 void expect_same(const Calibration& a, const Calibration& b) {
-  EXPECT_EQ(a.record_json(), b.record_json());
+  EXPECT_EQ(a.record(), b.record());
   ASSERT_EQ(a.scalings.size(), b.scalings.size());
   for (const auto& [name, scaling] : a.scalings) {
     EXPECT_EQ(scaling.columns, b.scalings.at(name).columns) << name;
@@ -79,7 +79,7 @@ TEST(Calibration, draws_other_rows_for_another_seed) {
 
 TEST(Calibration, never_makes_a_site_worse_and_records_every_site) {
   const Calibration found = calibrate_tiny(int4(32), small_options());
-  const auto record = nlohmann::json::parse(found.record_json());
+  const auto record = found.record();
   EXPECT_EQ(record["method"], "awq");
   EXPECT_EQ(record["tokens"], 300);
   ASSERT_EQ(record["matrices"].size(), 8U);  // two layers
@@ -98,10 +98,9 @@ TEST(Calibration, leaves_kept_matrices_alone) {
 TEST(Calibration, refuses_formats_without_a_method) {
   for (const auto format :
        {WeightFormat::kNone, WeightFormat::kFp8, WeightFormat::kInt8WeightOnly}) {
-    EXPECT_THAT(
-        message_of([&] { calibrate_tiny(quantization_of(format), small_options()); }),
-        HasSubstr(std::string("calibration does nothing for ") +
-                  std::string(weight_format_name(format))));
+    EXPECT_THAT(message_of([&] { calibrate_tiny(quantization_of(format), small_options()); }),
+                HasSubstr(std::string("calibration does nothing for ") +
+                          std::string(weight_format_name(format))));
   }
 }
 
@@ -131,13 +130,13 @@ TEST(Calibration, refuses_weights_that_are_not_finite) {
                 small_options());
     });
   };
-  EXPECT_THAT(message("model.layers.0.self_attn.v_proj.weight",
-                      std::numeric_limits<float>::quiet_NaN()),
-              HasSubstr("'model.layers.0.self_attn.o_proj.weight' is multiplied with becomes NaN"));
+  EXPECT_THAT(
+      message("model.layers.0.self_attn.v_proj.weight", std::numeric_limits<float>::quiet_NaN()),
+      HasSubstr("'model.layers.0.self_attn.o_proj.weight' is multiplied with becomes NaN"));
   // What the last matrix makes is seen by no other.
-  EXPECT_THAT(message("model.layers.1.mlp.down_proj.weight",
-                      std::numeric_limits<float>::infinity()),
-              HasSubstr("'model.layers.1.mlp.down_proj.weight' holds NaN or infinity"));
+  EXPECT_THAT(
+      message("model.layers.1.mlp.down_proj.weight", std::numeric_limits<float>::infinity()),
+      HasSubstr("'model.layers.1.mlp.down_proj.weight' holds NaN or infinity"));
 }
 
 /// Loss and KL divergence from the unquantized model, over the first tokens of the held-out text.

@@ -69,13 +69,13 @@ CalibratedSource calibrate_source(const CalibrationArguments& arguments,
   options.statistics.seed = common.seed;
   options.num_threads = engine.num_threads;
   bench::ProgressBar progress(shows_progress(common), 1);
-  auto calibration = calibrate(config, *weights, *backend, engine.quant, tokens, options,
-                               [&](std::string_view stage, std::int64_t done, std::int64_t total) {
-                                 if (interrupted()) throw ExitCode{130};
-                                 progress.describe(fmt::format("calibration: {}", stage));
-                                 progress.advance_within(static_cast<double>(done) /
-                                                         static_cast<double>(total));
-                               });
+  auto calibration =
+      calibrate(config, *weights, *backend, engine.quant, tokens, options,
+                [&](std::string_view stage, std::int64_t done, std::int64_t total) {
+                  if (interrupted()) throw ExitCode{130};
+                  progress.describe(fmt::format("calibration: {}", stage));
+                  progress.advance_within(static_cast<double>(done) / static_cast<double>(total));
+                });
   progress.clear();
   nlohmann::json record = calibration.record();
   record["text"] = std::filesystem::path(arguments.text).filename().string();
@@ -89,9 +89,10 @@ void warn_of_calibration_text(const std::string& model, const std::string& text)
   const Manifest manifest = load_manifest(resolved.folder);
   if (!manifest.calibration.is_object() || !manifest.calibration.contains(kTextHash)) return;
   if (manifest.calibration[kTextHash] != hash_file(text).sha256) return;
-  fmt::print(stderr,
-             "iol: warning: '{}' was calibrated on {}; its quality on other texts is likely worse\n",
-             model, text);
+  fmt::print(
+      stderr,
+      "iol: warning: '{}' was calibrated on {}; its quality on other texts is likely worse\n",
+      model, text);
 }
 
 }  // namespace iol::cli

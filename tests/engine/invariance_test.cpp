@@ -6,6 +6,7 @@
 #include <chrono>
 #include <map>
 #include <thread>
+#include <tuple>
 
 #include "base/random.h"
 #include "tests/engine/collector.h"
@@ -59,14 +60,16 @@ EngineConfig base_config() {
   return config;
 }
 
-/// Of the weight format and the KV cache format of `like`.
+/// Of the weight format, the KV cache format and the instruction set of `like`.
 const std::map<int, Outcome>& outcomes_alone(const EngineConfig& like) {
-  static std::map<std::pair<WeightFormat, std::optional<DType>>, std::map<int, Outcome>> known;
-  auto& alone = known[{like.quant.format, like.kv_dtype}];
+  using Key = std::tuple<WeightFormat, std::optional<DType>, std::optional<Isa>>;
+  static std::map<Key, std::map<int, Outcome>> known;
+  auto& alone = known[{like.quant.format, like.kv_dtype, like.isa}];
   if (!alone.empty()) return alone;
   EngineConfig config = base_config();
   config.quant = like.quant;
   config.kv_dtype = like.kv_dtype;
+  config.isa = like.isa;
   config.num_threads = 1;
   config.max_batch = 1;
   config.prefix_cache = false;
@@ -87,7 +90,14 @@ EngineConfig random_config(RandomStream& random) {
   config.max_step_tokens = config.max_batch + static_cast<int>(random.below(120));
   config.block_size = random.below(2) == 0 ? 16 : 32;
   config.prefix_cache = random.below(2) == 0;
-  if (random.below(3) == 0) config.quant.format = WeightFormat::kInt8;
+  if (random.below(3) != 0)
+    config.quant.format = kWeightFormats[random.below(kWeightFormats.size())].format;
+  config.quant.group_size = 64;  // the draft model's rows have 192 and 512 columns
+#ifndef IOL_SANITIZED
+  // Mostly the best instruction set; never the slow portable loops where there is another.
+  const auto isas = supported_isas();
+  if (isas.size() > 1 && random.below(3) == 0) config.isa = isas[1 + random.below(isas.size() - 1)];
+#endif
   const std::optional<DType> kv_formats[] = {std::nullopt, DType::kI8, DType::kF8E4M3};
   config.kv_dtype = kv_formats[random.below(3)];
   if (random.below(4) == 0) config.scheduler = SchedulerPolicy::kStatic;

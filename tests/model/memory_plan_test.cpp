@@ -125,7 +125,9 @@ TEST(MemoryPlan, the_largest_sizes_that_a_config_may_have_do_not_overflow) {
 }
 
 TEST(MemoryPlan, a_model_that_does_not_fit_is_refused_before_it_is_read) {
-  const TemporaryFolder folder;  // no weights in it: they must not be looked for
+  const TemporaryFolder folder;
+  // A checkpoint without a single tensor: none must be looked for.
+  folder.write("model.safetensors", std::string("\2\0\0\0\0\0\0\0{}", 10));
   folder.write("config.json",
                R"({"architectures": ["LlamaForCausalLM"], "hidden_size": 1048576,
                    "intermediate_size": 1048576, "num_hidden_layers": 1000,

@@ -57,9 +57,8 @@ Engines choose_engines(const BenchOptions& options, const BenchModel& model, jso
   if (!wants(options, "pytorch")) return engines;
   if (model.built_from) {
     const std::string why = fmt::format(
-        "'{}' is an engine directory, which PyTorch can't load; bench the model that it was built "
-        "from with --quant",
-        model.name);
+        "'{}' is {}, which PyTorch can't load; bench the model that it was built from with --quant",
+        model.name, model.built_from->what);
     if (options.engines) throw_input_error("--engines pytorch: {}", why);
     not_measured.push_back({{"what", "the PyTorch baseline"}, {"why", why}});
     if (options.note) options.note("without the PyTorch baseline: " + why);

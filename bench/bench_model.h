@@ -10,8 +10,9 @@
 
 namespace iol::bench {
 
-/// What an engine directory says of itself.
+/// What an engine directory, or a checkpoint that is quantized already, says of itself.
 struct BuiltFrom {
+  std::string what;  // "an engine directory"
   Quantization quantization;
   std::optional<DType> kv_dtype;  // as asked for, or the directory's default
   std::filesystem::path folder;   // of the source; empty when it is not there any more
@@ -24,7 +25,7 @@ struct BenchModel {
   ModelConfig config;
   DType dtype = DType::kF32;            // of weights and cache, the same for every subject
   std::string hash;                     // of the files; of the shape when synthetic
-  std::optional<BuiltFrom> built_from;  // of an engine directory
+  std::optional<BuiltFrom> built_from;  // of quantized weights
 
   [[nodiscard]] bool synthetic() const { return !folder.has_value(); }
 };

@@ -6,6 +6,7 @@
 #include "model/resolve.h"
 #include "model/synthetic.h"
 #include "quantization/engine_directory.h"
+#include "quantization/quantized_checkpoint.h"
 #include "tokenizer/tokenizer.h"
 
 namespace iol::bench {
@@ -32,9 +33,20 @@ BuiltFrom read_built_from(const std::string& name, const std::filesystem::path& 
   const EngineDirectory directory(folder, engine.verify);
   engine.model = name;
   adopt_weights(directory, engine);
-  BuiltFrom built{engine.quant, engine.kv_dtype, {}, {}};
+  BuiltFrom built{"an engine directory", engine.quant, engine.kv_dtype, {}, {}};
   find_source(directory.manifest(), built);
   return built;
+}
+
+BuiltFrom read_quantized_checkpoint(const std::string& name, const std::filesystem::path& folder,
+                                    EngineConfig engine) {
+  engine.model = name;
+  adopt_weights(*open_weights(folder, engine.verify), engine);
+  return {"a quantized checkpoint",
+          engine.quant,
+          engine.kv_dtype,
+          {},
+          "a checkpoint that is quantized already does not say where the unquantized one is"};
 }
 
 }  // namespace
@@ -52,6 +64,8 @@ BenchModel load_bench_model(const std::string& name, const EngineConfig& engine)
     model.hash = hash_model_files(resolved.folder);
     if (is_engine_directory(resolved.folder))
       model.built_from = read_built_from(name, resolved.folder, engine);
+    else if (is_quantized_checkpoint(resolved.folder))
+      model.built_from = read_quantized_checkpoint(name, resolved.folder, engine);
   }
   model.dtype = engine.dtype.value_or(model.config.dtype);
   return model;

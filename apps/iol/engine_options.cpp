@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "model/resolve.h"
 #include "quantization/manifest.h"
+#include "quantization/quantized_checkpoint.h"
 
 namespace iol::cli {
 namespace {
@@ -39,8 +40,13 @@ void refuse_missing_levers(const EngineOptions& options) {
 void refuse_none_for_quantized(const EngineOptions& options, const std::string& model) {
   if (!options.quant_is_given || options.quant != "none") return;
   const auto resolved = resolve_model(model);
-  if (resolved.synthetic || !is_engine_directory(resolved.folder)) return;
-  const auto format = load_manifest(resolved.folder).quantization.format;
+  if (resolved.synthetic) return;
+  auto format = WeightFormat::kNone;
+  if (is_engine_directory(resolved.folder)) {
+    format = load_manifest(resolved.folder).quantization.format;
+  } else if (is_quantized_checkpoint(resolved.folder)) {
+    format = open_checkpoint(resolved.folder)->quantization().value().format;
+  }
   if (format != WeightFormat::kNone) {
     throw_input_error("--quant none: '{}' holds {} weights; give the unquantized model", model,
                       weight_format_name(format));

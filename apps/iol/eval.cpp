@@ -17,6 +17,7 @@
 #include "engine_options.h"
 #include "model/resolve.h"
 #include "quantization/manifest.h"
+#include "quantization/quantized_checkpoint.h"
 
 namespace iol::cli {
 namespace {
@@ -111,6 +112,10 @@ void refuse_with_formats(const EvalOptions& options) {
   const auto resolved = resolve_model(options.model);
   if (!resolved.synthetic && is_engine_directory(resolved.folder)) {
     throw_input_error("--formats: '{}' is an engine directory; give the model it was built from",
+                      options.model);
+  }
+  if (!resolved.synthetic && is_quantized_checkpoint(resolved.folder)) {
+    throw_input_error("--formats: '{}' is quantized already; give the unquantized model",
                       options.model);
   }
   if (resolved.synthetic && !options.text.empty()) {

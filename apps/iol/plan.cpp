@@ -19,6 +19,7 @@
 #include "model/synthetic.h"
 #include "model/weights.h"
 #include "quantization/engine_directory.h"
+#include "quantization/quantized_checkpoint.h"
 
 namespace iol::cli {
 namespace {
@@ -41,12 +42,12 @@ struct MemoryNeeds {
   [[nodiscard]] std::int64_t total() const { return weights + kv + activations; }
 };
 
-/// Reads what there is to know without loading; `engine` takes over what an engine directory says.
+/// Reads what there is to know without loading; `engine` takes over what quantized weights say.
 ModelConfig read_config(const std::string& name, EngineConfig& engine) {
   const auto resolved = resolve_model(name);
   if (resolved.synthetic) return synthetic_config(*resolved.synthetic);
-  if (is_engine_directory(resolved.folder))
-    adopt_weights(EngineDirectory(resolved.folder, engine.verify), engine);
+  if (is_engine_directory(resolved.folder) || is_quantized_checkpoint(resolved.folder))
+    adopt_weights(*open_weights(resolved.folder, engine.verify), engine);
   return load_model_config(resolved.folder);
 }
 

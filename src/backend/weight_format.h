@@ -62,7 +62,7 @@ inline constexpr int kDefaultGroupSize = 128;
 /// What to quantize and how, of a whole model.
 struct Quantization {
   WeightFormat format = WeightFormat::kNone;  // of the layers' matrices
-  int group_size = kDefaultGroupSize;         // of grouped formats
+  int group_size = kDefaultGroupSize;         // of grouped formats; 0: a row is one group
   WeightFormat head = WeightFormat::kNone;    // of the LM head, or of the embedding it is tied to
   std::vector<std::string> keep = {};  // tensors with one of these in their name stay unquantized
 

@@ -10,8 +10,20 @@
 #include "model/resolve.h"
 #include "model/synthetic.h"
 #include "quantization/engine_directory.h"
+#include "quantization/quantized_checkpoint.h"
 
 namespace iol {
+namespace {
+
+/// `--quant FORMAT` of a checkpoint that is in this format, whatever else its settings are.
+bool names_the_format_alone(const Quantization& asked, const Quantization& held) {
+  const bool has_own_group =
+      asked.group_size != kDefaultGroupSize && asked.group_size != held.group_size;
+  return asked.format == held.format && asked.head == WeightFormat::kNone && asked.keep.empty() &&
+         (!has_own_group || !traits_of(held.format).grouped);
+}
+
+}  // namespace
 
 void adopt_weights(const WeightSource& source, EngineConfig& config) {
   const auto* directory = dynamic_cast<const EngineDirectory*>(&source);
@@ -23,6 +35,8 @@ void adopt_weights(const WeightSource& source, EngineConfig& config) {
     asked.group_size = built->group_size;
   Quantization nothing;
   nothing.group_size = asked.group_size;
+  const bool is_checkpoint = dynamic_cast<const QuantizedCheckpoint*>(&source) != nullptr;
+  if (is_checkpoint && names_the_format_alone(asked, *built)) asked = *built;
   if (asked != nothing && asked != *built) {
     throw_input_error(
         "'{}' holds {} weights; leave out --quant and its companions, or give the unquantized "

@@ -13,6 +13,8 @@ class Checkpoint final : public WeightSource {
   explicit Checkpoint(const std::filesystem::path& folder);
   [[nodiscard]] bool contains(const std::string& name) const override;
   std::unique_ptr<Lease> lease(const std::string& name) override;
+  /// As stored, whatever their dtype.
+  [[nodiscard]] const SafetensorsFolder& tensors() const { return tensors_; }
 
  private:
   std::string folder_;

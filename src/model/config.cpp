@@ -189,12 +189,6 @@ void refuse_unsupported(const JsonFields& fields) {
   if (const auto activation = fields.string("hidden_act"); activation && *activation != "silu") {
     fields.refuse("hidden_act", "silu");
   }
-  if (fields.has("quantization_config")) {
-    throw_input_error(
-        "{}: the checkpoint is quantized; quantized checkpoints are not available yet, take the "
-        "original one",
-        fields.origin());
-  }
   if (const auto partial = fields.number("partial_rotary_factor", 0, 1);
       partial && *partial != 1.0) {
     fields.refuse("partial_rotary_factor", "1 (all dimensions are rotated)");

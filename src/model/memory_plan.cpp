@@ -1,5 +1,9 @@
 #include "model/memory_plan.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "backend/kv_format.h"
 
 namespace iol {
@@ -20,12 +24,17 @@ std::int64_t packed_bytes(std::int64_t rows, std::int64_t columns, DType dtype, 
     case WeightFormat::kFp8:
       return padded_rows * (padded_fours + 4);
     case WeightFormat::kInt4:
-      return padded_rows * (columns / 2 + columns / group_size * (4 + 1));
+      return padded_rows * (columns / 2 + (group_size > 0 ? columns / group_size : 1) * (4 + 1));
     case WeightFormat::kNone:
       break;
   }
   const std::int64_t padded_columns = dtype == DType::kBF16 ? (columns + 1) / 2 * 2 : columns;
   return padded_rows * padded_columns * static_cast<std::int64_t>(dtype_bytes(dtype));
+}
+
+bool keeps(const Quantization& quantization, const std::string& name) {
+  return std::any_of(quantization.keep.begin(), quantization.keep.end(),
+                     [&](const auto& part) { return name.find(part) != std::string::npos; });
 }
 
 }  // namespace
@@ -37,18 +46,28 @@ std::int64_t weight_bytes(const ModelConfig& config, DType dtype,
   };
   const std::int64_t queries = std::int64_t{config.num_heads} * config.head_dim;
   const std::int64_t keys = std::int64_t{config.num_kv_heads} * config.head_dim;
-  const WeightFormat format = quantization.format;
-  const std::int64_t layer =
-      bytes(queries + 2 * keys, config.hidden_size, format) +
-      bytes(config.hidden_size, queries, format) +
-      bytes(2 * std::int64_t{config.intermediate_size}, config.hidden_size, format) +
-      bytes(config.hidden_size, config.intermediate_size, format);
+  const std::int64_t inner = config.intermediate_size;
+  std::int64_t layers = 0;
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    // Of matrices that are multiplied as one, none is quantized when one is kept.
+    const auto format_of = [&](std::initializer_list<std::string_view> matrices) {
+      const bool is_kept = std::any_of(matrices.begin(), matrices.end(), [&](auto matrix) {
+        return keeps(quantization, fmt::format("model.layers.{}.{}.weight", layer, matrix));
+      });
+      return is_kept ? WeightFormat::kNone : quantization.format;
+    };
+    layers += bytes(queries + 2 * keys, config.hidden_size,
+                    format_of({"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"})) +
+              bytes(config.hidden_size, queries, format_of({"self_attn.o_proj"})) +
+              bytes(2 * inner, config.hidden_size, format_of({"mlp.gate_proj", "mlp.up_proj"})) +
+              bytes(config.hidden_size, inner, format_of({"mlp.down_proj"}));
+  }
   const std::int64_t head = bytes(config.vocab_size, config.hidden_size, quantization.head);
   const std::int64_t embedding =
       config.tie_word_embeddings
           ? 0
           : bytes(config.vocab_size, config.hidden_size, WeightFormat::kNone);
-  return config.num_layers * layer + head + embedding;
+  return layers + head + embedding;
 }
 
 std::int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype) {

@@ -7,7 +7,7 @@
 namespace iol {
 
 /// Bytes of the packed weights on the CPU backend: matrices padded to whole panels, quantized as
-/// `quantization` says (its `keep` is not looked at), tied embeddings once.
+/// `quantization` says, tied embeddings once.
 std::int64_t weight_bytes(const ModelConfig& config, DType dtype, const Quantization& quantization);
 
 /// Bytes of the keys and values of one position, all layers; scales of quantized formats included.

@@ -16,6 +16,12 @@ bool is_kept(const Quantization& quantization, const std::string& name) {
                      [&](const std::string& part) { return name.find(part) != std::string::npos; });
 }
 
+bool have_equal_orders(const QuantizedTensor& a, const QuantizedTensor& b,
+                       std::int64_t num_columns) {
+  if (a.input_order == nullptr || b.input_order == nullptr) return a.input_order == b.input_order;
+  return std::equal(a.input_order, a.input_order + num_columns, b.input_order);
+}
+
 /// Leases tensors, checks them against the shape that the configuration implies, and packs them.
 class Loader {
  public:
@@ -76,6 +82,12 @@ class Loader {
         throw_input_error(
             "tensors '{}' and '{}' are quantized differently; this engine multiplies "
             "them as one matrix and needs them alike",
+            names[0], names[i]);
+      }
+      if (first != nullptr && !have_equal_orders(*first, *other, stacked.parts[0].shape[1])) {
+        throw_input_error(
+            "tensors '{}' and '{}' have their columns in different orders (GPTQ's act-order); this "
+            "engine multiplies them as one matrix, use the unquantized checkpoint with --quant",
             names[0], names[i]);
       }
     }

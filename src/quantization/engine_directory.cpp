@@ -7,10 +7,10 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "model/checkpoint.h"
 #include "model/safetensors.h"
 #include "model/tensor_list.h"
 #include "quantization/file_hash.h"
+#include "quantization/quantized_checkpoint.h"
 
 namespace iol {
 namespace {
@@ -216,7 +216,7 @@ std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& folder, 
     throw_input_error("--verify: '{}' is a checkpoint, which has no hashes; leave the option out",
                       folder.string());
   }
-  return std::make_unique<Checkpoint>(folder);
+  return open_checkpoint(folder);
 }
 
 }  // namespace iol

@@ -85,6 +85,12 @@ PlannedTensor planned(const ModelTensor& tensor, int group_size, WeightSource& w
   const std::int64_t rows = tensor.shape[0];
   const std::int64_t columns = tensor.shape[1];
   const WeightFormatTraits& traits = traits_of(tensor.format);
+  if (traits.grouped && group_size == 0) {
+    throw_input_error(
+        "tensor '{}' has one group per row, which an engine directory can't hold; load the "
+        "checkpoint itself",
+        tensor.name);
+  }
   plan.group_size = traits.grouped ? group_size : columns;
   if (columns % plan.group_size != 0) {
     throw_input_error(

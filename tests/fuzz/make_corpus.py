@@ -14,6 +14,8 @@ TESTS = pathlib.Path(__file__).resolve().parents[1]
 CORPUS = TESTS / "fuzz" / "corpus"
 CONFIGS = ["llama", "llama-new-form", "llama-rope-yarn", "llama-rope-llama3", "mistral-window",
            "qwen2-window", "qwen3"]
+QUANTIZED = ["awq", "gptq-act-order", "ct-fp8-static", "ct-w8a8", "ct-w4a16-asymmetric", "fp8-static", "modelopt-fp8",
+             "modelopt-fp8-config"]
 TOKENIZERS = ["gpt2", "llama3", "llama2", "mistral", "mixed", "words", "qwen2"]
 
 
@@ -53,7 +55,7 @@ def manifests():
 
 
 def main():
-    for name in ["safetensors", "config", "tokenizer_json", "manifest"]:
+    for name in ["safetensors", "config", "tokenizer_json", "manifest", "quantization_config"]:
         (CORPUS / name).mkdir(parents=True, exist_ok=True)
     tensors = CORPUS / "safetensors"
     (tensors / "two_tensors").write_bytes(save({
@@ -70,6 +72,13 @@ def main():
         config = json.loads((TESTS / "goldens" / "models" / name / "config.json").read_text())
         generation = b'\0{"eos_token_id":[1,2],"bos_token_id":0}' if name == "llama" else b""
         (CORPUS / "config" / name).write_bytes(compact(config) + generation)
+    for name in QUANTIZED:
+        folder = TESTS / "goldens" / "quantized" / name
+        config = json.loads((folder / "config.json").read_text())
+        settings = compact({key: value for key, value in config.items() if key == "quantization_config"})
+        other = folder / "hf_quant_config.json"
+        (CORPUS / "quantization_config" / name).write_bytes(
+            settings + (b"\0" + compact(json.loads(other.read_text())) if other.exists() else b""))
     for name in TOKENIZERS:
         path = TESTS / "goldens" / "tokenizer" / f"{name}.json"
         tokenizer = without_most_tokens(json.loads(path.read_text(encoding="utf-8")))

@@ -117,10 +117,11 @@ TEST(ConfigRefusals, UnsupportedVariantsAreNamed) {
   }
 }
 
-TEST(ConfigRefusals, QuantizedCheckpointsAreRefused) {
+TEST(ConfigRefusals, QuantizedCheckpointsHaveAConfigurationLikeOthers) {
   json fields = valid();
   fields["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 4}};
-  EXPECT_THAT(refusal(fields.dump()), HasSubstr("folder/config.json: the checkpoint is quantized"));
+  EXPECT_EQ(parse_model_config(fields.dump(), {}, "folder").architecture,
+            parse_model_config(valid().dump(), {}, "folder").architecture);
 }
 
 TEST(ConfigRefusals, UnknownArchitecturesAreRefusedWithTheKnownOnes) {

@@ -114,6 +114,30 @@ TEST(MemoryPlan, is_what_the_loaded_weights_take) {
   }
 }
 
+TEST(MemoryPlan, kept_matrices_and_groups_of_whole_rows_are_counted_as_they_are) {
+  const ModelConfig config = load_model_config(IOL_SOURCE_DIR "/tests/goldens/models/llama");
+  EngineConfig engine;
+  engine.model = IOL_SOURCE_DIR "/tests/goldens/models/llama";
+  engine.dtype = DType::kF32;
+  engine.quant.format = WeightFormat::kInt8;
+  for (const auto& keep : std::vector<std::vector<std::string>>{
+           {"down_proj"}, {"layers.1."}, {"v_proj"}, {"up_proj", "layers.0.self_attn.o_proj"}}) {
+    engine.quant.keep = keep;
+    EXPECT_EQ(load_model(engine).weights.size_bytes(),
+              weight_bytes(config, DType::kF32, engine.quant))
+        << keep[0];
+  }
+  Quantization rows;
+  rows.format = WeightFormat::kInt4;
+  rows.group_size = 0;
+  Quantization groups = rows;
+  groups.group_size = 32;
+  // hidden 32: one group either way, but in the down projection's 64 columns.
+  EXPECT_EQ(weight_bytes(config, DType::kF32, groups) - weight_bytes(config, DType::kF32, rows),
+            config.num_layers * 64 * 5 * (config.intermediate_size / 32 - 1) +
+                config.num_layers * 64 * 5 * (config.num_heads * config.head_dim / 32 - 1));
+}
+
 TEST(MemoryPlan, the_largest_sizes_that_a_config_may_have_do_not_overflow) {
   const ModelConfig config = config_of(
       R"("architectures": ["LlamaForCausalLM"], "hidden_size": 1048576,

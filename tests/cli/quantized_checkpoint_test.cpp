@@ -1,6 +1,6 @@
-// Checkpoints that are quantized already, as MODEL of every command. They are made of what `iol build`
-// wrote of the demo model, with the settings of another tool in config.json: the numbers are those
-// of quantizing at load, so every token must be.
+// Checkpoints that are quantized already, as MODEL of every command. They are made of what `iol
+// build` wrote of the demo model, with the settings of another tool in config.json: the numbers are
+// those of quantizing at load, so every token must be.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -99,7 +99,8 @@ TEST_F(QuantizedCheckpoint, another_quantization_is_refused_in_one_line) {
   make("fp8", {{"quant_method", "fp8"}});
   EXPECT_EQ(run_iol("plan " + checkpoint() + " --quant fp8").exit_code, 0);
   for (const std::string command : {"plan ", "generate -p a "}) {
-    for (const char* options : {" --quant int8", " --quant none", " --quant fp8 --quant-keep down"}) {
+    for (const char* options :
+         {" --quant int8", " --quant none", " --quant fp8 --quant-keep down"}) {
       const Outcome outcome = run_iol(command + checkpoint() + options);
       EXPECT_EQ(outcome.exit_code, 2);
       EXPECT_THAT(outcome.error, HasSubstr("holds fp8 weights"));

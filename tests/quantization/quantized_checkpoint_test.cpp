@@ -71,9 +71,8 @@ std::string hash_of_weights(const HostTensor& tensor) {
     read_row(quantized, n, columns, row);
     dequantize_row(quantized.format, quantized.group_size, row, stored);
     for (std::size_t j = 0; j < stored.size(); ++j) {
-      const std::size_t k = quantized.input_order == nullptr
-                                ? j
-                                : static_cast<std::size_t>(quantized.input_order[j]);
+      const std::size_t k =
+          quantized.input_order == nullptr ? j : static_cast<std::size_t>(quantized.input_order[j]);
       weights[k] = stored[j];
     }
     hash.add(std::as_bytes(std::span(weights)));
@@ -119,7 +118,9 @@ double tolerance(WeightFormat format) {
 
 class QuantizedCheckpointTest : public testing::TestWithParam<Subject> {
  protected:
-  [[nodiscard]] static std::filesystem::path folder() { return kQuantizedGoldens / GetParam().name; }
+  [[nodiscard]] static std::filesystem::path folder() {
+    return kQuantizedGoldens / GetParam().name;
+  }
 };
 
 TEST_P(QuantizedCheckpointTest, says_how_it_is_quantized) {
@@ -168,8 +169,7 @@ TEST_P(QuantizedCheckpointTest, the_model_reports_its_format_and_takes_the_memor
   const LoadedModel model = load_model(config);
   EXPECT_EQ(model.quant.format, GetParam().format);
   EXPECT_EQ(model.dtype, model.config.dtype);
-  const double planned =
-      static_cast<double>(weight_bytes(model.config, model.dtype, model.quant));
+  const double planned = static_cast<double>(weight_bytes(model.config, model.dtype, model.quant));
   // An order of columns is not in the plan: 4 bytes for each of them.
   EXPECT_NEAR(static_cast<double>(model.weights.size_bytes()), planned, 0.05 * planned);
 }

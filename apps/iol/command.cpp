@@ -16,7 +16,7 @@ std::int64_t interrupt_ns = 0;  // touched by the handler alone
 void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--device", options.device, "auto, cpu or cuda[:N]")->capture_default_str();
   command
-      .add_option("--isa", options.isa, "CPU kernels: auto, portable, avx2, avx512 or avx512-bf16")
+      .add_option("--isa", options.isa, "CPU kernels: auto, " + isa_choices())
       ->capture_default_str();
   command
       .add_option("--threads", options.num_threads,
@@ -42,8 +42,7 @@ EngineConfig engine_config(const CommonOptions& options) {
   if (options.isa != "auto") {
     const auto isa = parse_isa(options.isa);
     if (!isa) {
-      throw_input_error("--isa {}: expected auto, portable, avx2, avx512 or avx512-bf16",
-                        options.isa);
+      throw_input_error("--isa {}: expected auto, {}", options.isa, isa_choices());
     }
     config.isa = isa;
   }

@@ -1,6 +1,9 @@
 #include "base/cpu.h"
 
 #include <sched.h>
+#ifdef IOL_X86
+#include <cpuid.h>
+#endif
 
 #include <algorithm>
 #include <array>
@@ -15,10 +18,24 @@ struct IsaRow {
   Isa isa;
   std::string_view name;
 };
-constexpr std::array<IsaRow, 4> kIsas{{{Isa::kPortable, "portable"},
+constexpr std::array<IsaRow, 6> kIsas{{{Isa::kPortable, "portable"},
                                        {Isa::kAvx2, "avx2"},
+                                       {Isa::kAvx2Vnni, "avx2-vnni"},
                                        {Isa::kAvx512, "avx512"},
+                                       {Isa::kAvx512Vnni, "avx512-vnni"},
                                        {Isa::kAvx512Bf16, "avx512-bf16"}}};
+
+#ifdef IOL_X86
+/// AVX-VNNI, the 256-bit instructions without AVX-512: leaf 7, sub-leaf 1, EAX bit 4. Not every
+/// compiler's __builtin_cpu_supports knows the name.
+bool has_avx_vnni() {
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & (1U << 4)) != 0;
+}
+#endif
 
 bool runs(Isa isa) {
 #ifdef IOL_X86
@@ -27,13 +44,17 @@ bool runs(Isa isa) {
       return true;
     case Isa::kAvx2:
       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case Isa::kAvx2Vnni:
+      return runs(Isa::kAvx2) && has_avx_vnni();
     case Isa::kAvx512:
       return runs(Isa::kAvx2) && __builtin_cpu_supports("avx512f") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl");
+    case Isa::kAvx512Vnni:
+      return runs(Isa::kAvx512) && __builtin_cpu_supports("avx512vnni");
     case Isa::kAvx512Bf16:
-      return runs(Isa::kAvx512) && __builtin_cpu_supports("avx512bf16") &&
-             __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
+      return runs(Isa::kAvx512Vnni) && __builtin_cpu_supports("avx512bf16") &&
+             __builtin_cpu_supports("avx512vbmi");
   }
   return false;
 #else
@@ -83,6 +104,21 @@ std::optional<Isa> parse_isa(std::string_view name) {
     if (row.name == name) return row.isa;
   }
   return std::nullopt;
+}
+
+std::vector<Isa> all_isas() {
+  std::vector<Isa> isas;
+  for (const auto& row : kIsas) isas.push_back(row.isa);
+  return isas;
+}
+
+std::string isa_choices() {
+  std::string choices;
+  for (const auto& row : kIsas) {
+    if (!choices.empty()) choices += row.isa == kIsas.back().isa ? " or " : ", ";
+    choices += row.name;
+  }
+  return choices;
 }
 
 std::vector<Isa> supported_isas() {

@@ -8,10 +8,14 @@
 namespace iol {
 
 /// Instruction-set levels with kernels of their own, weakest first.
-enum class Isa { kPortable, kAvx2, kAvx512, kAvx512Bf16 };
+enum class Isa { kPortable, kAvx2, kAvx2Vnni, kAvx512, kAvx512Vnni, kAvx512Bf16 };
 
 std::string_view isa_name(Isa isa);
 std::optional<Isa> parse_isa(std::string_view name);
+/// All levels, weakest first, whether they run here or not.
+std::vector<Isa> all_isas();
+/// "portable, avx2, ... or avx512-bf16", for messages.
+std::string isa_choices();
 /// Levels this processor and operating system run, weakest first.
 std::vector<Isa> supported_isas();
 Isa best_isa();

@@ -273,7 +273,7 @@ TEST_P(CpuBackendTest, results_do_not_depend_on_batch_chunks_or_threads) {
 
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
-  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16}) {
+  for (const Isa isa : all_isas()) {
     for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16})
       cases.push_back({isa, dtype});
   }

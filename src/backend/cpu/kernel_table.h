@@ -229,7 +229,9 @@ struct KernelTable {
 extern const KernelTable kPortableKernels;
 #ifdef IOL_X86
 extern const KernelTable kAvx2Kernels;
+extern const KernelTable kAvx2VnniKernels;
 extern const KernelTable kAvx512Kernels;
+extern const KernelTable kAvx512VnniKernels;
 extern const KernelTable kAvx512Bf16Kernels;
 #endif
 

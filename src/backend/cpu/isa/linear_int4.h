@@ -8,8 +8,8 @@
 // dot. Groups are gone through in ascending order, so results don't depend on how rows are tiled;
 // they are the same on every instruction set that fuses multiply and add.
 //
-// A group of a panel (64 columns) is unpacked into bytes in the L1 cache, then all rows pass over
-// it.
+// Weights are split into nibbles in registers, on their way into the tile: a group of a panel is
+// 4 KB or less and stays in the L1 cache while all rows pass over it.
 #include <cstdint>
 
 #include "backend/cpu/isa/linear.h"
@@ -17,33 +17,27 @@
 namespace iol::cpu {
 namespace {
 
-/// int4 weights unpacked to bytes 0..15 in fours along K, [K / 4][16][4], against int8 activations.
+/// int4 weights in eights along K, [K / 8][16][4] bytes: the low nibbles are the first four, the
+/// high ones the last; against int8 activations.
 template <class S>
-struct UnpackedInt4Format {
+struct Int4Format {
   using Activation = std::int8_t;
-  using Columns = typename S::Bytes;
-  static constexpr int kStep = 4;
+  struct Columns {
+    typename S::Bytes low;
+    typename S::Bytes high;
+  };
+  static constexpr int kStep = 8;
   static constexpr int kBlockBytes = 64;
-  static Columns load(const std::byte* p) { return S::load_bytes(p); }
+  static Columns load(const std::byte* p) {
+    const auto pairs = S::load_bytes(p);
+    return {S::low_nibbles(pairs), S::high_nibbles(pairs)};
+  }
   static typename S::F accumulate(typename S::F sum, const std::int8_t* x, const Columns& w) {
-    return S::dot_nibbles(sum, w, x);
+    return S::dot_nibbles(S::dot_nibbles(sum, w.low, x), w.high, x + 4);
   }
 };
 
-/// [group / 8][64][4] bytes of two numbers each to [group / 4][64][4] bytes of one.
-template <class S>
-inline void unpack_int4(const std::byte* packed, std::int64_t group_size, std::byte* out) {
-  for (std::int64_t k = 0; k < group_size; k += 8, out += 512) {
-#pragma GCC unroll 4
-    for (int b = 0; b < 4; ++b, packed += 64) {
-      const auto pairs = S::load_bytes(packed);
-      S::store_bytes(out + b * 64, S::low_nibbles(pairs));
-      S::store_bytes(out + b * 64 + 256, S::high_nibbles(pairs));
-    }
-  }
-}
-
-/// A stretch of a group that is unpacked at a time.
+/// A stretch of a group: what all rows pass over at a time.
 struct Int4Stretch {
   std::int64_t group;        // index along K
   const std::byte* packed;   // the group: scales, zero points, values
@@ -85,26 +79,23 @@ inline void add_int4_stretch(const LinearTask& task, std::int64_t first_row, std
   }
 }
 
-/// All rows of a block over one stretch. `scratch`: dots, then unpacked weights.
+/// All rows of a block over one stretch. `dots`: i32 bits [kRowsAtOnce, 64].
 template <class S>
 inline void multiply_int4_stretch(const LinearTask& task, std::int64_t first_row, std::int64_t rows,
-                                  const Int4Stretch& stretch, float* sums, float* scratch) {
+                                  const Int4Stretch& stretch, float* sums, float* dots) {
   constexpr std::int64_t kRowsAtOnce = 24;
-  float* dots = scratch;
-  auto* unpacked = reinterpret_cast<std::byte*>(scratch + kRowsAtOnce * kPanelColumns);
-  unpack_int4<S>(stretch.packed + kInt4ValuesOffset + stretch.first / 2 * kPanelColumns,
-                 stretch.num_columns, unpacked);
+  using Format = Int4Format<S>;
   const auto* x =
       static_cast<const std::int8_t*>(task.x) + stretch.group * task.group_size + stretch.first;
   for (std::int64_t r = 0; r < rows; r += kRowsAtOnce) {
     const std::int64_t count = rows - r < kRowsAtOnce ? rows - r : kRowsAtOnce;
-    TileOperands<UnpackedInt4Format<S>> t;
+    TileOperands<Format> t;
     t.x = x + (first_row + r) * task.x_stride;
     t.x_stride = task.x_stride;
-    t.w = unpacked;
-    t.w_step_bytes = 4 * UnpackedInt4Format<S>::kBlockBytes;
-    t.num_steps = stretch.num_columns / UnpackedInt4Format<S>::kStep;
-    if (r == 0) {  // as much as was just used, two stretches on
+    t.w = stretch.packed + kInt4ValuesOffset + stretch.first / 2 * kPanelColumns;
+    t.w_step_bytes = 4 * Format::kBlockBytes;
+    t.num_steps = stretch.num_columns / Format::kStep;
+    if (r == 0) {  // as much as is used here, two stretches on
       t.prefetch_bytes = stretch.num_columns / 2 * kPanelColumns + kInt4ValuesOffset;
       t.prefetch = stretch.packed + stretch.first / 2 * kPanelColumns + 2 * t.prefetch_bytes;
     }
@@ -112,7 +103,7 @@ inline void multiply_int4_stretch(const LinearTask& task, std::int64_t first_row
     t.partial_stride = 0;
     t.out = dots;
     t.out_stride = kPanelColumns;
-    multiply_panel<S, UnpackedInt4Format<S>>(count, t);
+    multiply_panel<S, Format>(count, t);
     add_int4_stretch<S>(task, first_row + r, count, stretch, dots, sums + r * kPanelColumns);
   }
 }
@@ -120,8 +111,8 @@ inline void multiply_int4_stretch(const LinearTask& task, std::int64_t first_row
 template <class S>
 inline void linear_int4(const LinearTask& task, std::int64_t first_panel, std::int64_t last_panel,
                         float* partial) {
-  // Their sums stay in the L1 cache; unpacking again for the next rows costs less than sums that
-  // come from the L2 cache for every group.
+  // Their sums stay in the L1 cache; reading the weights again for the next rows costs less than
+  // sums that come from the L2 cache for every group.
   constexpr std::int64_t kInt4Rows = 96;
   const std::int64_t num_groups = task.num_columns / task.group_size;
   const std::int64_t group_bytes = int4_group_bytes(task.group_size);

@@ -45,27 +45,42 @@ std::int64_t peak_f32(std::int64_t rounds) {
   return rounds * S::kMaxAccumulators * 16 * 2;
 }
 
-#ifdef __AVX512BF16__
-constexpr int kPeakAccumulators = 24;
-
-/// Dot products of bf16 pairs into sixteen f32 lanes.
-inline std::int64_t peak_bf16(std::int64_t rounds) {
-  const auto x = reinterpret_cast<__m512bh>(_mm512_loadu_si512(opaque_numbers()));
-  run_rounds<kPeakAccumulators>(
-      rounds, [](const float* p) { return _mm512_loadu_ps(p); },
-      [&](__m512 sum) { return _mm512_dpbf16_ps(sum, x, x); },
-      [](__m512 sum) { return _mm512_reduce_add_ps(sum); });
-  return rounds * kPeakAccumulators * 32 * 2;
-}
-
+#if defined(__AVX512VNNI__)
 /// Dot products of int8 quadruples into sixteen int32 lanes.
 inline std::int64_t peak_int8(std::int64_t rounds) {
+  constexpr int kAccumulators = 24;
   const __m512i x = _mm512_loadu_si512(opaque_numbers());
-  run_rounds<kPeakAccumulators>(
+  run_rounds<kAccumulators>(
       rounds, [](const float* p) { return _mm512_loadu_si512(p); },
       [&](__m512i sum) { return _mm512_dpbusd_epi32(sum, x, x); },
       [](__m512i sum) { return static_cast<float>(_mm512_reduce_add_epi32(sum)); });
-  return rounds * kPeakAccumulators * 64 * 2;
+  return rounds * kAccumulators * 64 * 2;
+}
+#elif defined(__AVXVNNI__)
+/// Dot products of int8 quadruples into eight int32 lanes.
+inline std::int64_t peak_int8(std::int64_t rounds) {
+  constexpr int kAccumulators = 12;
+  const auto load = [](const float* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  };
+  const __m256i x = load(opaque_numbers());
+  run_rounds<kAccumulators>(
+      rounds, load, [&](__m256i sum) { return _mm256_dpbusd_avx_epi32(sum, x, x); },
+      [](__m256i sum) { return static_cast<float>(_mm256_extract_epi32(sum, 0)); });
+  return rounds * kAccumulators * 32 * 2;
+}
+#endif
+
+#ifdef __AVX512BF16__
+/// Dot products of bf16 pairs into sixteen f32 lanes.
+inline std::int64_t peak_bf16(std::int64_t rounds) {
+  constexpr int kAccumulators = 24;
+  const auto x = reinterpret_cast<__m512bh>(_mm512_loadu_si512(opaque_numbers()));
+  run_rounds<kAccumulators>(
+      rounds, [](const float* p) { return _mm512_loadu_ps(p); },
+      [&](__m512 sum) { return _mm512_dpbf16_ps(sum, x, x); },
+      [](__m512 sum) { return _mm512_reduce_add_ps(sum); });
+  return rounds * kAccumulators * 32 * 2;
 }
 #endif
 

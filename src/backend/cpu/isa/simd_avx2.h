@@ -14,6 +14,7 @@ struct Avx2 {
     __m256 lo, hi;
   };
   static constexpr int kMaxAccumulators = 6;  // twelve of 16 registers
+  static constexpr bool kHalvesPanels = false;
 
   static F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static F broadcast(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -126,12 +127,15 @@ struct Avx2 {
     return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
             _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
   }
-  /// i32 sum + the dot product of x[0..4) (unsigned) with each group of w (signed). Even and odd
-  /// bytes are widened to i16: products and their sums in pairs are exact in i32.
+  /// i32 sum + the dot product of x[0..4) (unsigned) with each group of w (signed).
   static F dot_bytes(F sum, const std::uint8_t* x, const Bytes& w) {
     int four;
     std::memcpy(&four, x, sizeof(four));
     const __m256i left = _mm256_set1_epi32(four);
+#ifdef __AVXVNNI__
+    return {dot_fours(sum.lo, left, w.lo), dot_fours(sum.hi, left, w.hi)};
+#else
+    // Even and odd bytes, widened to i16: products and their sums in pairs are exact in i32.
     const __m256i left_even = _mm256_and_si256(left, _mm256_set1_epi16(0xff));
     const __m256i left_odd = _mm256_srli_epi16(left, 8);
     const auto half = [&](__m256 total, __m256i right) {
@@ -142,19 +146,24 @@ struct Avx2 {
           _mm256_add_epi32(_mm256_castps_si256(total), _mm256_add_epi32(even, odd)));
     };
     return {half(sum.lo, w.lo), half(sum.hi, w.hi)};
+#endif
   }
-  /// i32 sum + the dot product of each group of w (unsigned, at most 15) with x[0..4) (signed):
-  /// 2 * 15 * 127 fits i16, so it is exact.
+  /// i32 sum + the dot product of each group of w (unsigned, at most 15) with x[0..4) (signed).
   static F dot_nibbles(F sum, const Bytes& w, const std::int8_t* x) {
     int four;
     std::memcpy(&four, x, sizeof(four));
     const __m256i right = _mm256_set1_epi32(four);
+#ifdef __AVXVNNI__
+    return {dot_fours(sum.lo, w.lo, right), dot_fours(sum.hi, w.hi, right)};
+#else
+    // 2 * 15 * 127 fits i16: exact.
     const auto half = [&](__m256 total, __m256i left) {
       const __m256i pairs = _mm256_maddubs_epi16(left, right);
       return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(total),
                                                   _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
     };
     return {half(sum.lo, w.lo), half(sum.hi, w.hi)};
+#endif
   }
   static Bytes low_nibbles(const Bytes& w) {
     const __m256i mask = _mm256_set1_epi8(15);
@@ -162,10 +171,6 @@ struct Avx2 {
   }
   static Bytes high_nibbles(const Bytes& w) {
     return low_nibbles({_mm256_srli_epi16(w.lo, 4), _mm256_srli_epi16(w.hi, 4)});
-  }
-  static void store_bytes(std::byte* p, const Bytes& w) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), w.lo);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), w.hi);
   }
 
   /// Sixteen int8 or E4M3 codes as f32.
@@ -245,6 +250,13 @@ struct Avx2 {
   static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
  private:
+#ifdef __AVXVNNI__
+  /// i32 sum + the dot products of fours of bytes: u8 with i8.
+  static __m256 dot_fours(__m256 sum, __m256i bytes, __m256i signed_bytes) {
+    return _mm256_castsi256_ps(
+        _mm256_dpbusd_avx_epi32(_mm256_castps_si256(sum), bytes, signed_bytes));
+  }
+#endif
   /// E4M3 codes in the top byte of each lane (what lies below is ignored) as f32: exponent and
   /// mantissa moved into place are the number times 2^-120, subnormals included.
   static __m256 fp8_at_top(__m256i bits) {

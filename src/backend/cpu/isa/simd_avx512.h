@@ -14,6 +14,11 @@ namespace {
 struct Avx512 {
   using F = __m512;
   static constexpr int kMaxAccumulators = 24;  // of 32 registers
+#ifdef __AVX512BF16__
+  static constexpr bool kHalvesPanels = true;
+#else
+  static constexpr bool kHalvesPanels = false;
+#endif
 
   static F zero() { return _mm512_setzero_ps(); }
   static F broadcast(float x) { return _mm512_set1_ps(x); }
@@ -110,7 +115,6 @@ struct Avx512 {
   }
   static Bytes low_nibbles(const Bytes& w) { return _mm512_and_si512(w, _mm512_set1_epi8(15)); }
   static Bytes high_nibbles(const Bytes& w) { return low_nibbles(_mm512_srli_epi16(w, 4)); }
-  static void store_bytes(std::byte* p, const Bytes& w) { _mm512_storeu_si512(p, w); }
 
   /// Sixteen int8 or E4M3 codes as f32.
   static F load_int8(const std::byte* p) {
@@ -192,7 +196,7 @@ struct Avx512 {
   static void store_signed_bytes(std::int8_t* p, F x) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
   }
-  static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+  static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
  private:
   /// E4M3 codes in the top byte of each lane (what lies below is ignored) as f32: exponent and

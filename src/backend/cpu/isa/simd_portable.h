@@ -17,6 +17,7 @@ struct Portable {
     float lane[16];
   };
   static constexpr int kMaxAccumulators = 4;
+  static constexpr bool kHalvesPanels = false;
 
   template <class Function>
   static F each(Function&& function) {
@@ -137,7 +138,6 @@ struct Portable {
     for (int i = 0; i < 64; ++i) high.byte[i] = static_cast<std::int8_t>((w.byte[i] >> 4) & 15);
     return high;
   }
-  static void store_bytes(std::byte* p, const Bytes& w) { std::memcpy(p, w.byte, sizeof(w.byte)); }
 
   /// Sixteen int8 or E4M3 codes as f32.
   static F load_int8(const std::byte* p) {

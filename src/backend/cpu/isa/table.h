@@ -81,9 +81,11 @@ struct Kernels {
     table.argmax = argmax<S>;
     table.sum_exp = sum_exp<S>;
     table.peak_f32 = peak_f32<S>;
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+    table.peak_int8 = peak_int8;
+#endif
 #ifdef __AVX512BF16__
     table.peak_bf16 = peak_bf16;
-    table.peak_int8 = peak_int8;
 #endif
     return table;
   }

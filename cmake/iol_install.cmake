@@ -10,6 +10,8 @@ install(DIRECTORY models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/iol/models)
 install(DIRECTORY baseline/ DESTINATION ${CMAKE_INSTALL_DATADIR}/iol/baseline
         PATTERN "__pycache__" EXCLUDE)
 
+install(FILES economics/prices.toml DESTINATION ${CMAKE_INSTALL_DATADIR}/iol/economics)
+
 set(config_folder ${CMAKE_INSTALL_LIBDIR}/cmake/iol)
 install(EXPORT iolTargets NAMESPACE iol:: DESTINATION ${config_folder})
 configure_package_config_file(cmake/iolConfig.cmake.in ${CMAKE_BINARY_DIR}/iolConfig.cmake

@@ -15,8 +15,7 @@ std::int64_t interrupt_ns = 0;  // touched by the handler alone
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--device", options.device, "auto, cpu or cuda[:N]")->capture_default_str();
-  command
-      .add_option("--isa", options.isa, "CPU kernels: auto, " + isa_choices())
+  command.add_option("--isa", options.isa, "CPU kernels: auto, " + isa_choices())
       ->capture_default_str();
   command
       .add_option("--threads", options.num_threads,

@@ -49,19 +49,40 @@ inline void widen_block(const std::byte* codes, std::int64_t fours, std::byte* o
   }
 }
 
-#ifdef __AVX512VBMI__
-constexpr std::int64_t kMostRowsInRegisters = 4;
-
-/// Codes widened in registers on their way into a tile of few rows: bf16 pairs, as Bf16DotFormat
-/// takes them, in the same order.
+/// Codes widened to f32 in registers on their way into a tile of few rows; in the order of
+/// F32Format.
 template <class S, class Wide, class Codes>
 struct CodesFormat {
+  using Activation = float;
+  struct Columns {
+    typename S::F column[4];
+  };
+  static constexpr int kStep = 4;
+  static constexpr int kBlockBytes = 64;
+  static constexpr std::int64_t kMostRows = S::kMaxAccumulators >= 16 ? 2 : 0;
+  static Columns load(const std::byte* p) {
+    Columns columns;
+    Codes::widen(p, columns.column);
+    return columns;
+  }
+  static typename S::F accumulate(typename S::F sum, const float* x, const Columns& w) {
+    for (int j = 0; j < 4; ++j) sum = S::fma(S::broadcast(x[j]), w.column[j], sum);
+    return sum;
+  }
+};
+
+#ifdef __AVX512VBMI__
+/// The same as pairs of bf16, in the order of Bf16DotFormat.
+template <class S, class Codes>
+struct CodesFormat<S, Bf16DotFormat<S>, Codes> {
+  using Wide = Bf16DotFormat<S>;
   using Activation = std::uint16_t;
   struct Columns {
     __m512i pairs[2];
   };
   static constexpr int kStep = 4;
   static constexpr int kBlockBytes = 64;
+  static constexpr std::int64_t kMostRows = 4;
   static Columns load(const std::byte* p) {
     Columns columns;
     Codes::widen_pairs(p, columns.pairs);
@@ -71,16 +92,16 @@ struct CodesFormat {
     return Wide::accumulate(Wide::accumulate(sum, x, w.pairs[0]), x + 2, w.pairs[1]);
   }
 };
+#endif
 
 /// Few rows: what is gained by widening once for all of them would be lost in the cache.
-template <class S, class Wide, class Codes>
+template <class S, class Format>
 inline void linear_widened_in_registers(const LinearTask& task, std::int64_t first_panel,
                                         std::int64_t last_panel, float* partial) {
-  using Format = CodesFormat<S, Wide, Codes>;
   constexpr std::int64_t kAheadBytes = 4096;
   for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
     TileOperands<Format> t;
-    t.x = static_cast<const std::uint16_t*>(task.x);
+    t.x = static_cast<const typename Format::Activation*>(task.x);
     t.x_stride = task.x_stride;
     t.w = task.weights + panel * task.num_columns * kPanelColumns;
     t.w_step_bytes = 4 * Format::kBlockBytes;
@@ -95,17 +116,13 @@ inline void linear_widened_in_registers(const LinearTask& task, std::int64_t fir
     finish_rows<S, Sums::kScaled>(task, panel, 0, task.num_tokens, partial);
   }
 }
-#endif
 
 template <class S, class Wide, class Codes>
 inline void linear_widened(const LinearTask& task, std::int64_t first_panel,
                            std::int64_t last_panel, float* partial) {
-#ifdef __AVX512VBMI__
-  if constexpr (Wide::kStep == 2) {
-    if (task.num_tokens <= kMostRowsInRegisters)
-      return linear_widened_in_registers<S, Wide, Codes>(task, first_panel, last_panel, partial);
-  }
-#endif
+  using InRegisters = CodesFormat<S, Wide, Codes>;
+  if (task.num_tokens <= InRegisters::kMostRows)
+    return linear_widened_in_registers<S, InRegisters>(task, first_panel, last_panel, partial);
   const auto* x = static_cast<const typename Wide::Activation*>(task.x);
   auto* wide = reinterpret_cast<std::byte*>(partial + kRowBlock * kPanelColumns);
   // A short block keeps the stream of codes flowing under few rows' arithmetic; a long one saves

@@ -79,17 +79,17 @@ std::string model_type(const std::string& architecture) {
 
 }  // namespace
 
-std::int64_t weight_bytes_per_step(const BenchModel& model, const Quantization& quantization) {
+std::int64_t weight_bytes_per_step(const ModelConfig& config, DType dtype,
+                                   const Quantization& quantization) {
   const auto bytes = [&](std::int64_t weights, WeightFormat format) {
     const auto& traits = traits_of(format);
     if (format == WeightFormat::kNone)
-      return weights * static_cast<std::int64_t>(dtype_bytes(model.dtype));
+      return weights * static_cast<std::int64_t>(dtype_bytes(dtype));
     // Per-channel scales are one number in thousands; those of groups count, with their zero
     // points.
     const std::int64_t scales = traits.grouped ? weights / quantization.group_size * 5 : 0;
     return weights * traits.weight_bits / 8 + scales;
   };
-  const auto& config = model.config;
   const std::int64_t head = std::int64_t{config.vocab_size} * config.hidden_size;
   const std::int64_t looked_up = config.tie_word_embeddings ? 0 : head;
   const std::int64_t layers = num_parameters(config) - head - looked_up;

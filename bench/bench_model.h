@@ -32,7 +32,8 @@ struct BenchModel {
 
 /// Bytes of weights that a decode step has to read: all, but of an input embedding that isn't also
 /// the output projection, which is only looked up.
-std::int64_t weight_bytes_per_step(const BenchModel& model, const Quantization& quantization);
+std::int64_t weight_bytes_per_step(const ModelConfig& config, DType dtype,
+                                   const Quantization& quantization);
 
 /// config.json of the model's shape, for transformers to build it with random weights.
 nlohmann::json transformers_config(const ModelConfig& config);

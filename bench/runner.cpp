@@ -38,7 +38,8 @@ json subject_record(const Subject& subject, const BenchModel& model, const json&
   json settings = subject.settings();
   settings.update(ready.value("settings", json::object()));
   const DType kv_dtype = kv_dtype_of(settings, model);
-  const auto weight_bytes = weight_bytes_per_step(model, quantization_of(settings));
+  const auto weight_bytes =
+      weight_bytes_per_step(model.config, model.dtype, quantization_of(settings));
   const json memory = ready.value("memory", json::object());
   json record = {{"name", subject.name()},
                  {"kind", subject.kind()},
@@ -140,7 +141,7 @@ class Runner {
 
   CanaryReading read_canary() {
     const double memory = in_.canary.read_bytes_per_s();
-    const auto weights = weight_bytes_per_step(in_.model, {});
+    const auto weights = weight_bytes_per_step(in_.model.config, in_.model.dtype, {});
     if (weights >= in_.canary.buffer_bytes()) return {memory, memory};
     return {memory, in_.canary.read_bytes_per_s(weights)};
   }

@@ -7,8 +7,10 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "bench/bench_model.h"
 #include "bench/canary.h"
 #include "bench/load_generator.h"
+#include "model/memory_plan.h"
 #include "model/resolve.h"
 
 namespace iol::bench {
@@ -90,6 +92,18 @@ double decode_speed(Engine& engine, const FormatTableOptions& options) {
          (static_cast<double>(times.back() - times.front()) * 1e-9);
 }
 
+/// What a decode step must read, at the mean context of the run.
+double bytes_per_token(const Engine& engine, const FormatTableOptions& options,
+                       const FormatChoice& format) {
+  const EngineConfig& config = engine.config();
+  const auto weights = weight_bytes_per_step(engine.model_config(), *config.dtype,
+                                             engine_for(options, format).quant);
+  const auto kv =
+      kv_bytes_per_token(engine.model_config(), config.kv_dtype.value_or(*config.dtype));
+  const double mean_context = options.prompt_tokens + options.output_tokens / 2.0;
+  return static_cast<double>(weights) + mean_context * static_cast<double>(kv);
+}
+
 void measure_speed(const FormatTableOptions& options, FormatTable& table) {
   MemoryCanary canary(options.engine.num_threads);
   for (int round = 0; round < options.num_rounds; ++round) {
@@ -104,6 +118,7 @@ void measure_speed(const FormatTableOptions& options, FormatTable& table) {
       row.weights_bytes = engine->memory().weights_bytes;
       row.bits_per_weight = 8.0 * static_cast<double>(row.weights_bytes) /
                             static_cast<double>(num_parameters(engine->model_config()));
+      row.bytes_per_token = bytes_per_token(*engine, options, row.format);
     }
   }
 }

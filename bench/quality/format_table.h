@@ -28,6 +28,7 @@ struct FormatRow {
   FormatChoice format;
   std::int64_t weights_bytes = 0;        // in memory, as packed
   double bits_per_weight = 0;            // of all parameters, whatever is left unquantized included
+  double bytes_per_token = 0;            // that a decode step must read: weights, keys and values
   std::vector<double> decode_tok_s;      // one for each round
   std::vector<double> read_bytes_per_s;  // the canary before each of them
   std::optional<Quality> quality;        // nothing without a text

@@ -19,6 +19,15 @@ double coefficient_of_variation(const std::vector<double>& values) {
   return distribution->std / distribution->mean;
 }
 
+/// The share of the limit that decoding reached: bytes that must be read, at the speed of the
+/// canary before them, against the time it took. Median over the rounds.
+double limit_fraction(const FormatRow& row) {
+  std::vector<double> fractions;
+  for (std::size_t i = 0; i < row.decode_tok_s.size(); ++i)
+    fractions.push_back(row.bytes_per_token * row.decode_tok_s[i] / row.read_bytes_per_s[i]);
+  return report::median(fractions);
+}
+
 json row_json(const FormatRow& row) {
   json object = {{"format", row.format.name},
                  {"weights_bytes", row.weights_bytes},
@@ -27,6 +36,8 @@ json row_json(const FormatRow& row) {
                  {"decode_tok_s_rounds", row.decode_tok_s},
                  {"decode_variation", coefficient_of_variation(row.decode_tok_s)},
                  {"canary_read_bytes_per_s", report::median(row.read_bytes_per_s)},
+                 {"bytes_per_token", row.bytes_per_token},
+                 {"limit_fraction", limit_fraction(row)},
                  {"quality", nullptr}};
   if (row.quality) object["quality"] = quality_json(*row.quality);
   return object;
@@ -53,7 +64,8 @@ std::vector<std::string> cells_of(const json& row, bool has_quality) {
       fmt::format("{:.2f}", row.at("bits_per_weight").get<double>()),
       fmt::format("{:.1f}", row.at("decode_tok_s").get<double>()),
       fmt::format("{:.1f}", 100 * row.at("decode_variation").get<double>()),
-      fmt::format("{:.1f}", row.at("canary_read_bytes_per_s").get<double>() / 1e9)};
+      fmt::format("{:.1f}", row.at("canary_read_bytes_per_s").get<double>() / 1e9),
+      fmt::format("{:.0f}", 100 * row.at("limit_fraction").get<double>())};
   if (!has_quality) return cells;
   const json& quality = row.at("quality");
   const json& divergence = quality.at("kl_divergence_nats");
@@ -116,8 +128,9 @@ json format_table_json(const FormatTable& table) {
 
 std::string format_table_text(const json& table, bool markdown) {
   const bool has_quality = !table.at("formats").at(0).at("quality").is_null();
-  std::vector<std::vector<std::string>> lines{
-      {"format", "weights MB", "bits/weight", "decode tok/s", "+/- %", "canary GB/s"}};
+  std::vector<std::vector<std::string>> lines{{"format", "weights MB", "bits/weight",
+                                               "decode tok/s", "+/- %", "canary GB/s",
+                                               "% of limit"}};
   if (has_quality) {
     for (const char* name :
          {"perplexity", "against none, 95 % interval", "KL nats", "same top %"}) {

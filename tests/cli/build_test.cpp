@@ -146,8 +146,10 @@ TEST_F(Build, a_table_of_formats_has_a_row_for_each) {
   ASSERT_EQ(table["formats"].size(), 3);
   EXPECT_EQ(table["formats"][0]["format"], "none");
   EXPECT_EQ(table["formats"][2]["format"], "int4:64");
+  EXPECT_LT(table["formats"][2]["bytes_per_token"], table["formats"][1]["bytes_per_token"]);
   EXPECT_LT(table["formats"][2]["weights_bytes"], table["formats"][1]["weights_bytes"]);
   for (const auto& row : table["formats"]) {
+    EXPECT_GT(row["limit_fraction"], 0);
     EXPECT_EQ(row["decode_tok_s_rounds"].size(), 2);
     EXPECT_GT(row["quality"]["perplexity"], 1);
   }

@@ -17,6 +17,7 @@
 #include "bench/quality/quality.h"
 #include "bench/records.h"
 #include "bench/runner.h"
+#include "engine/device_backend.h"
 
 namespace iol::bench {
 namespace {
@@ -64,6 +65,13 @@ Engines choose_engines(const BenchOptions& options, const BenchModel& model, jso
     if (options.note) options.note("without the PyTorch baseline: " + why);
     return engines;
   }
+  if (options.engine.device.kind == DeviceKind::kCuda) {
+    const std::string why = "the PyTorch baseline doesn't run on a GPU yet; use --device cpu";
+    if (options.engines) throw_input_error("--engines pytorch: {}", why);
+    not_measured.push_back({{"what", "the PyTorch baseline"}, {"why", why}});
+    if (options.note) options.note("without the PyTorch baseline: " + why);
+    return engines;
+  }
   auto environment = find_python_environment();
   if (environment.missing.empty()) {
     engines.pytorch = std::move(environment);
@@ -80,6 +88,7 @@ Engines choose_engines(const BenchOptions& options, const BenchModel& model, jso
 EngineConfig engine_for(const BenchOptions& options, const BenchModel& model, const Plan& plan) {
   EngineConfig config = options.engine;
   config.model = model.name;
+  config.device = resolve_device(config.device);
   config.dtype = model.dtype;
   if (model.built_from) {
     config.quant = model.built_from->quantization;
@@ -248,16 +257,21 @@ bool run_bench(const BenchOptions& options) {
   const EngineConfig engine = engine_for(options, model, plan);
   auto subjects = make_subjects(options, engines, model, plan, engine);
   create_folder(options.output_folder);
-  MemoryCanary canary(engine.num_threads);
+  MemoryCanary canary(engine.device, engine.num_threads);
   PackageEnergy energy;
   if (!energy.unavailable_reason().empty()) {
     not_measured.push_back({{"what", "power and energy"}, {"why", energy.unavailable_reason()}});
+  }
+  if (engine.device.kind == DeviceKind::kCuda) {
+    not_measured.push_back(
+        {{"what", "the GPU's power and energy"}, {"why", "NVML is not read yet"}});
   }
   RecordWriter records(options.output_folder / "records.jsonl", run_name());
   RunIdentity identity;
   identity.command = options.command;
   identity.seed = options.scenario.seed;
   identity.num_threads = engine.num_threads;
+  identity.device = engine.device;
   identity.canary_read_bytes_per_s = canary.read_bytes_per_s();
   identity.canary_buffer_bytes = canary.buffer_bytes();
   identity.load = load_record(options.scenario, plan);

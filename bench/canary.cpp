@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/cuda/cuda_device.h"
 #include "base/clock.h"
 
 namespace iol::bench {
@@ -60,8 +61,15 @@ std::int64_t last_level_cache_bytes() {
   return largest;
 }
 
-MemoryCanary::MemoryCanary(int num_threads)
-    : threads_(num_threads), buffer_(canary_buffer_bytes()) {
+namespace {
+constexpr std::int64_t kCudaBufferBytes = std::int64_t{1} << 30;  // far more than any cache
+}  // namespace
+
+MemoryCanary::MemoryCanary(const Device& device, int num_threads)
+    : device_(device),
+      threads_(device.kind == DeviceKind::kCuda ? 1 : num_threads),
+      buffer_(device.kind == DeviceKind::kCuda ? 0 : canary_buffer_bytes()) {
+  if (device.kind == DeviceKind::kCuda) return;
   // Pages that were never written all map to one page of zeros, which sits in the cache.
   auto* bytes = buffer_.as<unsigned char>();
   threads_.for_ranges(buffer_bytes(), 4096, [&](std::int64_t begin, std::int64_t end, int) {
@@ -70,6 +78,7 @@ MemoryCanary::MemoryCanary(int num_threads)
 }
 
 std::int64_t MemoryCanary::buffer_bytes() const {
+  if (device_.kind == DeviceKind::kCuda) return kCudaBufferBytes;
   return static_cast<std::int64_t>(buffer_.size_bytes());
 }
 
@@ -88,6 +97,7 @@ double MemoryCanary::pass_bytes_per_s(std::int64_t bytes) {
 
 double MemoryCanary::read_bytes_per_s(std::int64_t working_set_bytes) {
   const auto bytes = std::clamp<std::int64_t>(working_set_bytes, 1 << 20, buffer_bytes());
+  if (device_.kind == DeviceKind::kCuda) return cuda_read_bytes_per_s(device_.index, bytes);
   const auto passes_for = [&](std::int64_t duration_ns) {
     std::vector<double> passes;
     const auto start_ns = now_ns();

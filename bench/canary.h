@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "backend/device.h"
 #include "base/huge_buffer.h"
 #include "base/thread_pool.h"
 
@@ -15,7 +16,9 @@ class MemoryCanary {
   static constexpr std::int64_t kDurationNs = 80'000'000;
 
   /// Throws ResourceError when there is no memory for the buffer.
-  explicit MemoryCanary(int num_threads);
+  explicit MemoryCanary(int num_threads) : MemoryCanary(Device{DeviceKind::kCpu, 0}, num_threads) {}
+  /// Of a GPU's memory where `device` is one.
+  MemoryCanary(const Device& device, int num_threads);
   /// Of the whole buffer, which is several times the last cache level: of memory.
   double read_bytes_per_s() { return read_bytes_per_s(buffer_bytes()); }
   /// Of the buffer's first `working_set_bytes`: of whatever holds that much when it is read again
@@ -26,6 +29,7 @@ class MemoryCanary {
  private:
   double pass_bytes_per_s(std::int64_t bytes);
 
+  Device device_;
   ThreadPool threads_;
   HugeBuffer buffer_;
   std::uint64_t sink_ = 0;  // keeps the sums from being optimized away

@@ -44,6 +44,12 @@ std::optional<DType> parse_kv_field(const json& field) {
   return dtype;
 }
 
+Device parse_device_field(const json& field) {
+  const auto device = parse_device(field.get<std::string>());
+  if (!device) throw_input_error("engine configuration: unknown device {}", field.dump());
+  return *device;
+}
+
 WeightFormat parse_format_field(const json& field) {
   const auto format = parse_weight_format(field.get<std::string>());
   if (!format) throw_input_error("engine configuration: unknown format {}", field.dump());
@@ -138,6 +144,7 @@ void serve_run(Engine& engine, const json& message, LineWriter& writer) {
 
 json engine_config_json(const EngineConfig& config) {
   return {{"model", config.model},
+          {"device", device_name(config.device)},
           {"dtype", dtype_json(config.dtype)},
           {"kv_dtype", config.kv_dtype ? json(kv_format_name(*config.kv_dtype)) : json(nullptr)},
           {"quant", weight_format_name(config.quant.format)},
@@ -161,6 +168,7 @@ json engine_config_json(const EngineConfig& config) {
 EngineConfig parse_engine_config(const json& json) try {
   EngineConfig config;
   config.model = json.at("model").get<std::string>();
+  config.device = parse_device_field(json.at("device"));
   config.dtype = parse_dtype_field(json.at("dtype"));
   config.kv_dtype = parse_kv_field(json.at("kv_dtype"));
   config.quant.format = parse_format_field(json.at("quant"));

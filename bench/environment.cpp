@@ -9,6 +9,7 @@
 #include <fstream>
 #include <string_view>
 
+#include "backend/cuda/cuda_device.h"
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "bench/canary.h"
@@ -43,6 +44,27 @@ std::string_view transparent_huge_pages(const std::string& setting) {
   const auto end = setting.find(']');
   if (begin == std::string::npos || end == std::string::npos) return "unknown";
   return std::string_view(setting).substr(begin + 1, end - begin - 1);
+}
+
+}  // namespace
+
+namespace {
+
+/// The device that the canary reads and our engine runs on.
+json device_record(const Device& device) {
+  json record = {{"name", device_name(device)}};
+  if (device.kind != DeviceKind::kCuda) return record;
+  for (const auto& gpu : cuda_status().devices) {
+    if (gpu.index != device.index) continue;
+    record.update({{"gpu", gpu.name},
+                   {"uuid", gpu.uuid},
+                   {"memory_bytes", gpu.memory_bytes},
+                   {"driver_cuda", cuda_status().driver},
+                   {"power_limit_w", nullptr},
+                   {"sm_clock_mhz", nullptr},
+                   {"unknown_because", "NVML is not read yet"}});
+  }
+  return record;
 }
 
 }  // namespace
@@ -87,6 +109,7 @@ json environment_record(const RunIdentity& identity) {
           {"revision", IOL_BUILD_REVISION},
           {"seed", identity.seed},
           {"threads", identity.num_threads},
+          {"device", device_record(identity.device)},
           {"machine", machine_record()},
           {"software",
            {{"iol", IOL_VERSION},

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "backend/device.h"
+
 namespace iol::bench {
 
 /// What the environment record needs beside what the machine says itself.
@@ -11,6 +13,7 @@ struct RunIdentity {
   std::vector<std::string> command;  // the command line
   std::uint64_t seed = 0;
   int num_threads = 1;
+  Device device = {DeviceKind::kCpu, 0};
   double canary_read_bytes_per_s = 0;
   std::int64_t canary_buffer_bytes = 0;
   nlohmann::json load = nlohmann::json::object();         // scenarios, lengths, repetitions

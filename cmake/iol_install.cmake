@@ -1,5 +1,4 @@
 # `cmake --install`: the program, the library with its headers and package files, the demo models, the baseline.
-include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 install(TARGETS iol RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -25,11 +25,6 @@ if(IOL_BUILD_FUZZERS)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
-option(IOL_CUDA "The CUDA backend (not available yet)" OFF)
-if(IOL_CUDA)
-  message(FATAL_ERROR "IOL_CUDA=ON: the CUDA backend is not available yet")
-endif()
-
 find_program(IOL_CCACHE ccache)
 if(IOL_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${IOL_CCACHE})

@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "base/error.h"
+#include "engine/device_backend.h"
 
 namespace iol::cli {
 namespace {
@@ -30,14 +31,12 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
 }
 
 EngineConfig engine_config(const CommonOptions& options) {
-  if (options.device.starts_with("cuda")) {
-    throw_input_error("--device {}: this build has no CUDA backend; use --device cpu",
-                      options.device);
-  }
-  if (options.device != "auto" && options.device != "cpu") {
-    throw_input_error("--device {}: expected auto, cpu or cuda[:N]", options.device);
-  }
+  const auto device = parse_device(options.device);
+  if (!device) throw_input_error("--device {}: expected auto, cpu or cuda[:N]", options.device);
   EngineConfig config;
+  // Who names CPU kernels wants the CPU.
+  const bool names_cpu = device->kind == DeviceKind::kAuto && options.isa != "auto";
+  config.device = names_cpu ? Device{DeviceKind::kCpu, 0} : resolve_device(*device);
   if (options.isa != "auto") {
     const auto isa = parse_isa(options.isa);
     if (!isa) {

@@ -12,7 +12,7 @@ namespace iol::cli {
 
 /// The options that every command accepts.
 struct CommonOptions {
-  std::string device = "auto";  // auto, cpu; cuda comes with its backend
+  std::string device = "auto";  // auto, cpu or cuda[:N]
   std::string isa = "auto";
   int num_threads = 0;
   std::uint64_t seed = 0;

@@ -1,10 +1,10 @@
 // iol doctor: what this machine is and can do.
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "backend/cuda/cuda_device.h"
 #include "bench/environment.h"
 #include "bench/limits/machine_limits.h"
 #include "bench/pytorch_subject.h"
@@ -22,12 +22,40 @@ struct DoctorOptions {
   bool quick = false;
 };
 
-/// The CPU is the only backend of this build; a GPU that is there anyway is mentioned.
-json gpu_record() {
-  const bool has_driver = std::filesystem::exists("/proc/driver/nvidia/version");
-  return {{"used", false},
-          {"reason", has_driver ? "an NVIDIA driver is present, but this build has no CUDA backend"
-                                : "no NVIDIA driver, and this build has no CUDA backend"}};
+json text_or_null(const std::string& text) { return text.empty() ? json(nullptr) : json(text); }
+
+/// Every GPU that this build can use, or why there is none.
+json gpu_record(const DoctorOptions& options) {
+  const CudaStatus& status = cuda_status();
+  json record = {{"used", !status.devices.empty() && options.common.device != "cpu"},
+                 {"reason", text_or_null(status.reason)},
+                 {"driver_cuda", text_or_null(status.driver)},
+                 {"runtime_cuda", text_or_null(status.runtime)},
+                 {"devices", json::array()}};
+  for (const auto& device : status.devices) {
+    json entry = {{"index", device.index},
+                  {"name", device.name},
+                  {"uuid", device.uuid},
+                  {"compute_capability",
+                   fmt::format("{}.{}", device.capability / 10, device.capability % 10)},
+                  {"memory_bytes", device.memory_bytes},
+                  {"memory_free_bytes", cuda_free_bytes(device.index)},
+                  {"multiprocessors", device.num_multiprocessors},
+                  {"l2_cache_bytes", device.l2_cache_bytes},
+                  {"power_w", nullptr},
+                  {"power_w_reason", "NVML is not read yet"},
+                  {"limits", nullptr}};
+    if (!options.quick) {
+      const CudaLimits limits = measure_cuda_limits(device.index);
+      entry["limits"] = {{"read_bytes_per_s", limits.read_bytes_per_s},
+                         {"bf16_flops", limits.bf16_flops},
+                         {"f16_flops", limits.f16_flops},
+                         {"int8_ops", limits.int8_ops},
+                         {"instructions", "mma.sync"}};
+    }
+    record["devices"].push_back(std::move(entry));
+  }
+  return record;
 }
 
 json limits_record(const bench::MachineLimits& limits) {
@@ -52,7 +80,7 @@ json examine(const DoctorOptions& options) {
       {"isa", isa_name(isa)},
       {"threads", num_threads},
       {"memory_available_bytes", available_memory_bytes()},
-      {"gpu", gpu_record()},
+      {"gpu", gpu_record(options)},
       {"pytorch", {{"found", python.missing.empty()}, {"python", python.python.string()}}},
       {"limits", nullptr}};
   if (!python.missing.empty()) record["pytorch"]["missing"] = python.missing;
@@ -92,7 +120,7 @@ void print_machine(const json& record) {
              fmt::format("{:.0f} MB", machine["last_level_cache_bytes"].get<double>() / 1048576));
   print_line("huge pages", text_of(machine["transparent_huge_pages"]));
   print_line("kernel", text_of(machine["kernel"]));
-  print_line("GPU", text_of(record["gpu"]["reason"]));
+  if (record["gpu"]["devices"].empty()) print_line("GPU", text_of(record["gpu"]["reason"]));
   const auto& pytorch = record["pytorch"];
   print_line("PyTorch", pytorch["found"].get<bool>() ? text_of(pytorch["python"])
                                                      : text_of(pytorch["missing"]));
@@ -113,6 +141,31 @@ void print_limits(const json& limits) {
   print_line("int8", rate("int8_ops", 1e9, "GOP/s"));
 }
 
+void print_gpus(const json& record) {
+  for (const auto& device : record["devices"]) {
+    fmt::print("\nGPU {}\n", text_of(device["index"]));
+    print_line("name", text_of(device["name"]));
+    print_line("UUID", text_of(device["uuid"]));
+    print_line("compute capability", text_of(device["compute_capability"]));
+    print_line("multiprocessors", text_of(device["multiprocessors"]));
+    print_line("memory",
+               fmt::format("{:.1f} GB, {:.1f} GB free", device["memory_bytes"].get<double>() / 1e9,
+                           device["memory_free_bytes"].get<double>() / 1e9));
+    print_line("driver", fmt::format("CUDA {} (this build: {})", text_of(record["driver_cuda"]),
+                                     text_of(record["runtime_cuda"])));
+    print_line("power", "unknown: " + text_of(device["power_w_reason"]));
+    const auto& limits = device["limits"];
+    if (limits.is_null()) continue;
+    const auto rate = [&](const char* name) {
+      return fmt::format("{:.2f} T/s", limits[name].get<double>() / 1e12);
+    };
+    print_line("read, bytes", rate("read_bytes_per_s"));
+    print_line("bf16, operations", rate("bf16_flops") + " (mma.sync)");
+    print_line("f16, operations", rate("f16_flops") + " (mma.sync; fp8 is computed so)");
+    print_line("int8, operations", rate("int8_ops") + " (mma.sync)");
+  }
+}
+
 void doctor(const DoctorOptions& options) {
   const json record = examine(options);
   if (options.common.json) {
@@ -120,6 +173,7 @@ void doctor(const DoctorOptions& options) {
     return;
   }
   print_machine(record);
+  print_gpus(record["gpu"]);
   print_limits(record["limits"]);
 }
 

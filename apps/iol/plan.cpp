@@ -6,13 +6,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "backend/cpu/cpu_backend.h"
 #include "backend/kv_format.h"
 #include "base/cpu.h"
 #include "base/error.h"
 #include "commands.h"
+#include "engine/device_backend.h"
 #include "engine/loaded_model.h"
-#include "engine/memory_check.h"
 #include "engine_options.h"
 #include "model/memory_plan.h"
 #include "model/resolve.h"
@@ -52,10 +51,10 @@ ModelConfig read_config(const std::string& name, EngineConfig& engine) {
 }
 
 void print_text(const PlanOptions& options, const MemoryNeeds& needs, DType dtype, DType kv_dtype,
-                std::int64_t sequences) {
+                const Device& device, std::int64_t sequences) {
   const auto megabytes = [](std::int64_t bytes) { return static_cast<double>(bytes) / 1e6; };
-  fmt::print("{}: {} sequences of {} tokens, {}\n", options.model, options.batch, options.context,
-             dtype_name(dtype));
+  fmt::print("{}: {} sequences of {} tokens, {} on {}\n", options.model, options.batch,
+             options.context, dtype_name(dtype), device_name(device));
   fmt::print("  weights      {:10.1f} MB\n", megabytes(needs.weights));
   fmt::print("  KV cache     {:10.1f} MB   ({}, {:.1f} kB per token)\n", megabytes(needs.kv),
              kv_format_name(kv_dtype), static_cast<double>(needs.kv_per_token) / 1e3);
@@ -77,19 +76,20 @@ void plan(PlanOptions& options) {
   const int num_threads = engine.num_threads > 0 ? engine.num_threads : default_num_threads();
   const std::int64_t blocks = (options.context + engine.block_size - 1) / engine.block_size;
   MemoryNeeds needs;
-  needs.weights = weight_bytes(config, dtype, engine.quant);
+  needs.weights = weight_bytes(config, dtype, engine.quant, packing_of(engine.device));
   const DType kv_dtype = engine.kv_dtype.value_or(dtype);
   needs.kv_per_token = kv_bytes_per_token(config, kv_dtype);
   const std::int64_t kv_per_sequence = blocks * engine.block_size * needs.kv_per_token;
   needs.kv = options.batch * kv_per_sequence;
-  needs.activations = static_cast<std::int64_t>(
-      cpu_activation_bytes(transformer_shape(config), engine.max_step_tokens,
-                           std::min(options.batch, engine.max_step_tokens), num_threads));
-  needs.available = available_memory_bytes();
+  needs.activations =
+      activation_bytes(engine.device, transformer_shape(config), engine.max_step_tokens,
+                       std::min(options.batch, engine.max_step_tokens), num_threads);
+  needs.available = available_memory_bytes(engine.device);
   const std::int64_t rest = needs.available - needs.weights - needs.activations;
   const std::int64_t sequences = std::max<std::int64_t>(rest / kv_per_sequence, 0);
   if (options.engine.common.json) {
     fmt::print("{}\n", nlohmann::json{{"model", options.model},
+                                      {"device", device_name(engine.device)},
                                       {"dtype", dtype_name(dtype)},
                                       {"quant", weight_format_name(engine.quant.format)},
                                       {"kv_cache", kv_format_name(kv_dtype)},
@@ -105,7 +105,7 @@ void plan(PlanOptions& options) {
                                       {"sequences_that_fit", sequences}}
                            .dump());
   } else {
-    print_text(options, needs, dtype, kv_dtype, sequences);
+    print_text(options, needs, dtype, kv_dtype, engine.device, sequences);
   }
 }
 

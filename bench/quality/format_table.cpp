@@ -105,7 +105,7 @@ double bytes_per_token(const Engine& engine, const FormatTableOptions& options,
 }
 
 void measure_speed(const FormatTableOptions& options, FormatTable& table) {
-  MemoryCanary canary(options.engine.num_threads);
+  MemoryCanary canary(options.engine.device, options.engine.num_threads);
   for (int round = 0; round < options.num_rounds; ++round) {
     for (auto& row : table.rows) {
       options.on_step(

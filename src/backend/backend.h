@@ -8,6 +8,7 @@
 // Batch invariance: the result for a token depends on that token's sequence alone - never on its
 // neighbours in the step, on the borders of prefill chunks or on the number of threads.
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -179,7 +180,18 @@ class Backend {
   /// Shows `observer` the left operands of matrices that are not quantized, until called with null.
   virtual void observe_linear_inputs(LinearInputObserver* observer) = 0;
 
-  // The forward pass, in this order.
+  /// A step: runs `operations`, which calls those below, in their order, for `input`. `model` tells
+  /// one model's weights from another's. A device may keep what a step did and repeat it for a step
+  /// of the same form, model, cache and activations instead of calling `operations` again. When it
+  /// returns, the step is over.
+  virtual void run_step(Activations& activations, const StepInput& input, const void* model,
+                        const KvCache& cache, const std::function<void()>& operations) {
+    static_cast<void>(activations), static_cast<void>(input), static_cast<void>(model),
+        static_cast<void>(cache);
+    operations();
+  }
+
+  // The forward pass, in this order, within run_step().
   /// hidden = table[token_ids]
   virtual void embed(Activations& activations, const StepInput& input,
                      const WeightMatrix& table) = 0;

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 
-#include "backend/cpu/cpu_backend.h"
 #include "base/cpu.h"
 #include "base/error.h"
+#include "engine/device_backend.h"
 #include "engine/engine_loop.h"
 #include "engine/loaded_model.h"
-#include "engine/memory_check.h"
 #include "model/memory_plan.h"
 
 namespace iol {
@@ -29,6 +28,18 @@ std::int64_t kv_token_bytes(const LoadedModel& model) {
   return kv_bytes_per_token(model.config, model.kv_dtype);
 }
 
+std::int64_t activations_of(const EngineConfig& config, const LoadedModel& model) {
+  return activation_bytes(model.device, transformer_shape(model.config), config.max_step_tokens,
+                          std::min(config.max_batch, config.max_step_tokens), config.num_threads);
+}
+
+/// A GPU's memory has no other use; the host's has, and is taken by half at most.
+std::int64_t affordable_cache_bytes(const EngineConfig& config, const LoadedModel& model) {
+  const std::int64_t available = available_memory_bytes(model.device);
+  if (model.device.kind != DeviceKind::kCuda) return available / 2;
+  return std::max<std::int64_t>((available - activations_of(config, model)) / 10 * 9, 0);
+}
+
 /// Replaces every "choose for me" by the choice, now that the model is known.
 void fill_defaults(EngineConfig& config, const LoadedModel& model) {
   const int model_context = model.config.max_position_embeddings;
@@ -38,12 +49,13 @@ void fill_defaults(EngineConfig& config, const LoadedModel& model) {
   }
   if (config.max_context <= 0) config.max_context = model_context;
   if (config.num_threads <= 0) config.num_threads = default_num_threads();
+  config.device = model.device;
   config.dtype = model.dtype;
   config.kv_dtype = model.kv_dtype;
   config.quant = model.quant;
   if (config.kv_cache_tokens <= 0) {
     const std::int64_t wanted = std::int64_t{config.max_batch} * config.max_context;
-    const std::int64_t affordable = available_memory_bytes() / 2 / kv_token_bytes(model);
+    const std::int64_t affordable = affordable_cache_bytes(config, model) / kv_token_bytes(model);
     config.kv_cache_tokens =
         std::max<std::int64_t>(std::min(wanted, affordable), config.block_size);
   }
@@ -56,10 +68,8 @@ std::unique_ptr<Engine> Engine::create(const EngineConfig& config) {
   LoadedModel model = load_model(config);
   EngineConfig filled = config;
   fill_defaults(filled, model);
-  const auto activation_bytes = static_cast<std::int64_t>(
-      cpu_activation_bytes(transformer_shape(model.config), filled.max_step_tokens,
-                           std::min(filled.max_batch, filled.max_step_tokens), filled.num_threads));
-  require_memory(filled.kv_cache_tokens * kv_token_bytes(model) + activation_bytes,
+  require_memory(model.device,
+                 filled.kv_cache_tokens * kv_token_bytes(model) + activations_of(filled, model),
                  "the KV cache with the activations");
   return std::make_unique<EngineLoop>(std::move(filled), std::move(model));
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "backend/device.h"
 #include "backend/weight_format.h"
 #include "base/cpu.h"
 #include "base/dtype.h"
@@ -22,6 +23,7 @@ class Tokenizer;
 
 struct EngineConfig {
   std::string model = "demo";     // folder, Hub id in the local cache, `demo` or `synthetic:NAME`
+  Device device;                  // where it runs
   std::optional<DType> dtype;     // compute and weight dtype; nothing: the checkpoint's own
   std::optional<DType> kv_dtype;  // see kv_format.h; nothing: like dtype
   Quantization quant;             // of the weights; an engine directory brings its own

@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "backend/cpu/cpu_backend.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
-#include "engine/memory_check.h"
+#include "engine/device_backend.h"
 #include "model/memory_plan.h"
 #include "model/resolve.h"
 #include "model/synthetic.h"
@@ -48,6 +47,9 @@ void adopt_weights(const WeightSource& source, EngineConfig& config) {
 
 LoadedModel load_model(const EngineConfig& asked, const LoadProgress& progress) {
   EngineConfig config = asked;
+  // Who names CPU kernels wants the CPU.
+  const bool names_cpu = asked.device.kind == DeviceKind::kAuto && asked.isa.has_value();
+  config.device = names_cpu ? Device{DeviceKind::kCpu, 0} : resolve_device(asked.device);
   const ResolvedModel resolved = resolve_model(config.model);
   LoadedModel model;
   model.name = config.model;
@@ -64,8 +66,10 @@ LoadedModel load_model(const EngineConfig& asked, const LoadProgress& progress) 
   model.quant = config.quant;
   model.dtype = config.dtype.value_or(model.config.dtype);
   model.kv_dtype = config.kv_dtype.value_or(model.dtype);
-  model.backend = make_cpu_backend({config.isa, config.num_threads, model.dtype});
-  require_memory(weight_bytes(model.config, model.dtype, model.quant),
+  model.device = config.device;
+  model.backend = make_backend({config.device, config.isa, config.num_threads, model.dtype});
+  require_memory(config.device,
+                 weight_bytes(model.config, model.dtype, model.quant, packing_of(config.device)),
                  fmt::format("'{}' in {}", config.model,
                              model.quant.format == WeightFormat::kNone
                                  ? dtype_name(model.dtype)

@@ -16,6 +16,7 @@ struct LoadedModel {
   std::string name;  // as asked for
   bool synthetic = false;
   ModelConfig config;
+  Device device;  // resolved
   DType dtype = DType::kBF16;
   DType kv_dtype = DType::kBF16;  // as asked for, an engine directory's default, or as dtype
   Quantization quant;             // as the weights are

@@ -13,6 +13,34 @@ namespace {
 // formats; beside them scales and, in int8, row sums, in int4 zero points.
 constexpr std::int64_t kPanelRows = 64;
 
+std::int64_t padded(std::int64_t size, std::int64_t step) {
+  return (size + step - 1) / step * step;
+}
+
+// As backend/cuda packs a matrix: rows in fours of tiles of 16, K in blocks of 64 bytes (int4: 32);
+// what is computed in f32 is plain rows.
+std::int64_t cuda_packed_bytes(std::int64_t rows, std::int64_t columns, DType dtype,
+                               WeightFormat format, std::int64_t group_size) {
+  const std::int64_t padded_rows = padded(rows, kPanelRows);
+  switch (format) {
+    case WeightFormat::kInt8WeightOnly:
+      if (dtype == DType::kF32) return padded_rows * (columns + 4);
+      return padded_rows * (padded(columns, 64) + 4);
+    case WeightFormat::kInt8:
+    case WeightFormat::kFp8:
+      return padded_rows * (padded(columns, 64) + 4);
+    case WeightFormat::kInt4: {
+      const std::int64_t group = group_size > 0 ? group_size : columns;
+      const std::int64_t num_groups = columns / group;
+      return padded_rows * (padded(num_groups * padded(group, 32), 64) / 2 + num_groups * (4 + 1));
+    }
+    case WeightFormat::kNone:
+      break;
+  }
+  if (dtype == DType::kF32) return padded_rows * columns * 4;
+  return padded_rows * padded(columns, 32) * 2;
+}
+
 std::int64_t packed_bytes(std::int64_t rows, std::int64_t columns, DType dtype, WeightFormat format,
                           std::int64_t group_size) {
   const std::int64_t padded_rows = (rows + kPanelRows - 1) / kPanelRows * kPanelRows;
@@ -39,10 +67,11 @@ bool keeps(const Quantization& quantization, const std::string& name) {
 
 }  // namespace
 
-std::int64_t weight_bytes(const ModelConfig& config, DType dtype,
-                          const Quantization& quantization) {
+std::int64_t weight_bytes(const ModelConfig& config, DType dtype, const Quantization& quantization,
+                          WeightPacking packing) {
   const auto bytes = [&](std::int64_t rows, std::int64_t columns, WeightFormat format) {
-    return packed_bytes(rows, columns, dtype, format, quantization.group_size);
+    const auto count = packing == WeightPacking::kCpu ? packed_bytes : cuda_packed_bytes;
+    return count(rows, columns, dtype, format, quantization.group_size);
   };
   const std::int64_t queries = std::int64_t{config.num_heads} * config.head_dim;
   const std::int64_t keys = std::int64_t{config.num_kv_heads} * config.head_dim;

@@ -4,15 +4,17 @@ namespace iol {
 
 void forward(const ModelConfig& config, const ModelWeights& weights, Backend& backend,
              Activations& activations, KvCache& cache, const StepInput& input) {
-  backend.embed(activations, input, *weights.embedding);
-  for (int i = 0; i < config.num_layers; ++i) {
-    const auto layer = static_cast<std::size_t>(i);
-    backend.project_qkv(activations, input, weights.layers[layer], cache, i);
-    backend.attend(activations, input, cache, i, config.sliding_window[layer]);
-    backend.project_output(activations, input, weights.layers[layer]);
-    backend.feed_forward(activations, input, weights.layers[layer]);
-  }
-  backend.project_logits(activations, input, *weights.final_norm, weights.output_head());
+  backend.run_step(activations, input, &weights, cache, [&] {
+    backend.embed(activations, input, *weights.embedding);
+    for (int i = 0; i < config.num_layers; ++i) {
+      const auto layer = static_cast<std::size_t>(i);
+      backend.project_qkv(activations, input, weights.layers[layer], cache, i);
+      backend.attend(activations, input, cache, i, config.sliding_window[layer]);
+      backend.project_output(activations, input, weights.layers[layer]);
+      backend.feed_forward(activations, input, weights.layers[layer]);
+    }
+    backend.project_logits(activations, input, *weights.final_norm, weights.output_head());
+  });
 }
 
 }  // namespace iol

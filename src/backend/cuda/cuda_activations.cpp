@@ -1,0 +1,104 @@
+#include "backend/cuda/cuda_activations.h"
+
+#include <algorithm>
+
+#include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/cuda_error.h"
+
+namespace iol {
+namespace cuda {
+namespace {
+
+constexpr std::size_t kSmallestGroup = 8;
+
+std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+/// The bytes of each array. Activations are counted as f32, the largest of their forms.
+struct Layout {
+  std::size_t operand_row, inv_freq, hidden, operand, operand_scales, operand_sums, qkv, queries,
+      attended, gated, angles, logits, best, partial_sums, partial_stats, arrivals;
+
+  Layout(const TransformerShape& shape, int max_tokens, int max_logit_tokens) {
+    const auto rows = static_cast<std::size_t>(std::max(max_tokens, max_logit_tokens));
+    const auto hidden_size = static_cast<std::size_t>(shape.hidden_size);
+    const auto head_dim = static_cast<std::size_t>(shape.head_dim);
+    const auto num_heads = static_cast<std::size_t>(shape.num_heads);
+    const auto num_kv_heads = static_cast<std::size_t>(shape.num_kv_heads);
+    const std::size_t attended_size = num_heads * head_dim;
+    const auto inner = static_cast<std::size_t>(shape.intermediate_size);
+    // Small groups of int4 matrices are padded to 32: at most four times as wide.
+    const std::size_t widest = std::max({hidden_size, attended_size, inner}) + 64;
+    const std::size_t group = num_heads / num_kv_heads;
+    inv_freq = aligned(head_dim / 2 * 4);
+    hidden = aligned(rows * hidden_size * 4);
+    operand_row = widest * 4;
+    operand = aligned(rows * operand_row);
+    operand_scales = aligned(rows * widest / kSmallestGroup * 4);
+    operand_sums = operand_scales;
+    qkv = aligned(rows * (num_heads + 2 * num_kv_heads) * head_dim * 4);
+    queries = aligned(rows * attended_size * 4);
+    attended = queries;
+    gated = aligned(rows * inner * 4);
+    angles = aligned(rows * head_dim / 2 * 4);
+    logits = aligned(static_cast<std::size_t>(max_logit_tokens) *
+                     static_cast<std::size_t>(shape.vocab_size) * 4);
+    best = aligned(static_cast<std::size_t>(max_logit_tokens) * 8);
+    partial_sums = aligned(std::size_t{kPartialEntries} * kDecodeTileRows * head_dim * 4);
+    partial_stats = aligned(std::size_t{kPartialEntries} * kDecodeTileRows * 2 * 4);
+    arrivals = aligned(rows * (group / kDecodeTileRows + 1) * num_kv_heads * 4);
+  }
+  [[nodiscard]] std::size_t total() const {
+    return inv_freq + hidden + operand + operand_scales + operand_sums + qkv + queries + attended +
+           gated + 2 * angles + logits + best + partial_sums + partial_stats + arrivals;
+  }
+};
+
+}  // namespace
+
+CudaActivations::CudaActivations(const TransformerShape& transformer, int tokens, int logit_tokens)
+    : shape(transformer),
+      max_tokens(tokens),
+      max_logit_tokens(logit_tokens),
+      inputs(tokens, logit_tokens, transformer.num_heads / transformer.num_kv_heads,
+             transformer.head_dim),
+      host_best(static_cast<std::size_t>(logit_tokens) * 8, "the step's results"),
+      host_logits(static_cast<std::size_t>(logit_tokens) *
+                      static_cast<std::size_t>(transformer.vocab_size) * 4,
+                  "the step's logits") {
+  const Layout layout(shape, tokens, logit_tokens);
+  buffer_ = DeviceBuffer(layout.total(), "the activations");
+  operand_row_bytes = layout.operand_row;
+  std::size_t offset = 0;
+  const auto take = [&](auto*& array, std::size_t bytes) {
+    array = reinterpret_cast<std::remove_reference_t<decltype(array)>>(buffer_.data() + offset);
+    offset += bytes;
+  };
+  take(inv_freq, layout.inv_freq);
+  take(hidden, layout.hidden);
+  take(operand.values, layout.operand);
+  take(operand.scales, layout.operand_scales);
+  take(operand.sums, layout.operand_sums);
+  take(qkv, layout.qkv);
+  take(queries, layout.queries);
+  take(attended, layout.attended);
+  take(gated, layout.gated);
+  take(cosine, layout.angles);
+  take(sine, layout.angles);
+  take(logits, layout.logits);
+  take(best, layout.best);
+  take(partial_sums, layout.partial_sums);
+  take(partial_stats, layout.partial_stats);
+  take(arrivals, layout.arrivals);
+  check(cudaMemcpy(inv_freq, shape.rope_inv_freq.data(), shape.rope_inv_freq.size() * 4,
+                   cudaMemcpyHostToDevice),
+        "copying rotation frequencies");
+}
+
+}  // namespace cuda
+
+std::size_t cuda_activation_bytes(const TransformerShape& shape, int max_tokens,
+                                  int max_logit_tokens) {
+  return cuda::Layout(shape, max_tokens, max_logit_tokens).total();
+}
+
+}  // namespace iol

@@ -1,0 +1,66 @@
+#pragma once
+#include <compare>
+#include <map>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/cuda/device_memory.h"
+#include "backend/cuda/step_inputs.h"
+
+namespace iol::cuda {
+
+/// What a captured step depends on beside its arrays.
+struct GraphKey {
+  int num_sequences = 0;
+  int max_chunks = 0;  // of attention
+  const void* model = nullptr;
+  const void* cache = nullptr;
+  auto operator<=>(const GraphKey&) const = default;
+};
+
+/// Entries of the attention's partial results: (tile, kv head, chunk). What doesn't fit is computed
+/// without splitting, with the same result.
+inline constexpr int kPartialEntries = 4096;
+
+/// A step's memory on the device. T = max_tokens, L = max_logit_tokens.
+class CudaActivations final : public Activations {
+ public:
+  CudaActivations(const TransformerShape& transformer, int tokens, int logit_tokens);
+  [[nodiscard]] std::size_t size_bytes() const override {
+    return buffer_.size_bytes() + inputs.size_bytes();
+  }
+
+  const TransformerShape shape;
+  const int max_tokens;
+  const int max_logit_tokens;
+
+  StepInputs inputs;
+  float* inv_freq = nullptr;           // [D / 2]
+  float* hidden = nullptr;             // [T, H] the residual stream
+  OperandRows operand;                 // rows for the next matrix
+  std::size_t operand_row_bytes = 0;   // room for each
+  float* qkv = nullptr;                // [T, (Nq + 2 Nkv) D]
+  void* queries = nullptr;             // [T, Nq D]
+  void* attended = nullptr;            // [T, Nq D]
+  void* gated = nullptr;               // [T, F]
+  float* cosine = nullptr;             // [T, D / 2]
+  float* sine = nullptr;               // [T, D / 2]
+  float* logits = nullptr;             // [L, V]
+  unsigned long long* best = nullptr;  // [L]
+  float* partial_sums = nullptr;
+  float* partial_stats = nullptr;
+  int* arrivals = nullptr;
+
+  PinnedBuffer host_best;    // [L]
+  PinnedBuffer host_logits;  // [L, V]
+  int num_logits = 0;        // of the last step
+  bool logits_are_here = false;
+
+  std::map<GraphKey, Graph> graphs;  // empty ones: seen once
+  int graph_generation = 0;          // of the block tables they point to
+
+ private:
+  DeviceBuffer buffer_;
+};
+
+}  // namespace iol::cuda

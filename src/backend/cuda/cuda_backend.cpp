@@ -1,0 +1,477 @@
+#include "backend/cuda/cuda_backend.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "backend/cuda/cuda_activations.h"
+#include "backend/cuda/cuda_device.h"
+#include "backend/cuda/cuda_error.h"
+#include "backend/cuda/cuda_kv_cache.h"
+#include "backend/cuda/cuda_matrix.h"
+#include "backend/cuda/kernels/kernels.h"
+#include "backend/read_elements.h"
+#include "base/cpu.h"
+
+namespace iol {
+namespace cuda {
+namespace {
+
+const CudaMatrix& matrix_of(const WeightMatrix& matrix) {
+  return static_cast<const CudaMatrix&>(matrix);
+}
+const float* data_of(const VectorPtr& vector) {
+  return vector ? static_cast<const CudaVector&>(*vector).data() : nullptr;
+}
+CudaActivations& scratch_of(Activations& activations) {
+  return static_cast<CudaActivations&>(activations);
+}
+
+/// Multiplies codes with codes.
+bool is_coded(const MatrixView& matrix) {
+  return matrix.layout == MatrixLayout::kInt8 || matrix.layout == MatrixLayout::kFp8 ||
+         matrix.layout == MatrixLayout::kInt4;
+}
+
+/// The element in which results are left for `matrix` to multiply: its own operand where nothing
+/// remains to be done with it, else f32.
+bool takes_rows_directly(const MatrixView& matrix) {
+  return !is_coded(matrix) && matrix.padded_columns == matrix.columns;
+}
+/// Bytes of a left operand's row.
+std::size_t operand_bytes(const MatrixView& matrix) {
+  const auto columns = static_cast<std::size_t>(matrix.padded_columns);
+  if (is_plain_rows(matrix.layout)) return columns * 4;
+  return is_coded(matrix) ? columns : columns * 2;
+}
+Element result_element(const MatrixView& matrix) {
+  if (!takes_rows_directly(matrix) || is_plain_rows(matrix.layout)) return Element::kF32;
+  return matrix.layout == MatrixLayout::kBf16 || matrix.layout == MatrixLayout::kInt8Bf16
+             ? Element::kBf16
+             : Element::kF16;
+}
+
+const CudaDevice& device_at(int index) {
+  const CudaStatus& status = cuda_status();
+  if (status.devices.empty()) throw_input_error("{}", status.reason);
+  for (const auto& device : status.devices) {
+    if (device.index == index) return device;
+  }
+  throw_input_error("there is no usable GPU {}; the first of {} is {}", index,
+                    status.devices.size(), status.devices[0].index);
+}
+
+void check_compute_dtype(DType dtype) {
+  if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16)
+    throw_input_error("the CUDA backend computes in f32, f16 or bf16, not in {}",
+                      dtype_name(dtype));
+}
+
+/// Makes a GPU the calling thread's.
+struct DeviceGuard {
+  explicit DeviceGuard(int index) { check(cudaSetDevice(index), "selecting the GPU"); }
+};
+
+}  // namespace
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(const CudaBackendOptions& options)
+      : device_(device_at(options.index)),
+        guard_(options.index),
+        dtype_(options.dtype),
+        packer_(stream_, options.num_threads > 0 ? options.num_threads : default_num_threads()) {
+    check_compute_dtype(dtype_);
+  }
+
+  [[nodiscard]] std::string name() const override {
+    return fmt::format("cuda:{} ({}, sm_{})", device_.index, device_.name, device_.capability);
+  }
+  MatrixPtr pack(const StackedMatrix& matrix) override {
+    select();
+    return packer_.pack(matrix, dtype_);
+  }
+  VectorPtr upload(const StackedMatrix& vector) override {
+    select();
+    return std::make_unique<CudaVector>(vector);
+  }
+  std::unique_ptr<KvCache> make_kv_cache(const KvCacheShape& shape) override {
+    select();
+    return std::make_unique<CudaKvCache>(shape);
+  }
+  std::unique_ptr<Activations> make_activations(const TransformerShape& shape, int max_tokens,
+                                                int max_logit_tokens) override {
+    select();
+    return std::make_unique<CudaActivations>(shape, max_tokens, max_logit_tokens);
+  }
+  void observe_linear_inputs(LinearInputObserver* observer) override { observer_ = observer; }
+
+  void run_step(Activations& activations, const StepInput& input, const void* model,
+                const KvCache& cache, const std::function<void()>& operations) override;
+  void embed(Activations& activations, const StepInput& input, const WeightMatrix& table) override;
+  void project_qkv(Activations& activations, const StepInput& input, const LayerWeights& weights,
+                   KvCache& cache, int layer) override;
+  void attend(Activations& activations, const StepInput& input, const KvCache& cache, int layer,
+              std::optional<int> window) override;
+  void project_output(Activations& activations, const StepInput& input,
+                      const LayerWeights& weights) override;
+  void feed_forward(Activations& activations, const StepInput& input,
+                    const LayerWeights& weights) override;
+  void project_logits(Activations& activations, const StepInput& input,
+                      const WeightVector& final_norm, const WeightMatrix& head) override;
+  std::span<float> logits(Activations& activations, int row) override;
+  std::int32_t argmax(Activations& activations, int row) override;
+
+ private:
+  void select() const { DeviceGuard guard(device_.index); }
+  /// Brings the step's input to the device, padded to `sizes`.
+  void begin(CudaActivations& a, const StepInput& input, const StepSizes& sizes, int block_size);
+  [[nodiscard]] int max_chunks(const StepInput& input) const;
+  void attend_tiles(CudaActivations& a, AttentionTask& task);
+  /// What queries are multiplied with keys as.
+  [[nodiscard]] Element query_element(CacheElement cache) const;
+  [[nodiscard]] Element compute_element() const;
+
+  /// Left operand rows of `matrix` from `x`; `norm` may be null.
+  void prepare(CudaActivations& a, const MatrixView& matrix, const void* x, Element element,
+               int x_stride, const float* norm, int num_rows,
+               const std::int32_t* row_index = nullptr);
+  /// The rows that `matrix` multiplies when the operation before it left its results in `x`.
+  OperandRows rows_from(CudaActivations& a, const MatrixView& matrix, void* x, Element element,
+                        int num_rows);
+  void run_linear(const CudaMatrix& matrix, LinearTask& task, const OperandRows& x, int num_tokens);
+  void show_observer(const CudaMatrix& matrix, const OperandRows& x, int num_tokens) const;
+
+  const CudaDevice& device_;
+  DeviceGuard guard_;
+  DType dtype_;
+  Stream stream_;
+  MatrixPacker packer_;
+  LinearInputObserver* observer_ = nullptr;
+  // Of the step at hand.
+  bool in_step_ = false;
+  StepSizes sizes_;
+  int max_chunks_ = 1;
+};
+
+int CudaBackend::max_chunks(const StepInput& input) const {
+  int longest = 1;
+  for (const auto& slice : input.sequences)
+    longest = std::max(longest, slice.first_position + slice.num_tokens);
+  const int chunks = (longest + kChunkPositions - 1) / kChunkPositions;
+  return static_cast<int>(std::bit_ceil(static_cast<unsigned>(chunks)));
+}
+
+void CudaBackend::begin(CudaActivations& a, const StepInput& input, const StepSizes& sizes,
+                        int block_size) {
+  select();
+  IOL_CHECK(sizes.num_tokens <= a.max_tokens && sizes.num_logits <= a.max_logit_tokens);
+  sizes_ = sizes;
+  max_chunks_ = max_chunks(input);
+  a.inputs.upload(input, sizes, block_size, stream_);
+  a.num_logits = static_cast<int>(input.logit_tokens.size());
+  a.logits_are_here = false;
+}
+
+namespace {
+
+/// The smallest bucket that holds a batch; the batch itself where padding would not fit.
+int bucket_of(int num_sequences, int most) {
+  int bucket = num_sequences;
+  if (num_sequences <= 8) {
+    bucket = static_cast<int>(std::bit_ceil(static_cast<unsigned>(num_sequences)));
+  } else if (num_sequences <= 64) {
+    bucket = (num_sequences + 7) / 8 * 8;
+  } else {
+    bucket = (num_sequences + 31) / 32 * 32;
+  }
+  return bucket <= most ? bucket : num_sequences;
+}
+
+}  // namespace
+
+void CudaBackend::run_step(Activations& activations, const StepInput& input, const void* model,
+                           const KvCache& cache, const std::function<void()>& operations) {
+  auto& a = scratch_of(activations);
+  const int block_size = cache.shape().block_size;
+  const bool capturable = StepInputs::is_decode(input) && observer_ == nullptr;
+  const int most = std::min(a.max_tokens, a.max_logit_tokens);
+  begin(a, input,
+        capturable ? a.inputs.decode_sizes(bucket_of(input.num_tokens(), most))
+                   : a.inputs.sizes_of(input),
+        block_size);
+  in_step_ = true;
+  try {
+    if (a.graph_generation != a.inputs.table_generation()) a.graphs.clear();
+    a.graph_generation = a.inputs.table_generation();
+    const GraphKey key = {sizes_.num_tokens, max_chunks_, model, &cache};
+    const auto found = capturable ? a.graphs.find(key) : a.graphs.end();
+    if (found == a.graphs.end()) {  // seen for the first time: run as it comes
+      operations();
+      if (capturable) a.graphs.emplace(key, Graph());
+    } else {
+      if (!found->second.is_captured()) found->second = Graph::capture(stream_, operations);
+      found->second.launch(stream_);
+    }
+    stream_.synchronize("a step");
+  } catch (...) {
+    in_step_ = false;
+    throw;
+  }
+  in_step_ = false;
+}
+
+void CudaBackend::embed(Activations& activations, const StepInput&, const WeightMatrix& table) {
+  auto& a = scratch_of(activations);
+  IOL_CHECK(in_step_);
+  const StepArrays& arrays = a.inputs.arrays();
+  EmbedTask task;
+  task.table = matrix_of(table).view();
+  task.token_ids = arrays.token_ids;
+  task.positions = arrays.positions;
+  task.inv_freq = a.inv_freq;
+  task.attention_factor = a.shape.rope_attention_factor;
+  task.num_tokens = sizes_.num_tokens;
+  task.half_dim = a.shape.head_dim / 2;
+  task.hidden = a.hidden;
+  task.cosine = a.cosine;
+  task.sine = a.sine;
+  cuda::embed(task, stream_.get());
+  check_launch("embedding tokens");
+}
+
+void CudaBackend::prepare(CudaActivations& a, const MatrixView& matrix, const void* x,
+                          Element element, int x_stride, const float* norm, int num_rows,
+                          const std::int32_t* row_index) {
+  IOL_CHECK(operand_bytes(matrix) <= a.operand_row_bytes);
+  PrepareTask task;
+  task.x = x;
+  task.element = element;
+  task.x_stride = x_stride;
+  task.row_index = row_index;
+  task.norm = norm;
+  task.eps = a.shape.rms_norm_eps;
+  task.num_rows = num_rows;
+  task.matrix = matrix;
+  task.out = a.operand;
+  prepare_rows(task, stream_.get());
+  check_launch("preparing rows");
+}
+
+OperandRows CudaBackend::rows_from(CudaActivations& a, const MatrixView& matrix, void* x,
+                                   Element element, int num_rows) {
+  if (takes_rows_directly(matrix) && element == result_element(matrix))
+    return {x, nullptr, nullptr};
+  prepare(a, matrix, x, element, matrix.columns, nullptr, num_rows);
+  return a.operand;
+}
+
+void CudaBackend::run_linear(const CudaMatrix& matrix, LinearTask& task, const OperandRows& x,
+                             int num_tokens) {
+  task.matrix = matrix.view();
+  task.x = x;
+  task.num_tokens = num_tokens;
+  if (observer_ != nullptr && matrix.format() == WeightFormat::kNone)
+    show_observer(matrix, x, num_tokens);
+  linear(task, stream_.get());
+  check_launch("multiplying by a weight matrix");
+}
+
+void CudaBackend::show_observer(const CudaMatrix& matrix, const OperandRows& x,
+                                int num_tokens) const {
+  const MatrixView& view = matrix.view();
+  const auto stride = static_cast<std::size_t>(view.padded_columns);
+  std::vector<std::byte> rows(static_cast<std::size_t>(num_tokens) * stride * dtype_bytes(dtype_));
+  stream_.synchronize("computing what a matrix is multiplied with");
+  check(cudaMemcpy(rows.data(), x.values, rows.size(), cudaMemcpyDeviceToHost),
+        "reading what a matrix is multiplied with");
+  HostTensor tensor;
+  tensor.data = rows.data();
+  tensor.dtype = dtype_;
+  std::vector<float> row(static_cast<std::size_t>(view.columns));
+  for (int token = 0; token < num_tokens; ++token) {
+    read_elements(tensor, token * static_cast<std::int64_t>(stride), row);
+    observer_->observe(matrix, row);
+  }
+}
+
+void CudaBackend::project_qkv(Activations& activations, const StepInput&,
+                              const LayerWeights& weights, KvCache& cache, int layer) {
+  auto& a = scratch_of(activations);
+  const CudaMatrix& matrix = matrix_of(*weights.qkv);
+  const int qkv_columns = (a.shape.num_heads + 2 * a.shape.num_kv_heads) * a.shape.head_dim;
+  prepare(a, matrix.view(), a.hidden, Element::kF32, a.shape.hidden_size,
+          data_of(weights.input_norm), sizes_.num_tokens);
+  LinearTask task;
+  task.bias = data_of(weights.qkv_bias);
+  task.out = a.qkv;
+  task.out_stride = qkv_columns;
+  task.out_columns = qkv_columns;
+  run_linear(matrix, task, a.operand, sizes_.num_tokens);
+
+  RopeAppendTask rope;
+  rope.qkv = a.qkv;
+  rope.q_norm = data_of(weights.q_norm);
+  rope.k_norm = data_of(weights.k_norm);
+  rope.eps = a.shape.rms_norm_eps;
+  rope.cosine = a.cosine;
+  rope.sine = a.sine;
+  rope.positions = a.inputs.arrays().positions;
+  rope.blocks = a.inputs.arrays().blocks;
+  rope.num_tokens = sizes_.num_tokens;
+  rope.num_heads = a.shape.num_heads;
+  rope.cache = static_cast<CudaKvCache&>(cache).layer(layer);
+  rope.queries = a.queries;
+  rope.query_element = query_element(rope.cache.element);
+  rope_append(rope, stream_.get());
+  check_launch("rotating queries and keys");
+}
+
+Element CudaBackend::compute_element() const {
+  if (dtype_ == DType::kF32) return Element::kF32;
+  return dtype_ == DType::kBF16 ? Element::kBf16 : Element::kF16;
+}
+
+Element CudaBackend::query_element(CacheElement cache) const {
+  if (dtype_ == DType::kF32 || cache == CacheElement::kF32) return Element::kF32;
+  return cache == CacheElement::kF16 ? Element::kF16 : Element::kBf16;
+}
+
+void CudaBackend::attend(Activations& activations, const StepInput&, const KvCache& cache,
+                         int layer, std::optional<int> window) {
+  auto& a = scratch_of(activations);
+  const StepArrays& arrays = a.inputs.arrays();
+  AttentionTask task;
+  task.cache = static_cast<const CudaKvCache&>(cache).layer(layer);
+  task.slices = arrays.slices;
+  task.tables = arrays.tables;
+  task.num_tokens = sizes_.num_tokens;
+  task.num_heads = a.shape.num_heads;
+  task.window = window.value_or(0);
+  task.scale = 1.0F / std::sqrt(static_cast<float>(a.shape.head_dim));
+  task.queries = a.queries;
+  task.query_element = query_element(task.cache.element);
+  task.out = a.attended;
+  task.out_element = compute_element();
+  task.out_stride = a.shape.num_heads * a.shape.head_dim;
+  if (task.query_element == Element::kF32) {
+    attention_f32(task, arrays.token_slices, stream_.get());
+  } else {
+    attend_tiles(a, task);
+  }
+  check_launch("computing attention");
+}
+
+void CudaBackend::attend_tiles(CudaActivations& a, AttentionTask& task) {
+  task.tiles = a.inputs.arrays().decode_tiles;
+  task.num_tiles = sizes_.num_decode_tiles;
+  task.tile_rows = kDecodeTileRows;
+  task.max_chunks = max_chunks_;
+  task.split =
+      max_chunks_ > 1 && task.num_tiles * a.shape.num_kv_heads * max_chunks_ <= kPartialEntries;
+  task.partial_sums = a.partial_sums;
+  task.partial_stats = a.partial_stats;
+  task.arrivals = a.arrivals;
+  attention(task, stream_.get());
+  task.tiles = a.inputs.arrays().prefill_tiles;
+  task.num_tiles = sizes_.num_prefill_tiles;
+  task.tile_rows = kPrefillTileRows;
+  task.split = false;
+  attention(task, stream_.get());
+}
+
+void CudaBackend::project_output(Activations& activations, const StepInput&,
+                                 const LayerWeights& weights) {
+  auto& a = scratch_of(activations);
+  const CudaMatrix& matrix = matrix_of(*weights.output);
+  LinearTask task;
+  task.bias = data_of(weights.output_bias);
+  task.epilogue = Epilogue::kAdd;
+  task.out = a.hidden;
+  task.out_stride = a.shape.hidden_size;
+  task.out_columns = a.shape.hidden_size;
+  run_linear(matrix, task,
+             rows_from(a, matrix.view(), a.attended, compute_element(), sizes_.num_tokens),
+             sizes_.num_tokens);
+}
+
+void CudaBackend::feed_forward(Activations& activations, const StepInput&,
+                               const LayerWeights& weights) {
+  auto& a = scratch_of(activations);
+  const CudaMatrix& gate_up = matrix_of(*weights.gate_up);
+  const CudaMatrix& down = matrix_of(*weights.down);
+  prepare(a, gate_up.view(), a.hidden, Element::kF32, a.shape.hidden_size,
+          data_of(weights.post_attention_norm), sizes_.num_tokens);
+  LinearTask task;
+  task.bias = data_of(weights.gate_up_bias);
+  task.epilogue = Epilogue::kSwiGlu;
+  task.out = a.gated;
+  task.out_element = result_element(down.view());
+  task.out_stride = a.shape.intermediate_size;
+  task.out_columns = a.shape.intermediate_size;
+  run_linear(gate_up, task, a.operand, sizes_.num_tokens);
+
+  LinearTask second;
+  second.bias = data_of(weights.down_bias);
+  second.epilogue = Epilogue::kAdd;
+  second.out = a.hidden;
+  second.out_stride = a.shape.hidden_size;
+  second.out_columns = a.shape.hidden_size;
+  run_linear(down, second, rows_from(a, down.view(), a.gated, task.out_element, sizes_.num_tokens),
+             sizes_.num_tokens);
+}
+
+void CudaBackend::project_logits(Activations& activations, const StepInput&,
+                                 const WeightVector& final_norm, const WeightMatrix& head) {
+  auto& a = scratch_of(activations);
+  const int count = sizes_.num_logits;
+  if (count == 0) return;
+  const CudaMatrix& matrix = matrix_of(head);
+  prepare(a, matrix.view(), a.hidden, Element::kF32, a.shape.hidden_size,
+          static_cast<const CudaVector&>(final_norm).data(), count, a.inputs.arrays().logit_tokens);
+  const auto best_bytes = static_cast<std::size_t>(count) * sizeof(*a.best);
+  check(cudaMemsetAsync(a.best, 0, best_bytes, stream_.get()), "clearing results");
+  LinearTask task;
+  task.epilogue = Epilogue::kLogits;
+  task.out = a.logits;
+  task.out_stride = a.shape.vocab_size;
+  task.out_columns = a.shape.vocab_size;
+  task.best = a.best;
+  run_linear(matrix, task, a.operand, count);
+  check(cudaMemcpyAsync(a.host_best.data(), a.best, best_bytes, cudaMemcpyDeviceToHost,
+                        stream_.get()),
+        "copying results");
+}
+
+std::span<float> CudaBackend::logits(Activations& activations, int row) {
+  auto& a = scratch_of(activations);
+  IOL_CHECK(row < a.num_logits);
+  const auto vocabulary = static_cast<std::size_t>(a.shape.vocab_size);
+  auto* host = reinterpret_cast<float*>(a.host_logits.data());
+  if (!a.logits_are_here) {
+    select();
+    const std::size_t bytes = static_cast<std::size_t>(a.num_logits) * vocabulary * sizeof(float);
+    check(cudaMemcpyAsync(host, a.logits, bytes, cudaMemcpyDeviceToHost, stream_.get()),
+          "copying logits");
+    stream_.synchronize("copying logits");
+    a.logits_are_here = true;
+  }
+  return {host + static_cast<std::size_t>(row) * vocabulary, vocabulary};
+}
+
+std::int32_t CudaBackend::argmax(Activations& activations, int row) {
+  auto& a = scratch_of(activations);
+  IOL_CHECK(row < a.num_logits);
+  const auto key = reinterpret_cast<const unsigned long long*>(a.host_best.data())[row];
+  return static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));
+}
+
+}  // namespace cuda
+
+std::unique_ptr<Backend> make_cuda_backend(const CudaBackendOptions& options) {
+  return std::make_unique<cuda::CudaBackend>(options);
+}
+
+}  // namespace iol

@@ -1,0 +1,95 @@
+#include "backend/cuda/device_memory.h"
+
+#include "backend/cuda/cuda_error.h"
+
+namespace iol::cuda {
+
+std::size_t free_bytes() {
+  std::size_t free = 0;
+  std::size_t total = 0;
+  check(cudaMemGetInfo(&free, &total), "asking for the free memory");
+  return free;
+}
+
+DeviceBuffer::DeviceBuffer(std::size_t bytes, std::string_view what) : bytes_(bytes) {
+  if (bytes == 0) return;
+  void* data = nullptr;
+  const cudaError_t status = cudaMalloc(&data, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    static_cast<void>(cudaGetLastError());
+    throw CudaError(fmt::format(
+        "{} needs {:.2f} GB of GPU memory, but {:.2f} GB are free; 'iol plan' shows what fits",
+        what, static_cast<double>(bytes) / 1e9, static_cast<double>(free_bytes()) / 1e9));
+  }
+  check(status, what);
+  data_ = static_cast<std::byte*>(data);
+  check(cudaMemset(data_, 0, bytes), "clearing memory");
+  check(cudaStreamSynchronize(nullptr), "clearing memory");  // other streams don't wait for it
+}
+
+DeviceBuffer::~DeviceBuffer() {
+  if (data_ != nullptr) static_cast<void>(cudaFree(data_));
+}
+
+PinnedBuffer::PinnedBuffer(std::size_t bytes, std::string_view what) : bytes_(bytes) {
+  if (bytes == 0) return;
+  void* data = nullptr;
+  check(cudaMallocHost(&data, bytes), what);
+  data_ = static_cast<std::byte*>(data);
+}
+
+PinnedBuffer::~PinnedBuffer() {
+  if (data_ != nullptr) static_cast<void>(cudaFreeHost(data_));
+}
+
+Stream::Stream() {
+  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
+}
+Stream::~Stream() {
+  if (stream_ != nullptr) static_cast<void>(cudaStreamDestroy(stream_));
+}
+void Stream::synchronize(std::string_view what) const {
+  check(cudaStreamSynchronize(stream_), what);
+}
+
+Event::Event() { check(cudaEventCreate(&event_), "making an event"); }
+Event::~Event() {
+  if (event_ != nullptr) static_cast<void>(cudaEventDestroy(event_));
+}
+void Event::record(const Stream& stream) const {
+  check(cudaEventRecord(event_, stream.get()), "recording an event");
+}
+void Event::synchronize() const { check(cudaEventSynchronize(event_), "waiting for an event"); }
+float Event::milliseconds_since(const Event& start) const {
+  float milliseconds = 0;
+  check(cudaEventElapsedTime(&milliseconds, start.event_, event_), "reading an event");
+  return milliseconds;
+}
+
+Graph::~Graph() {
+  if (graph_ != nullptr) static_cast<void>(cudaGraphExecDestroy(graph_));
+}
+void Graph::begin_capture(const Stream& stream) {
+  check(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal),
+        "beginning the capture of a step");
+}
+void Graph::abandon_capture(const Stream& stream) {
+  cudaGraph_t captured = nullptr;
+  static_cast<void>(cudaStreamEndCapture(stream.get(), &captured));
+  if (captured != nullptr) static_cast<void>(cudaGraphDestroy(captured));
+  static_cast<void>(cudaGetLastError());
+}
+Graph Graph::end_capture(const Stream& stream) {
+  cudaGraph_t captured = nullptr;
+  check(cudaStreamEndCapture(stream.get(), &captured), "capturing a step");
+  Graph graph;
+  const cudaError_t status = cudaGraphInstantiate(&graph.graph_, captured, 0);
+  static_cast<void>(cudaGraphDestroy(captured));
+  check(status, "making a graph of a step");
+  return graph;
+}
+void Graph::launch(const Stream& stream) const {
+  check(cudaGraphLaunch(graph_, stream.get()), "launching a step");
+}
+
+}  // namespace iol::cuda

@@ -1,0 +1,97 @@
+// Causal attention over the paged cache with tensor cores. A tile is 16 or 32 rows; a row is a
+// (token, query head) pair of the query heads that share a key-value head. For each chunk of 256
+// positions that starts at a multiple of 256:
+//
+//   scores  warp w multiplies the rows with positions [64 w, 64 w + 64)
+//   most    the chunk's largest score of each row, over all four warps
+//   weights e^(score - most), rounded to the cache's operand, to shared memory
+//   values  warp w adds up elements [16 w, 16 w + 16), + 64, ... of D over the chunk's positions
+//
+// and the chunks' results (most, total, sums) are merged in ascending order. A chunk's arithmetic
+// is the same in every tile, so a row's result depends on its own position alone. In decode each
+// chunk has a block of threads to itself and the last one to arrive merges; in prefill a block
+// walks over all chunks of its tile.
+//
+// int8 and fp8: codes become bf16, which holds them exactly; a position's key scale multiplies its
+// score, its value scale its weight.
+#include "backend/cuda/kernels/attention.cuh"
+
+namespace iol::cuda {
+namespace {
+
+template <class Codec, int kTiles, int kUnits>
+__global__ void __launch_bounds__(kAttentionThreads) attention_kernel(AttentionTask task) {
+  extern __shared__ uint4 shared_memory[];
+  let_next_start();
+  const TileRange tile = tile_range(task, kTiles * 16);
+  wait_for_previous();
+  if (tile.num_rows <= 0) return;
+  const int first_chunk = tile.first_chunk + static_cast<int>(blockIdx.z);
+  if (first_chunk > tile.last_chunk) return;
+  const int last_chunk = task.split ? first_chunk : tile.last_chunk;
+  const Shared shared = carve<kTiles>(shared_memory, task.cache.head_dim);
+  find_places(task, tile, first_chunk, *shared.places);
+  load_queries<kTiles>(task, tile, shared.queries);
+  __syncthreads();
+  Result<kTiles, kUnits> result;
+  for (int chunk = first_chunk; chunk <= last_chunk; ++chunk) {
+    ChunkStats<kTiles> stats;
+    soften_scores<Codec, kTiles>(task, tile, chunk, shared, stats);
+    Result<kTiles, kUnits> part;
+    add_values<Codec, kTiles, kUnits>(task, tile, chunk, shared, part);
+    result.merge(part, stats);
+    __syncthreads();  // weights, maxima and places are free again
+    if (chunk < last_chunk) {
+      find_places(task, tile, chunk + 1, *shared.places);
+      __syncthreads();
+    }
+  }
+  if constexpr (kTiles == 1) {
+    if (task.split && tile.first_chunk != tile.last_chunk) {
+      store_partial(task, first_chunk - tile.first_chunk, result);
+      merge_when_last(task, tile);
+      return;
+    }
+  }
+  store_result(task, tile, result);
+}
+
+template <class Codec, int kTiles, int kUnits>
+void launch(const AttentionTask& task, StreamHandle stream) {
+  const int shared_bytes = shared_memory_bytes(kTiles, task.cache.head_dim);
+  const dim3 grid(task.num_tiles, task.cache.num_kv_heads, task.split ? task.max_chunks : 1);
+  launch_kernel(attention_kernel<Codec, kTiles, kUnits>, grid, kAttentionThreads, shared_bytes,
+                stream, task);
+}
+
+template <class Codec>
+void launch(const AttentionTask& task, StreamHandle stream) {
+  // Of D <= 256 four units to a warp, of D <= 128 two.
+  if (task.tile_rows == kPrefillTileRows) {
+    launch<Codec, 2, 2>(task, stream);
+  } else if (task.cache.head_dim <= kMostPrefillHeadDim) {
+    launch<Codec, 1, 2>(task, stream);
+  } else {
+    launch<Codec, 1, 4>(task, stream);
+  }
+}
+
+}  // namespace
+
+void attention(const AttentionTask& task, StreamHandle stream) {
+  if (task.num_tiles == 0) return;
+  switch (task.cache.element) {
+    case CacheElement::kF16:
+      return launch<F16Codec>(task, stream);
+    case CacheElement::kBf16:
+      return launch<Bf16Codec>(task, stream);
+    case CacheElement::kInt8:
+      return launch<Int8Codec>(task, stream);
+    case CacheElement::kFp8:
+      return launch<Fp8Codec>(task, stream);
+    case CacheElement::kF32:
+      return;
+  }
+}
+
+}  // namespace iol::cuda

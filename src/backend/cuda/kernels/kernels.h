@@ -1,0 +1,210 @@
+#pragma once
+// The kernels as plain functions over plain structs: each puts its work on a stream and returns.
+// T tokens (rows) of a step; all pointers are device memory.
+#include <cstddef>
+#include <cstdint>
+
+#include "backend/cuda/matrix_view.h"
+
+struct CUstream_st;
+
+namespace iol::cuda {
+
+using StreamHandle = CUstream_st*;
+
+/// What numbers of activations are in memory.
+enum class Element : std::uint8_t { kF32, kF16, kBf16 };
+
+constexpr int element_bytes(Element element) { return element == Element::kF32 ? 4 : 2; }
+
+/// Rows of the left operand of a matrix, in the form that its layout asks for.
+struct OperandRows {
+  void* values = nullptr;        // [T, padded_columns]: f32, f16, bf16, int8 or E4M3
+  float* scales = nullptr;       // [T] of int8 and fp8; [T, groups] of int4
+  std::int32_t* sums = nullptr;  // [T, groups] of int4: of the row's integers
+};
+
+// --- pack.cu
+
+/// Rows of one part of a stacked matrix into their place: row-major elements (2 or 4 bytes), codes
+/// (1 byte) or int4 numbers (1 byte each).
+struct PackTask {
+  MatrixView matrix;
+  void* data = nullptr;          // of `matrix`
+  const void* source = nullptr;  // [rows, columns]
+  int element_bytes = 0;
+  int num_rows = 0;
+  int first_row = 0;  // of the part, in its own numbering
+  int part = 0;       // of num_parts
+  int num_parts = 1;
+  int base_row = 0;          // stacked row of the part's row 0, when parts are concatenated
+  bool interleaved = false;  // 16 rows of each part in turn
+};
+void pack_rows(const PackTask& task, StreamHandle stream);
+
+// --- embed.cu
+
+struct EmbedTask {
+  MatrixView table;
+  const std::int32_t* token_ids = nullptr;  // [T]
+  const std::int32_t* positions = nullptr;  // [T]
+  const float* inv_freq = nullptr;          // [D / 2]
+  float attention_factor = 1.0F;
+  int num_tokens = 0;
+  int half_dim = 0;
+  float* hidden = nullptr;  // [T, K]
+  float* cosine = nullptr;  // [T, D / 2]
+  float* sine = nullptr;    // [T, D / 2]
+};
+void embed(const EmbedTask& task, StreamHandle stream);
+
+// --- prepare_rows.cu
+
+/// Left operands: out = quantize(RMSNorm(x) * weight), each part where it is wanted.
+struct PrepareTask {
+  const void* x = nullptr;  // [*, x_stride]
+  Element element = Element::kF32;
+  int x_stride = 0;
+  const std::int32_t* row_index = nullptr;  // [T] or null: row i is made of x[row_index[i]]
+  const float* norm = nullptr;              // [K] or null: no norm
+  double eps = 0;
+  int num_rows = 0;
+  MatrixView matrix;  // what the rows are multiplied with
+  OperandRows out;
+};
+void prepare_rows(const PrepareTask& task, StreamHandle stream);
+
+// --- linear_*.cu
+
+enum class Epilogue : std::uint8_t {
+  kStore,   // out = x W^T + bias, f32
+  kAdd,     // out += x W^T + bias, f32
+  kSwiGlu,  // out = silu(gate) * up, tiles of gate and up in turn
+  kLogits,  // kStore, and the largest of a row into best[row]
+};
+
+struct LinearTask {
+  MatrixView matrix;
+  OperandRows x;
+  int num_tokens = 0;
+  const float* bias = nullptr;  // [N padded] or null
+  Epilogue epilogue = Epilogue::kStore;
+  void* out = nullptr;  // [T, out_stride]
+  Element out_element = Element::kF32;
+  int out_stride = 0;
+  int out_columns = 0;                 // valid columns of out
+  unsigned long long* best = nullptr;  // [T], see best_key()
+};
+void linear(const LinearTask& task, StreamHandle stream);
+void linear_bf16(const LinearTask& task, StreamHandle stream);
+void linear_f16(const LinearTask& task, StreamHandle stream);
+void linear_int8(const LinearTask& task, StreamHandle stream);
+void linear_int8_weights(const LinearTask& task, StreamHandle stream);
+void linear_fp8(const LinearTask& task, StreamHandle stream);
+void linear_int4(const LinearTask& task, StreamHandle stream);
+void linear_rows(const LinearTask& task, StreamHandle stream);
+
+// --- rope_append.cu, attention.cu, attention_f32.cu
+
+enum class CacheElement : std::uint8_t { kF32, kF16, kBf16, kInt8, kFp8 };
+
+constexpr bool is_coded(CacheElement element) {
+  return element == CacheElement::kInt8 || element == CacheElement::kFp8;
+}
+IOL_HOST_DEVICE constexpr int cache_element_bytes(CacheElement element) {
+  if (element == CacheElement::kF32) return 4;
+  return element == CacheElement::kInt8 || element == CacheElement::kFp8 ? 1 : 2;
+}
+
+/// Where a layer's keys and values live: [block][kv head]{ keys, values, key scales, value scales
+/// }. Keys and values lie in units of 16 positions x 16 elements of D, [block_size / 16][D /
+/// 16][unit], as lanes hold operand B of an mma instruction: lane 4 g + q has eight numbers,
+///   keys    positions g, then g + 8; elements 4 q .. 4 q + 3
+///   values  elements g, then g + 8; positions 4 q .. 4 q + 3
+/// int8 and fp8 have one f32 scale for each position's key and value, [block_size] each.
+struct CacheView {
+  std::byte* data = nullptr;
+  CacheElement element = CacheElement::kBf16;
+  int block_size = 16;
+  int head_dim = 0;
+  int num_kv_heads = 0;
+  std::int64_t block_bytes = 0;
+  std::int64_t head_bytes = 0;
+};
+
+/// The part of a sequence that a step computes.
+struct Slice {
+  std::int32_t first_token;
+  std::int32_t num_tokens;  // 0: padding of the batch
+  std::int32_t first_position;
+  std::int32_t first_entry;  // of its block table in `tables`
+};
+
+/// 16 (decode) or 32 (prefill) rows of a slice; a row is a token and a query head of the group.
+struct AttentionTile {
+  std::int32_t slice;
+  std::int32_t first_row;
+};
+
+struct RopeAppendTask {
+  const float* qkv = nullptr;  // [T, (Nq + 2 Nkv) D]
+  const float* q_norm = nullptr;
+  const float* k_norm = nullptr;
+  double eps = 0;
+  const float* cosine = nullptr;
+  const float* sine = nullptr;
+  const std::int32_t* positions = nullptr;  // [T]
+  const std::int32_t* blocks = nullptr;     // [T] the cache block of the token, or -1: don't append
+  int num_tokens = 0;
+  int num_heads = 0;
+  CacheView cache;
+  void* queries = nullptr;  // [T, Nq D]
+  Element query_element = Element::kBf16;
+};
+void rope_append(const RopeAppendTask& task, StreamHandle stream);
+
+/// Positions of a chunk: softmax and values are computed chunk by chunk, and chunks are merged in
+/// ascending order.
+inline constexpr int kChunkPositions = 256;
+inline constexpr int kDecodeTileRows = 16;
+inline constexpr int kPrefillTileRows = 32;
+inline constexpr int kMostPrefillHeadDim = 128;  // larger heads go in tiles of 16 rows
+
+struct AttentionTask {
+  CacheView cache;
+  const Slice* slices = nullptr;
+  const AttentionTile* tiles = nullptr;
+  int num_tiles = 0;
+  const std::int32_t* tables = nullptr;
+  int num_tokens = 0;
+  int num_heads = 0;
+  int window = 0;  // 0: all
+  float scale = 1.0F;
+  const void* queries = nullptr;  // [T, Nq D]
+  Element query_element = Element::kBf16;
+  void* out = nullptr;  // [T, out_stride]
+  Element out_element = Element::kF32;
+  int out_stride = 0;
+  int tile_rows = kDecodeTileRows;  // or kPrefillTileRows
+  // Tiles of 16 rows: one block of threads for each chunk, at most max_chunks of them.
+  bool split = false;
+  int max_chunks = 1;
+  float* partial_sums = nullptr;   // [tiles, kv heads, chunks, 16, D]
+  float* partial_stats = nullptr;  // [tiles, kv heads, chunks, 16, 2]: maximum, sum
+  int* arrivals = nullptr;         // [tiles, kv heads], zero between steps
+};
+/// With tensor cores; queries bf16 or f16, cache not f32.
+void attention(const AttentionTask& task, StreamHandle stream);
+
+/// In f32, any cache, one block of threads for each token and head. `token_slices` [T].
+void attention_f32(const AttentionTask& task, const std::int32_t* token_slices,
+                   StreamHandle stream);
+
+// --- limits.cu
+
+/// Reads `bytes` of `data`; `sink` keeps the loads alive.
+void read_all(const void* data, std::size_t bytes, unsigned* sink, StreamHandle stream);
+/// Multiply-accumulates on registers; returns the operations of one call.
+double run_peak(int which, unsigned* sink, StreamHandle stream);
+
+}  // namespace iol::cuda

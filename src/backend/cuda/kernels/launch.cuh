@@ -1,0 +1,51 @@
+#pragma once
+// How kernels follow each other. On compute capability 9.0 and later a kernel's blocks may start
+// while the kernel before it still runs (programmatic dependent launch): they set themselves up,
+// fetch weights, and wait for the results of what came before. Every kernel waits, so when one has
+// waited all before it are over.
+#include <cuda_runtime_api.h>
+
+#include "backend/cuda/kernels/kernels.h"
+
+namespace iol::cuda {
+
+/// Returns when everything launched earlier on the stream is over and its results can be read.
+__device__ __forceinline__ void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/// The next kernel's blocks may start as soon as every block of this one has called this.
+__device__ __forceinline__ void let_next_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+inline bool can_overlap() {
+  int device = 0;
+  int major = 0;
+  return cudaGetDevice(&device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+         major >= 9;
+}
+
+template <class... Parameters>
+void launch_kernel(void (*kernel)(Parameters...), dim3 grid, int threads, int shared_bytes,
+                   StreamHandle stream, Parameters... parameters) {
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = dim3(threads);
+  config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
+  config.stream = stream;
+  config.attrs = &overlap;
+  config.numAttrs = can_overlap() ? 1 : 0;
+  // An error is found by the check behind the launch.
+  static_cast<void>(cudaLaunchKernelEx(&config, kernel, parameters...));
+}
+
+}  // namespace iol::cuda

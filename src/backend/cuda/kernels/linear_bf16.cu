@@ -1,0 +1,21 @@
+// x W^T with bf16 weights and activations, f32 sums.
+#include "backend/cuda/kernels/linear_half.cuh"
+
+namespace iol::cuda {
+namespace {
+
+struct Bf16Format : HalfFormat {
+  static __device__ __forceinline__ void multiply(const LinearArgs&, int, int, int,
+                                                  const Weights& w, const Row& x, Sum& sum) {
+    mma_bf16(sum.d, w.v[0].x, w.v[0].y, w.v[0].z, w.v[0].w, x.v.x, x.v.y);
+    mma_bf16(sum.d, w.v[1].x, w.v[1].y, w.v[1].z, w.v[1].w, x.v.z, x.v.w);
+  }
+};
+
+}  // namespace
+
+void linear_bf16(const LinearTask& task, StreamHandle stream) {
+  multiply_rows<Bf16Format>(task, stream);
+}
+
+}  // namespace iol::cuda

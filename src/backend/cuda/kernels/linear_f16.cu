@@ -1,0 +1,21 @@
+// x W^T with f16 weights and activations, f32 sums.
+#include "backend/cuda/kernels/linear_half.cuh"
+
+namespace iol::cuda {
+namespace {
+
+struct F16Format : HalfFormat {
+  static __device__ __forceinline__ void multiply(const LinearArgs&, int, int, int,
+                                                  const Weights& w, const Row& x, Sum& sum) {
+    mma_f16(sum.d, w.v[0].x, w.v[0].y, w.v[0].z, w.v[0].w, x.v.x, x.v.y);
+    mma_f16(sum.d, w.v[1].x, w.v[1].y, w.v[1].z, w.v[1].w, x.v.z, x.v.w);
+  }
+};
+
+}  // namespace
+
+void linear_f16(const LinearTask& task, StreamHandle stream) {
+  multiply_rows<F16Format>(task, stream);
+}
+
+}  // namespace iol::cuda

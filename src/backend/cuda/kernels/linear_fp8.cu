@@ -1,0 +1,52 @@
+// x W^T with E4M3 weights and activations. Codes become f16, which holds them exactly, on their way
+// into the mma; products are exact, sums f32 (fp8 instructions would keep fewer bits of them):
+//   out[m][n] = (sum over k of x[m][k] w[n][k]) * (x_scales[m] * scales[n])
+#include "backend/cuda/kernels/linear_half.cuh"
+
+namespace iol::cuda {
+namespace {
+
+struct Fp8Format : FloatFormat {
+  using Weights = TwoVectors;
+  using Row = HalfFormat::Row;
+  static constexpr int kTileBytes = 1024;
+  static constexpr int kRowBytes = 64;
+  static constexpr int kRunBytes = 16;
+  static constexpr int kOperandBytes = 1;
+  static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
+    return HalfFormat::load_weights(p);
+  }
+  static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
+    return shared_two_vectors(p);
+  }
+  static __device__ __forceinline__ Row load_row(const std::byte* p) { return {load_cached(p)}; }
+  /// 16 columns: four codes of rows g and g + 8, and of the token.
+  static __device__ __forceinline__ void multiply_four(std::uint32_t low_row,
+                                                       std::uint32_t high_row, std::uint32_t x,
+                                                       Sum& sum) {
+    std::uint32_t a0, a1, a2, a3, b0, b1;
+    e4m3_to_f16(low_row, a0, a2);
+    e4m3_to_f16(high_row, a1, a3);
+    e4m3_to_f16(x, b0, b1);
+    mma_f16(sum.d, a0, a1, a2, a3, b0, b1);
+  }
+  static __device__ __forceinline__ void multiply(const LinearArgs&, int, int, int,
+                                                  const Weights& w, const Row& x, Sum& sum) {
+    multiply_four(w.v[0].x, w.v[0].y, x.v.x, sum);
+    multiply_four(w.v[0].z, w.v[0].w, x.v.y, sum);
+    multiply_four(w.v[1].x, w.v[1].y, x.v.z, sum);
+    multiply_four(w.v[1].z, w.v[1].w, x.v.w, sum);
+  }
+  static __device__ __forceinline__ float value(const LinearArgs& args, int token, int row,
+                                                float sum) {
+    return __fmul_rn(sum, __fmul_rn(args.x_scales[token], args.matrix.scales[row]));
+  }
+};
+
+}  // namespace
+
+void linear_fp8(const LinearTask& task, StreamHandle stream) {
+  multiply_rows<Fp8Format>(task, stream);
+}
+
+}  // namespace iol::cuda

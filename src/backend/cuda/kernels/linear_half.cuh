@@ -1,0 +1,47 @@
+#pragma once
+// What formats with f32 sums share, and blocks of 32 16-bit numbers.
+#include "backend/cuda/kernels/linear_wide.cuh"
+
+namespace iol::cuda {
+
+struct FloatSum {
+  float d[4];
+};
+
+/// Two vectors of weights to a tile and block.
+struct TwoVectors {
+  uint4 v[2];
+};
+__device__ __forceinline__ TwoVectors shared_two_vectors(const std::byte* p) {
+  return {{load_cached(p), load_cached(p + 512)}};
+}
+
+struct FloatFormat {
+  using Sum = FloatSum;
+  using Part = float;
+  static __device__ __forceinline__ float bits(const Sum& sum, int i) { return sum.d[i]; }
+  static __device__ __forceinline__ float part(float bits) { return bits; }
+};
+
+struct HalfFormat : FloatFormat {
+  using Weights = TwoVectors;
+  struct Row {
+    uint4 v;
+  };
+  static constexpr int kTileBytes = 1024;
+  static constexpr int kRowBytes = 64;
+  static constexpr int kRunBytes = 16;
+  static constexpr int kOperandBytes = 2;
+  static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
+    return {{load_streaming(p), load_streaming(p + 512)}};
+  }
+  static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
+    return shared_two_vectors(p);
+  }
+  static __device__ __forceinline__ Row load_row(const std::byte* p) { return {load_cached(p)}; }
+  static __device__ __forceinline__ float value(const LinearArgs&, int, int, float sum) {
+    return sum;
+  }
+};
+
+}  // namespace iol::cuda

@@ -1,0 +1,85 @@
+// x W^T with int4 weights in groups along K and int8 activations with a scale for each group:
+//   out[m][n] = sum over groups g of (dot[g] - zero[n][g] * x_sums[m][g]) * x_scales[m][g]
+//                                    * scale[n][g]
+// with exact i32 dots; groups in ascending order within a part of K.
+#include "backend/cuda/kernels/linear_half.cuh"
+
+namespace iol::cuda {
+namespace {
+
+struct Int4Format : FloatFormat {
+  struct Sum {
+    float d[4];
+    int dot[4];
+  };
+  struct Weights {
+    uint4 v;
+  };
+  struct Row {
+    uint2 v[2];
+  };
+  static constexpr int kTileBytes = 512;
+  static constexpr int kRowBytes = 64;
+  static constexpr int kRunBytes = 8;
+  static constexpr int kOperandBytes = 1;
+  static __device__ __forceinline__ float bits(const Sum& sum, int i) { return sum.d[i]; }
+  static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
+    return {load_streaming(p)};
+  }
+  static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
+    return {load_cached(p)};
+  }
+  static __device__ __forceinline__ Row load_row(const std::byte* p) {
+    return {{*reinterpret_cast<const uint2*>(p), *reinterpret_cast<const uint2*>(p + 32)}};
+  }
+  /// The dots of a group that is complete, scaled; the next group starts from zero.
+  static __device__ __forceinline__ void close_group(const LinearArgs& args, int tile, int token,
+                                                     int group, Sum& sum) {
+    const MatrixView& matrix = args.matrix;
+    const int lane = threadIdx.x % 32;
+    const std::int64_t at =
+        (static_cast<std::int64_t>(tile) * matrix.num_groups + group) * kTileRows + lane / 4;
+    const float scale[2] = {__ldg(matrix.scales + at), __ldg(matrix.scales + at + 8)};
+    const int zero[2] = {__ldg(matrix.zeros + at), __ldg(matrix.zeros + at + 8)};
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+      const int m = token + lane % 4 * 2 + c;
+      const bool present = m < args.epilogue.num_tokens;
+      const std::int64_t i = static_cast<std::int64_t>(present ? m : 0) * matrix.num_groups + group;
+      const float x_scale = args.x_scales[i];
+      const int x_sum = args.x_sums[i];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int dot = sum.dot[half * 2 + c] - zero[half] * x_sum;
+        sum.d[half * 2 + c] = __fmaf_rn(static_cast<float>(dot), __fmul_rn(x_scale, scale[half]),
+                                        sum.d[half * 2 + c]);
+        sum.dot[half * 2 + c] = 0;
+      }
+    }
+  }
+  static __device__ __forceinline__ void multiply(const LinearArgs& args, int tile, int token,
+                                                  int block, const Weights& w, const Row& x,
+                                                  Sum& sum) {
+    constexpr std::uint32_t kLow = 0x0f0f0f0fU;
+    const int steps = args.matrix.padded_group / 32;
+    mma_int8(sum.dot, w.v.x & kLow, w.v.y & kLow, w.v.x >> 4 & kLow, w.v.y >> 4 & kLow, x.v[0].x,
+             x.v[0].y);
+    const int step = block * 2;
+    if ((step + 1) % steps == 0) close_group(args, tile, token, step / steps, sum);
+    mma_int8(sum.dot, w.v.z & kLow, w.v.w & kLow, w.v.z >> 4 & kLow, w.v.w >> 4 & kLow, x.v[1].x,
+             x.v[1].y);
+    if ((step + 2) % steps == 0 && (step + 1) / steps < args.matrix.num_groups)
+      close_group(args, tile, token, (step + 1) / steps, sum);
+  }
+  static __device__ __forceinline__ float value(const LinearArgs&, int, int, float sum) {
+    return sum;
+  }
+};
+
+}  // namespace
+
+void linear_int4(const LinearTask& task, StreamHandle stream) {
+  multiply_rows<Int4Format>(task, stream);
+}
+
+}  // namespace iol::cuda

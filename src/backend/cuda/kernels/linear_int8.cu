@@ -1,0 +1,48 @@
+// x W^T with int8 weights and activations: exact i32 sums,
+//   out[m][n] = (sum over k of x[m][k] w[n][k]) * (x_scales[m] * scales[n])
+#include "backend/cuda/kernels/linear_half.cuh"
+
+namespace iol::cuda {
+namespace {
+
+struct Int8Format {
+  struct Sum {
+    int d[4];
+  };
+  using Part = int;
+  using Weights = TwoVectors;
+  using Row = HalfFormat::Row;
+  static constexpr int kTileBytes = 1024;
+  static constexpr int kRowBytes = 64;
+  static constexpr int kRunBytes = 16;
+  static constexpr int kOperandBytes = 1;
+  static __device__ __forceinline__ float bits(const Sum& sum, int i) {
+    return __int_as_float(sum.d[i]);
+  }
+  static __device__ __forceinline__ int part(float bits) { return __float_as_int(bits); }
+  static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
+    return HalfFormat::load_weights(p);
+  }
+  static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
+    return shared_two_vectors(p);
+  }
+  static __device__ __forceinline__ Row load_row(const std::byte* p) { return {load_cached(p)}; }
+  static __device__ __forceinline__ void multiply(const LinearArgs&, int, int, int,
+                                                  const Weights& w, const Row& x, Sum& sum) {
+    mma_int8(sum.d, w.v[0].x, w.v[0].y, w.v[0].z, w.v[0].w, x.v.x, x.v.y);
+    mma_int8(sum.d, w.v[1].x, w.v[1].y, w.v[1].z, w.v[1].w, x.v.z, x.v.w);
+  }
+  static __device__ __forceinline__ float value(const LinearArgs& args, int token, int row,
+                                                int sum) {
+    return __fmul_rn(static_cast<float>(sum),
+                     __fmul_rn(args.x_scales[token], args.matrix.scales[row]));
+  }
+};
+
+}  // namespace
+
+void linear_int8(const LinearTask& task, StreamHandle stream) {
+  multiply_rows<Int8Format>(task, stream);
+}
+
+}  // namespace iol::cuda

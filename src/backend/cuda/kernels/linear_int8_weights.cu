@@ -1,0 +1,62 @@
+// x W^T with int8 weights and bf16 or f16 activations; codes become 16-bit numbers, which hold them
+// exactly:
+//   out[m][n] = (sum over k of x[m][k] w[n][k]) * scales[n]
+#include "backend/cuda/kernels/linear_half.cuh"
+
+namespace iol::cuda {
+namespace {
+
+template <bool kBf16>
+struct Int8WeightFormat : FloatFormat {
+  using Weights = TwoVectors;
+  struct Row {
+    uint4 v[2];
+  };
+  static constexpr int kTileBytes = 1024;
+  static constexpr int kRowBytes = 128;
+  static constexpr int kRunBytes = 32;
+  static constexpr int kOperandBytes = 2;
+  static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
+    return HalfFormat::load_weights(p);
+  }
+  static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
+    return shared_two_vectors(p);
+  }
+  static __device__ __forceinline__ Row load_row(const std::byte* p) {
+    return {{load_cached(p), load_cached(p + 16)}};
+  }
+  static __device__ __forceinline__ void multiply_four(std::uint32_t low_row,
+                                                       std::uint32_t high_row, std::uint32_t b0,
+                                                       std::uint32_t b1, Sum& sum) {
+    std::uint32_t a0, a1, a2, a3;
+    if constexpr (kBf16) {
+      int8_to_bf16(low_row, a0, a2);
+      int8_to_bf16(high_row, a1, a3);
+      mma_bf16(sum.d, a0, a1, a2, a3, b0, b1);
+    } else {
+      int8_to_f16(low_row, a0, a2);
+      int8_to_f16(high_row, a1, a3);
+      mma_f16(sum.d, a0, a1, a2, a3, b0, b1);
+    }
+  }
+  static __device__ __forceinline__ void multiply(const LinearArgs&, int, int, int,
+                                                  const Weights& w, const Row& x, Sum& sum) {
+    multiply_four(w.v[0].x, w.v[0].y, x.v[0].x, x.v[0].y, sum);
+    multiply_four(w.v[0].z, w.v[0].w, x.v[0].z, x.v[0].w, sum);
+    multiply_four(w.v[1].x, w.v[1].y, x.v[1].x, x.v[1].y, sum);
+    multiply_four(w.v[1].z, w.v[1].w, x.v[1].z, x.v[1].w, sum);
+  }
+  static __device__ __forceinline__ float value(const LinearArgs& args, int, int row, float sum) {
+    return __fmul_rn(sum, args.matrix.scales[row]);
+  }
+};
+
+}  // namespace
+
+void linear_int8_weights(const LinearTask& task, StreamHandle stream) {
+  task.matrix.layout == MatrixLayout::kInt8Bf16
+      ? multiply_rows<Int8WeightFormat<true>>(task, stream)
+      : multiply_rows<Int8WeightFormat<false>>(task, stream);
+}
+
+}  // namespace iol::cuda

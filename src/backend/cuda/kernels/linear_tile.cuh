@@ -1,0 +1,233 @@
+#pragma once
+// x W^T with tensor cores, for few tokens: the weights are the left operand of the mma (16 rows),
+// tokens its right one (8 columns).
+//
+// A block of eight warps makes kTiles x 16 rows for kColumns x 8 tokens; each warp sums up one part
+// of K (kNumParts), the parts are added in ascending order through shared memory. Weights go from
+// device memory straight into registers, where a ring of kDepth blocks is always on its way. The
+// order of every sum depends on the matrix alone.
+//
+// A Format says what a block of 64 bytes of K is:
+//   Sum, Weights, Row        accumulator; a lane's weights of a block; a lane's part of a token
+//   load_weights, load_row   from memory
+//   multiply(sum, w, x)      sum += w x over the block
+//   value(args, ...)         the finished sum as f32
+#include "backend/cuda/kernels/epilogue.cuh"
+#include "backend/cuda/kernels/mma.cuh"
+
+namespace iol::cuda {
+
+struct LinearArgs {
+  MatrixView matrix;
+  const std::byte* weights;
+  const std::byte* x;
+  std::int64_t x_row_bytes;
+  const float* x_scales;
+  const std::int32_t* x_sums;
+  EpilogueArgs epilogue;
+};
+
+__device__ __forceinline__ uint4 load_streaming(const void* p) {
+  uint4 v;
+  asm("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];"
+      : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+      : "l"(p));
+  return v;
+}
+__device__ __forceinline__ uint4 load_cached(const void* p) {
+  return *static_cast<const uint4*>(p);
+}
+
+/// Sums of one warp: its part of K, in a [16 rows, 8 tokens] tile of the mma.
+template <class Format, int kTiles, int kColumns, int kDepth>
+__device__ __forceinline__ void sum_part(const LinearArgs& args, int first_tile, int first_token,
+                                         int part, typename Format::Sum (&sums)[kTiles][kColumns]) {
+  // Blocks of tokens' rows on their way.
+  constexpr int kAhead = kColumns <= 2 ? kDepth : kTiles == 1 && kColumns == 8 ? 1 : 2;
+  static_assert(kDepth % kAhead == 0);
+  const int lane = threadIdx.x % 32;
+  const BlockRange range = part_blocks(args.matrix, part);
+  const int blocks = num_blocks(args.matrix);
+  const std::byte* weights[kTiles];
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+    weights[t] = args.weights +
+                 static_cast<std::int64_t>(first_tile + t) * blocks * Format::kTileBytes +
+                 lane * 16;
+  }
+  typename Format::Weights ring[kDepth][kTiles];
+#pragma unroll
+  for (int d = 0; d < kDepth; ++d) {
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+      if (range.begin + d < range.end)
+        ring[d][t] = Format::load_weights(weights[t] + static_cast<std::int64_t>(range.begin + d) *
+                                                           Format::kTileBytes);
+    }
+  }
+  let_next_start();
+  wait_for_previous();
+  const std::byte* rows[kColumns];
+  bool present[kColumns];
+#pragma unroll
+  for (int c = 0; c < kColumns; ++c) {
+    const int token = first_token + c * 8 + lane / 4;
+    present[c] = token < args.epilogue.num_tokens;
+    rows[c] = args.x + (present[c] ? token : 0) * args.x_row_bytes + lane % 4 * Format::kRunBytes;
+  }
+  typename Format::Row x[kAhead][kColumns];
+#pragma unroll
+  for (int d = 0; d < kAhead; ++d) {
+#pragma unroll
+    for (int c = 0; c < kColumns; ++c) {
+      x[d][c] = {};
+      if (range.begin + d < range.end && present[c])
+        x[d][c] = Format::load_row(rows[c] + (range.begin + d) * Format::kRowBytes);
+    }
+  }
+  for (int block = range.begin; block < range.end; block += kDepth) {
+#pragma unroll
+    for (int d = 0; d < kDepth; ++d) {
+      const int at = block + d;
+      if (at < range.end) {
+#pragma unroll
+        for (int c = 0; c < kColumns; ++c) {
+#pragma unroll
+          for (int t = 0; t < kTiles; ++t)
+            Format::multiply(args, first_tile + t, first_token + c * 8, at, ring[d][t],
+                             x[d % kAhead][c], sums[t][c]);
+        }
+        if (at + kDepth < range.end) {
+#pragma unroll
+          for (int t = 0; t < kTiles; ++t)
+            ring[d][t] = Format::load_weights(weights[t] + static_cast<std::int64_t>(at + kDepth) *
+                                                               Format::kTileBytes);
+        }
+        if (at + kAhead < range.end) {
+#pragma unroll
+          for (int c = 0; c < kColumns; ++c)
+            if (present[c])
+              x[d % kAhead][c] = Format::load_row(rows[c] + (at + kAhead) * Format::kRowBytes);
+        }
+      }
+    }
+  }
+}
+
+/// kLogits: the largest of sixteen consecutive rows, one to each of sixteen lanes.
+__device__ __forceinline__ void offer_best(const EpilogueArgs& epilogue, int token, int column,
+                                           float value, bool present) {
+  unsigned long long key =
+      present && column < epilogue.out_columns ? best_key(value, column) : 0ULL;
+#pragma unroll
+  for (int offset = 8; offset > 0; offset /= 2) {
+    const unsigned long long other = __shfl_xor_sync(0xffffffffU, key, offset);
+    key = other > key ? other : key;
+  }
+  if (threadIdx.x % 16 == 0 && key != 0) atomicMax(epilogue.best + token, key);
+}
+
+/// Adds the parts in ascending order and finishes the block's rows.
+template <class Format, int kTiles, int kColumns>
+__device__ __forceinline__ void finish_block(const LinearArgs& args, int first_tile,
+                                             int first_token, const float* parts) {
+  constexpr int kRows = kTiles * kTileRows;
+  constexpr int kStride = kRows + 4;
+  constexpr int kTokens = kColumns * 8;
+  const auto total = [&](int token, int row) {
+    typename Format::Part sum = 0;
+#pragma unroll
+    for (int part = 0; part < kNumParts; ++part)
+      sum += Format::part(parts[(part * kTokens + token) * kStride + row]);
+    return Format::value(args, first_token + token, first_tile * kTileRows + row, sum);
+  };
+  const EpilogueArgs& epilogue = args.epilogue;
+  if (epilogue.kind == Epilogue::kSwiGlu) {
+    for (int i = threadIdx.x; i < kTokens * kRows / 2; i += blockDim.x) {
+      const int token = i / (kRows / 2);
+      const int place = i % (kRows / 2);
+      const int row = place / kTileRows * 2 * kTileRows + place % kTileRows;
+      if (first_token + token >= epilogue.num_tokens) continue;
+      finish_gated(epilogue, first_token + token, first_tile * kTileRows + row, total(token, row),
+                   total(token, row + kTileRows));
+    }
+    return;
+  }
+  for (int i = threadIdx.x; i < kTokens * kRows; i += blockDim.x) {
+    const int token = i / kRows;
+    const int row = i % kRows;
+    const bool valid = first_token + token < epilogue.num_tokens;
+    const float value = valid ? total(token, row) : 0.0F;
+    const int column = first_tile * kTileRows + row;
+    finish(epilogue, first_token + token, column, value);
+    if (epilogue.kind == Epilogue::kLogits)
+      offer_best(epilogue, first_token + token, column, value, valid);
+  }
+}
+
+template <class Format, int kTiles, int kColumns, int kDepth, int kMinBlocks>
+__global__ void __launch_bounds__(32 * kNumParts, kMinBlocks) linear_kernel(LinearArgs args) {
+  extern __shared__ float parts[];  // [part][token][row], padded
+  constexpr int kStride = kTiles * kTileRows + 4;
+  const int first_tile = blockIdx.x * kTiles;
+  const int first_token = blockIdx.y * kColumns * 8;
+  const int part = threadIdx.x / 32;
+  const int lane = threadIdx.x % 32;
+  typename Format::Sum sums[kTiles][kColumns] = {};
+  sum_part<Format, kTiles, kColumns, kDepth>(args, first_tile, first_token, part, sums);
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+    for (int c = 0; c < kColumns; ++c) {
+      float* out =
+          parts + (part * kColumns * 8 + c * 8 + lane % 4 * 2) * kStride + t * kTileRows + lane / 4;
+      out[0] = Format::bits(sums[t][c], 0);
+      out[kStride] = Format::bits(sums[t][c], 1);
+      out[8] = Format::bits(sums[t][c], 2);
+      out[kStride + 8] = Format::bits(sums[t][c], 3);
+    }
+  }
+  __syncthreads();
+  finish_block<Format, kTiles, kColumns>(args, first_tile, first_token, parts);
+}
+
+template <class Format>
+LinearArgs linear_args(const LinearTask& task) {
+  return {task.matrix,
+          static_cast<const std::byte*>(task.matrix.data),
+          static_cast<const std::byte*>(task.x.values),
+          static_cast<std::int64_t>(task.matrix.padded_columns) * Format::kOperandBytes,
+          task.x.scales,
+          task.x.sums,
+          epilogue_args(task)};
+}
+
+template <class Format, int kTiles, int kColumns, int kDepth, int kMinBlocks>
+void launch_linear(const LinearTask& task, StreamHandle stream) {
+  constexpr int kSharedBytes = kNumParts * kColumns * 8 * (kTiles * kTileRows + 4) * 4;
+  auto* kernel = linear_kernel<Format, kTiles, kColumns, kDepth, kMinBlocks>;
+  if (kSharedBytes > 48 * 1024)
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
+  const LinearArgs args = linear_args<Format>(task);
+  const dim3 grid(task.matrix.rows / (kTiles * kTileRows),
+                  (task.num_tokens + kColumns * 8 - 1) / (kColumns * 8));
+  launch_kernel(kernel, grid, 32 * kNumParts, kSharedBytes, stream, args);
+}
+
+/// Chooses the shape of a block by the number of tokens.
+template <class Format>
+void launch_linear(const LinearTask& task, StreamHandle stream) {
+  if (task.num_tokens <= 8) {
+    // Gate and up in one block.
+    task.epilogue == Epilogue::kSwiGlu ? launch_linear<Format, 2, 1, 2, 3>(task, stream)
+                                       : launch_linear<Format, 1, 1, 8, 2>(task, stream);
+  } else if (task.num_tokens <= 16) {
+    launch_linear<Format, 2, 2, 4, 2>(task, stream);
+  } else if (task.num_tokens <= 32) {
+    launch_linear<Format, 2, 4, 4, 1>(task, stream);
+  } else {
+    launch_linear<Format, 2, 8, 2, 1>(task, stream);
+  }
+}
+
+}  // namespace iol::cuda

@@ -1,0 +1,117 @@
+#pragma once
+// Numbers in registers: conversions between the formats that weights, activations and the cache are
+// kept in. Two 16-bit numbers share a register, the first in the low half.
+#include <cstdint>
+
+namespace iol::cuda {
+
+__device__ __forceinline__ float bf16_low(std::uint32_t pair) {
+  return __uint_as_float(pair << 16);
+}
+__device__ __forceinline__ float bf16_high(std::uint32_t pair) {
+  return __uint_as_float(pair & 0xffff0000U);
+}
+__device__ __forceinline__ float bf16_value(std::uint16_t bits) {
+  return __uint_as_float(static_cast<std::uint32_t>(bits) << 16);
+}
+__device__ __forceinline__ float f16_value(std::uint16_t bits) {
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+  return value;
+}
+
+/// Rounds to nearest, ties to even.
+__device__ __forceinline__ std::uint32_t to_bf16_pair(float low, float high) {
+  std::uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+__device__ __forceinline__ std::uint32_t to_f16_pair(float low, float high) {
+  std::uint32_t pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+__device__ __forceinline__ std::uint16_t to_bf16(float value) {
+  return static_cast<std::uint16_t>(to_bf16_pair(value, value));
+}
+__device__ __forceinline__ std::uint16_t to_f16(float value) {
+  return static_cast<std::uint16_t>(to_f16_pair(value, value));
+}
+
+/// E4M3: 1 sign, 4 exponent (bias 7), 3 mantissa bits; 0x7f is NaN.
+__device__ __forceinline__ float e4m3_value(std::uint32_t code) {
+  const std::uint32_t size = code & 0x7fU;
+  // Exponent and mantissa moved to where f32 has them are 2^-120 times too small, subnormals too.
+  const float magnitude = size == 0x7fU ? __uint_as_float(0x7fc00000U)
+                                        : __fmul_rn(__uint_as_float(size << 20), 0x1p120F);
+  return (code & 0x80U) != 0 ? -magnitude : magnitude;
+}
+
+/// The nearest E4M3 code, ties to even, of a number within [-448, 448].
+__device__ __forceinline__ std::uint32_t to_e4m3(float value) {
+  const std::uint32_t bits = __float_as_uint(value);
+  const std::uint32_t sign = bits >> 24 & 0x80U;
+  const float size = fabsf(value);
+  if (!(size >= 0x1p-6F)) {  // subnormal: multiples of 2^-9 (also what NaN becomes: 0)
+    return sign | static_cast<std::uint32_t>(rintf(size * 512.0F));
+  }
+  const std::uint32_t magnitude = bits & 0x7fffffffU;
+  const std::uint32_t rounded = (magnitude + 0x7ffffU + (magnitude >> 20 & 1U)) >> 20;
+  const std::uint32_t code = rounded - (120U << 3);
+  return sign | (code > 0x7eU ? 0x7eU : code);
+}
+
+/// Four E4M3 codes as f16, exactly: the first and third, then the second and fourth.
+__device__ __forceinline__ void e4m3_to_f16(std::uint32_t codes, std::uint32_t& even,
+                                            std::uint32_t& odd) {
+  const std::uint32_t later = codes >> 8;
+  even = (codes & 0x00800080U) << 8 | (codes & 0x007f007fU) << 7;
+  odd = (later & 0x00800080U) << 8 | (later & 0x007f007fU) << 7;
+  asm("mul.f16x2 %0, %1, %2;" : "=r"(even) : "r"(even), "r"(0x5c005c00U));  // 2^8: bias 7 to 15
+  asm("mul.f16x2 %0, %1, %2;" : "=r"(odd) : "r"(odd), "r"(0x5c005c00U));
+}
+
+/// Four E4M3 codes as bf16, exactly: the first two, then the others.
+__device__ __forceinline__ void e4m3_to_bf16(std::uint32_t codes, std::uint32_t& low,
+                                             std::uint32_t& high) {
+  const std::uint32_t first = __byte_perm(codes, 0, 0x1404);   // [0, c0, 0, c1] from the low byte
+  const std::uint32_t second = __byte_perm(codes, 0, 0x3424);  // [0, c2, 0, c3]
+  low = (first & 0x80008000U) | (first >> 4 & 0x07f007f0U);
+  high = (second & 0x80008000U) | (second >> 4 & 0x07f007f0U);
+  // Times 2^120 (bias 7 to 127), plus -0.
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(low) : "r"(low), "r"(0x7b807b80U), "r"(0x80008000U));
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(high) : "r"(high), "r"(0x7b807b80U), "r"(0x80008000U));
+}
+
+/// Four int8 codes as bf16, exactly: the first two, then the others.
+__device__ __forceinline__ void int8_to_bf16(std::uint32_t codes, std::uint32_t& low,
+                                             std::uint32_t& high) {
+  const std::uint32_t unsigned_codes = codes ^ 0x80808080U;  // code + 128
+  constexpr float kBase = 8388608.0F + 128.0F;               // 2^23: its last bit is worth 1
+  const float a = __uint_as_float(__byte_perm(unsigned_codes, 0x4b000000U, 0x7440)) - kBase;
+  const float b = __uint_as_float(__byte_perm(unsigned_codes, 0x4b000000U, 0x7441)) - kBase;
+  const float c = __uint_as_float(__byte_perm(unsigned_codes, 0x4b000000U, 0x7442)) - kBase;
+  const float d = __uint_as_float(__byte_perm(unsigned_codes, 0x4b000000U, 0x7443)) - kBase;
+  low = to_bf16_pair(a, b);
+  high = to_bf16_pair(c, d);
+}
+
+/// Four int8 codes as f16, exactly: the first two, then the others.
+__device__ __forceinline__ void int8_to_f16(std::uint32_t codes, std::uint32_t& low,
+                                            std::uint32_t& high) {
+  const std::uint32_t unsigned_codes = codes ^ 0x80808080U;
+  low = __byte_perm(unsigned_codes, 0x64646464U, 0x4140);  // 1024 + code + 128
+  high = __byte_perm(unsigned_codes, 0x64646464U, 0x4342);
+  asm("sub.f16x2 %0, %1, %2;" : "=r"(low) : "r"(low), "r"(0x64806480U));  // 1152
+  asm("sub.f16x2 %0, %1, %2;" : "=r"(high) : "r"(high), "r"(0x64806480U));
+}
+
+/// The factor that scales a row to [-most, most]; 0 where it would overflow.
+__device__ __forceinline__ float reciprocal_scale(float most, float largest, float least) {
+  return largest > least ? __fdiv_rn(most, largest) : 0.0F;
+}
+__device__ __forceinline__ float scaled_within(float x, float inverse, float most) {
+  return fmaxf(fminf(__fmul_rn(x, inverse), most), -most);
+}
+
+}  // namespace iol::cuda

@@ -1,0 +1,159 @@
+#include "backend/cuda/step_inputs.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "backend/cuda/cuda_error.h"
+
+namespace iol::cuda {
+namespace {
+
+constexpr std::size_t kFirstTableEntries = 1 << 16;
+
+std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+int tiles_of(int rows, int tile_rows) { return (rows + tile_rows - 1) / tile_rows; }
+
+/// Hands out arrays one behind the other.
+struct Carver {
+  std::byte* host;
+  std::byte* device;
+  std::size_t offset = 0;
+
+  template <class T>
+  struct Array {
+    T* host;
+    T* device;
+  };
+  template <class T>
+  Array<T> take(int count) {
+    const std::size_t at = offset;
+    offset += aligned(static_cast<std::size_t>(count) * sizeof(T));
+    return {reinterpret_cast<T*>(host + at), reinterpret_cast<T*>(device + at)};
+  }
+};
+
+}  // namespace
+
+StepInputs::StepInputs(int max_tokens, int max_logits, int group, int head_dim)
+    : group_(group), only_small_tiles_(head_dim > kMostPrefillHeadDim) {
+  const auto tokens = static_cast<std::size_t>(max_tokens);
+  const std::size_t tiles = tokens * static_cast<std::size_t>(tiles_of(group, kDecodeTileRows) + 1);
+  const std::size_t bytes = 4 * aligned(tokens * sizeof(std::int32_t)) +
+                            aligned(static_cast<std::size_t>(max_logits) * sizeof(std::int32_t)) +
+                            aligned((tokens + 1) * sizeof(Slice)) +
+                            2 * aligned(tiles * sizeof(AttentionTile));
+  host_ = PinnedBuffer(bytes, "the step's input");
+  device_ = DeviceBuffer(bytes, "the step's input");
+  host_tables_ = PinnedBuffer(kFirstTableEntries * sizeof(std::int32_t), "block tables");
+  device_tables_ = DeviceBuffer(kFirstTableEntries * sizeof(std::int32_t), "block tables");
+}
+
+/// Decodes, and whatever else fits into one tile of 16 rows.
+bool StepInputs::takes_small_tiles(const SequenceSlice& slice) const {
+  return only_small_tiles_ || slice.num_tokens == 1 || slice.num_tokens * group_ <= kDecodeTileRows;
+}
+
+StepSizes StepInputs::sizes_of(const StepInput& input) const {
+  StepSizes sizes;
+  sizes.num_tokens = input.num_tokens();
+  sizes.num_logits = static_cast<int>(input.logit_tokens.size());
+  sizes.num_slices = static_cast<int>(input.sequences.size());
+  for (const auto& slice : input.sequences) {
+    const int rows = slice.num_tokens * group_;
+    if (takes_small_tiles(slice)) {
+      sizes.num_decode_tiles += tiles_of(rows, kDecodeTileRows);
+    } else {
+      sizes.num_prefill_tiles += tiles_of(rows, kPrefillTileRows);
+    }
+  }
+  return sizes;
+}
+
+bool StepInputs::is_decode(const StepInput& input) {
+  return input.logit_tokens.size() == input.sequences.size() &&
+         std::all_of(input.sequences.begin(), input.sequences.end(),
+                     [](const SequenceSlice& slice) { return slice.num_tokens == 1; });
+}
+
+StepSizes StepInputs::decode_sizes(int num_sequences) const {
+  StepSizes sizes;
+  sizes.num_tokens = num_sequences;
+  sizes.num_logits = num_sequences;
+  sizes.num_slices = num_sequences;
+  sizes.num_decode_tiles = num_sequences * tiles_of(group_, kDecodeTileRows);
+  return sizes;
+}
+
+void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int block_size,
+                        const Stream& stream) {
+  Carver carver{host_.data(), device_.data()};
+  const auto token_ids = carver.take<std::int32_t>(sizes.num_tokens);
+  const auto positions = carver.take<std::int32_t>(sizes.num_tokens);
+  const auto blocks = carver.take<std::int32_t>(sizes.num_tokens);
+  const auto token_slices = carver.take<std::int32_t>(sizes.num_tokens);
+  const auto logit_tokens = carver.take<std::int32_t>(sizes.num_logits);
+  const auto slices = carver.take<Slice>(sizes.num_slices);
+  const auto decode_tiles = carver.take<AttentionTile>(sizes.num_decode_tiles);
+  const auto prefill_tiles = carver.take<AttentionTile>(sizes.num_prefill_tiles);
+  IOL_CHECK(carver.offset <= host_.size_bytes());
+  std::memset(host_.data(), 0, carver.offset);
+  const int num_tokens = input.num_tokens();
+  std::copy(input.token_ids.begin(), input.token_ids.end(), token_ids.host);
+  std::copy(input.positions.begin(), input.positions.end(), positions.host);
+  std::copy(input.logit_tokens.begin(), input.logit_tokens.end(), logit_tokens.host);
+  std::fill(blocks.host + num_tokens, blocks.host + sizes.num_tokens, -1);
+  // Padding: slices without tokens, of which tiles have no rows.
+  const int num_slices = static_cast<int>(input.sequences.size());
+  for (int t = num_tokens; t < sizes.num_tokens; ++t)
+    token_slices.host[t] = std::min(num_slices, sizes.num_slices - 1);
+  int entry = 0;
+  int decode_tile = 0;
+  int prefill_tile = 0;
+  for (int s = 0; s < num_slices; ++s) {
+    const SequenceSlice& slice = input.sequences[static_cast<std::size_t>(s)];
+    slices.host[s] = {slice.first_token, slice.num_tokens, slice.first_position, entry};
+    entry += static_cast<int>(slice.block_table.size());
+    for (int i = 0; i < slice.num_tokens; ++i) {
+      const int position = slice.first_position + i;
+      blocks.host[slice.first_token + i] =
+          slice.block_table[static_cast<std::size_t>(position / block_size)];
+      token_slices.host[slice.first_token + i] = s;
+    }
+    const bool decode = takes_small_tiles(slice);
+    const int step = decode ? kDecodeTileRows : kPrefillTileRows;
+    for (int row = 0; row < slice.num_tokens * group_; row += step) {
+      (decode ? decode_tiles.host[decode_tile++] : prefill_tiles.host[prefill_tile++]) = {s, row};
+    }
+  }
+  for (int s = num_slices; decode_tile < sizes.num_decode_tiles; ++decode_tile)
+    decode_tiles.host[decode_tile] = {std::min(s, sizes.num_slices - 1), 1 << 20};
+  check(cudaMemcpyAsync(device_.data(), host_.data(), carver.offset, cudaMemcpyHostToDevice,
+                        stream.get()),
+        "copying the step's input");
+  upload_tables(input, stream);
+  arrays_ = {token_ids.device,    positions.device,     blocks.device,
+             token_slices.device, logit_tokens.device,  slices.device,
+             decode_tiles.device, prefill_tiles.device, device_tables_.as<const std::int32_t>()};
+}
+
+void StepInputs::upload_tables(const StepInput& input, const Stream& stream) {
+  std::size_t entries = 0;
+  for (const auto& slice : input.sequences) entries += slice.block_table.size();
+  const std::size_t bytes = entries * sizeof(std::int32_t);
+  if (bytes > host_tables_.size_bytes()) {  // seldom: doubles until it fits
+    std::size_t capacity = host_tables_.size_bytes();
+    while (capacity < bytes) capacity *= 2;
+    host_tables_ = PinnedBuffer(capacity, "block tables");
+    device_tables_ = DeviceBuffer(capacity, "block tables");
+    ++table_generation_;
+  }
+  auto* out = reinterpret_cast<std::int32_t*>(host_tables_.data());
+  for (const auto& slice : input.sequences)
+    out = std::copy(slice.block_table.begin(), slice.block_table.end(), out);
+  check(cudaMemcpyAsync(device_tables_.data(), host_tables_.data(), bytes, cudaMemcpyHostToDevice,
+                        stream.get()),
+        "copying block tables");
+}
+
+}  // namespace iol::cuda

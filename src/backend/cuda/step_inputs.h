@@ -1,0 +1,70 @@
+#pragma once
+#include <span>
+
+#include "backend/backend.h"
+#include "backend/cuda/device_memory.h"
+#include "backend/cuda/kernels/kernels.h"
+
+namespace iol::cuda {
+
+/// Sizes of a step's arrays; a batch of decodes is padded to the sizes of its bucket.
+struct StepSizes {
+  int num_tokens = 0;
+  int num_logits = 0;
+  int num_slices = 0;
+  int num_decode_tiles = 0;
+  int num_prefill_tiles = 0;
+};
+
+/// A step's input in device memory.
+struct StepArrays {
+  const std::int32_t* token_ids = nullptr;     // [T]
+  const std::int32_t* positions = nullptr;     // [T]
+  const std::int32_t* blocks = nullptr;        // [T] the cache block that takes the token; -1: none
+  const std::int32_t* token_slices = nullptr;  // [T]
+  const std::int32_t* logit_tokens = nullptr;  // [L]
+  const Slice* slices = nullptr;
+  const AttentionTile* decode_tiles = nullptr;   // of 16 rows
+  const AttentionTile* prefill_tiles = nullptr;  // of 32 rows
+  const std::int32_t* tables = nullptr;          // the slices' block tables, one behind the other
+};
+
+/// Brings a StepInput to the device: one copy for the arrays, one for the block tables. The place
+/// of each array depends on the sizes alone, so that a captured step finds it again.
+class StepInputs {
+ public:
+  StepInputs(int max_tokens, int max_logits, int group, int head_dim);
+
+  /// Exact sizes of `input`.
+  [[nodiscard]] StepSizes sizes_of(const StepInput& input) const;
+  /// True when every sequence contributes one token and wants its logits.
+  [[nodiscard]] static bool is_decode(const StepInput& input);
+  /// Sizes of a step of `num_sequences` decodes.
+  [[nodiscard]] StepSizes decode_sizes(int num_sequences) const;
+  /// Fills the arrays; what `sizes` has beyond the input is padding. Waits for nothing: the step
+  /// before must be over.
+  void upload(const StepInput& input, const StepSizes& sizes, int block_size, const Stream& stream);
+
+  [[nodiscard]] const StepArrays& arrays() const { return arrays_; }
+  /// Changes when block tables had to move: captured steps are void then.
+  [[nodiscard]] int table_generation() const { return table_generation_; }
+  [[nodiscard]] std::size_t size_bytes() const {
+    return device_.size_bytes() + device_tables_.size_bytes();
+  }
+
+ private:
+  void upload_tables(const StepInput& input, const Stream& stream);
+
+  [[nodiscard]] bool takes_small_tiles(const SequenceSlice& slice) const;
+
+  int group_;
+  bool only_small_tiles_;
+  PinnedBuffer host_;
+  DeviceBuffer device_;
+  PinnedBuffer host_tables_;
+  DeviceBuffer device_tables_;
+  StepArrays arrays_;
+  int table_generation_ = 0;
+};
+
+}  // namespace iol::cuda

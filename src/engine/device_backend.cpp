@@ -1,0 +1,66 @@
+#include "engine/device_backend.h"
+
+#include <algorithm>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/cuda_device.h"
+#include "base/error.h"
+#include "engine/memory_check.h"
+
+namespace iol {
+
+Device resolve_device(const Device& asked) {
+  if (asked.kind == DeviceKind::kCpu) return asked;
+  const CudaStatus& status = cuda_status();
+  if (asked.kind == DeviceKind::kAuto) {
+    if (status.devices.empty()) return {DeviceKind::kCpu, 0};
+    return {DeviceKind::kCuda, status.devices.front().index};
+  }
+  if (status.devices.empty())
+    throw_input_error("--device {}: {}; use --device cpu", device_name(asked), status.reason);
+  const bool exists = std::any_of(status.devices.begin(), status.devices.end(),
+                                  [&](const auto& device) { return device.index == asked.index; });
+  if (!exists) {
+    throw_input_error("--device {}: no usable GPU has this number; 'iol doctor' lists them",
+                      device_name(asked));
+  }
+  return asked;
+}
+
+std::int64_t available_memory_bytes(const Device& device) {
+  return device.kind == DeviceKind::kCuda ? cuda_free_bytes(device.index)
+                                          : available_memory_bytes();
+}
+
+void require_memory(const Device& device, std::int64_t needed_bytes, std::string_view what) {
+  if (device.kind != DeviceKind::kCuda) return require_memory(needed_bytes, what);
+  const std::int64_t available = available_memory_bytes(device);
+  if (needed_bytes <= available) return;
+  throw_resource_error(
+      "{} needs {:.2f} GB of GPU memory, but {:.2f} GB are free on {}; a shorter --max-context, "
+      "fewer --max-batch or --quant need less, 'iol plan' shows what fits",
+      what, static_cast<double>(needed_bytes) / 1e9, static_cast<double>(available) / 1e9,
+      device_name(device));
+}
+
+std::int64_t activation_bytes(const Device& device, const TransformerShape& shape, int max_tokens,
+                              int max_logit_tokens, int num_threads) {
+  const std::size_t bytes =
+      device.kind == DeviceKind::kCuda
+          ? cuda_activation_bytes(shape, max_tokens, max_logit_tokens)
+          : cpu_activation_bytes(shape, max_tokens, max_logit_tokens, num_threads);
+  return static_cast<std::int64_t>(bytes);
+}
+
+WeightPacking packing_of(const Device& device) {
+  return device.kind == DeviceKind::kCuda ? WeightPacking::kCuda : WeightPacking::kCpu;
+}
+
+std::unique_ptr<Backend> make_backend(const BackendChoice& choice) {
+  if (choice.device.kind == DeviceKind::kCuda)
+    return make_cuda_backend({choice.device.index, choice.num_threads, choice.dtype});
+  return make_cpu_backend({choice.isa, choice.num_threads, choice.dtype});
+}
+
+}  // namespace iol

@@ -1,0 +1,231 @@
+// The CUDA backend against double precision and against the CPU backend, in every format, and
+// against itself: a token's result has the same bits whatever shares its step. Needs a GPU.
+#include "backend/cuda/cuda_backend.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cuda/cuda_device.h"
+#include "base/error.h"
+#include "tests/backend/device_model.h"
+
+namespace iol::test {
+namespace {
+
+std::string safe(std::string_view name) {
+  std::string text(name);
+  std::replace(text.begin(), text.end(), '-', '_');
+  return text;
+}
+
+struct Case {
+  DType dtype;
+  DType kv;
+  WeightFormat weights = WeightFormat::kNone;
+  std::int64_t group_size = 16;  // divides every K of the small models
+};
+
+std::string name_of(const Case& c) {
+  std::string name = std::string(dtype_name(c.dtype)) + "_kv_" + std::string(kv_format_name(c.kv)) +
+                     "_" + safe(weight_format_name(c.weights));
+  if (c.weights == WeightFormat::kInt4) name += "_" + std::to_string(c.group_size);
+  return name;
+}
+
+DeviceModel cuda_model(const TestModel& model, const Case& c) {
+  return {model, make_cuda_backend({0, 2, c.dtype}), DeviceFormats{c.kv, c.weights, c.group_size}};
+}
+
+class CudaBackendTest : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (cuda_status().devices.empty()) GTEST_SKIP() << cuda_status().reason;
+  }
+};
+
+/// What rounding explains between two backends that compute the same format. Each rounds
+/// activations (u = 2^-9 of bf16, 2^-12 of f16) in places of its own, a few dozen deep. Where
+/// numbers become codes, such a difference moves some to the code beside theirs:
+///   int8  a step is 2^-7 of the row's largest, about 3 times its norm per element; a quarter of
+///   the
+///         codes move at most: sqrt(1/4) 3 2^-7 = 3 2^-8
+///   fp8   a step is 2^-3.5 of a number on average; one in eight moves: sqrt(1/8) 2^-3.5 = 2^-5
+/// independently in each of the 8 operands of two layers (sqrt(8) together), and the worst of some
+/// hundred tokens is twice as far off.
+double tolerance_of(const Case& c) {
+  const bool coded_kv = is_quantized_kv(c.kv);
+  double most = std::max(tolerance(c.dtype), coded_kv ? tolerance(DType::kBF16) : tolerance(c.kv));
+  const double flips = 2 * std::sqrt(8.0);
+  if (c.kv == DType::kI8 || c.weights == WeightFormat::kInt8 || c.weights == WeightFormat::kInt4)
+    most = std::max(most, flips * 3 * 0x1p-8);
+  if (c.kv == DType::kF8E4M3 || c.weights == WeightFormat::kFp8)
+    most = std::max(most, flips * 0x1p-5);
+  return most;
+}
+
+void expect_cpu(const TestModel& model, const Case& c, int num_tokens) {
+  DeviceModel cpu(model, make_cpu_backend({Isa::kPortable, 2, c.dtype}),
+                  DeviceFormats{c.kv, c.weights, c.group_size});
+  DeviceModel gpu = cuda_model(model, c);
+  auto cpu_stream = cpu.open(random_tokens(num_tokens, model.shape.vocab_size, 5));
+  auto gpu_stream = gpu.open(cpu_stream.tokens);
+  const auto want = cpu.step({{&cpu_stream, num_tokens}});
+  const auto got = gpu.step({{&gpu_stream, num_tokens}});
+  double worst = 0;
+  for (std::size_t t = 0; t < want.size(); ++t) {
+    const double error = relative_error(got[t], {want[t].begin(), want[t].end()});
+    worst = std::max(worst, error);
+    ASSERT_LT(error, tolerance_of(c)) << "token " << t;
+  }
+  ::testing::Test::RecordProperty("worst", std::to_string(worst));
+}
+
+TEST_P(CudaBackendTest, logits_match_the_cpu_backend) {
+  expect_cpu(random_model(small_shape(), false, false, {}, GetParam().dtype, 1), GetParam(), 150);
+}
+
+TEST_P(CudaBackendTest, biases_and_head_norms_match_the_cpu_backend) {
+  expect_cpu(random_model(small_shape(4, 4, 16), true, true, {}, GetParam().dtype, 2), GetParam(),
+             40);
+}
+
+TEST_P(CudaBackendTest, sliding_windows_match_the_cpu_backend) {
+  expect_cpu(random_model(small_shape(8, 1, 64), false, false, 20, GetParam().dtype, 3), GetParam(),
+             160);
+}
+
+TEST_P(CudaBackendTest, wide_heads_match_the_cpu_backend) {
+  expect_cpu(random_model(small_shape(2, 1, 112), false, false, {}, GetParam().dtype, 4),
+             GetParam(), 33);
+  expect_cpu(random_model(small_shape(2, 2, 256), false, false, {}, GetParam().dtype, 8),
+             GetParam(), 20);
+}
+
+TEST_P(CudaBackendTest, contexts_of_several_chunks_match_the_cpu_backend) {
+  expect_cpu(random_model(small_shape(6, 2, 64), false, false, {}, GetParam().dtype, 11),
+             GetParam(), 700);
+}
+
+TEST_P(CudaBackendTest, a_corrupted_weight_is_noticed) {
+  TestModel model = random_model(small_shape(), false, false, {}, GetParam().dtype, 1);
+  DeviceModel gpu = cuda_model(model, GetParam());
+  for (int i = 0; i < 40; ++i)
+    model.layers[1].down.values[static_cast<std::size_t>(777 + i)] += 6.0F;
+  auto stream = gpu.open(random_tokens(20, model.shape.vocab_size, 5));
+  const auto want = reference_logits(model, stream.tokens);
+  const auto got = gpu.step({{&stream, 20}});
+  EXPECT_GT(relative_error(got[19], want[19]), tolerance_of(GetParam()));
+}
+
+TEST_P(CudaBackendTest, results_do_not_depend_on_batch_or_chunks) {
+  const TestModel model = random_model(small_shape(), true, false, {}, GetParam().dtype, 6);
+  constexpr int kTokens = 600;
+  const auto tokens = random_tokens(kTokens, model.shape.vocab_size, 7);
+  std::vector<std::vector<float>> whole;  // in one step, alone
+  {
+    DeviceModel alone = cuda_model(model, GetParam());
+    auto stream = alone.open(tokens);
+    whole = alone.step({{&stream, kTokens}});
+  }
+  for (int trial = 0; trial < 4; ++trial) {
+    RandomStream random(static_cast<std::uint64_t>(trial));
+    DeviceModel device = cuda_model(model, GetParam());
+    auto stream = device.open(tokens);
+    std::vector<DeviceModel::Stream> others;
+    for (int i = 0; i < 9; ++i)
+      others.push_back(device.open(random_tokens(100, model.shape.vocab_size, 50 + i)));
+    while (stream.num_done < kTokens) {
+      const int most = trial == 0 ? 1 : 140;
+      const int begin = stream.num_done;
+      const int count = std::min(kTokens - begin, 1 + static_cast<int>(random.below(most)));
+      std::vector<std::pair<DeviceModel::Stream*, int>> parts;
+      std::size_t before = 0;
+      for (auto& other : others) {
+        const int rest = 100 - other.num_done;
+        if (rest > 0 && random.below(2) == 0) {
+          parts.emplace_back(
+              &other,
+              1 + static_cast<int>(random.below(static_cast<std::uint64_t>(std::min(rest, 9)))));
+          before += static_cast<std::size_t>(parts.back().second);
+        }
+      }
+      parts.emplace_back(&stream, count);
+      const auto got = device.step(parts);
+      for (int i = 0; i < count; ++i) {
+        const auto& expected = whole[static_cast<std::size_t>(begin + i)];
+        const auto& actual = got[before + static_cast<std::size_t>(i)];
+        ASSERT_EQ(std::memcmp(expected.data(), actual.data(), expected.size() * sizeof(float)), 0)
+            << "token " << begin + i << ", trial " << trial;
+      }
+    }
+  }
+}
+
+std::vector<Case> all_cases() {
+  std::vector<Case> cases;
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    for (const auto& traits : kWeightFormats) cases.push_back({dtype, dtype, traits.format});
+    for (const DType kv : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8, DType::kF8E4M3}) {
+      if (kv != dtype) cases.push_back({dtype, kv});
+    }
+  }
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryFormat, CudaBackendTest, testing::ValuesIn(all_cases()),
+                         [](const auto& info) { return name_of(info.param); });
+
+class CudaPrecision : public testing::TestWithParam<DType> {
+ protected:
+  void SetUp() override {
+    if (cuda_status().devices.empty()) GTEST_SKIP() << cuda_status().reason;
+  }
+};
+
+TEST_P(CudaPrecision, logits_match_the_double_reference) {
+  const TestModel model = random_model(small_shape(), true, true, {}, GetParam(), 1);
+  DeviceModel gpu = cuda_model(model, {GetParam(), GetParam()});
+  auto stream = gpu.open(random_tokens(300, model.shape.vocab_size, 5));
+  const auto want = reference_logits(model, stream.tokens);
+  const auto got = gpu.step({{&stream, 300}});
+  for (std::size_t t = 0; t < want.size(); ++t)
+    ASSERT_LT(relative_error(got[t], want[t]), tolerance(GetParam())) << "token " << t;
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryDtype, CudaPrecision,
+                         testing::Values(DType::kF32, DType::kF16, DType::kBF16),
+                         [](const auto& info) { return std::string(dtype_name(info.param)); });
+
+class CudaErrors : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (cuda_status().devices.empty()) GTEST_SKIP() << cuda_status().reason;
+  }
+};
+
+TEST_F(CudaErrors, a_cache_larger_than_the_gpu_is_refused_in_one_line) {
+  const auto backend = make_cuda_backend({0, 1, DType::kBF16});
+  try {
+    static_cast<void>(backend->make_kv_cache({100, 1 << 24, 16, 8, 128, DType::kBF16}));
+    ADD_FAILURE() << "the GPU took it";
+  } catch (const ResourceError& error) {
+    EXPECT_NE(std::string(error.what()).find("the KV cache needs"), std::string::npos);
+    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
+  }
+}
+
+TEST_F(CudaErrors, head_sizes_without_a_kernel_are_refused) {
+  const auto backend = make_cuda_backend({0, 1, DType::kBF16});
+  EXPECT_THROW(backend->make_kv_cache({1, 4, 16, 1, 24, DType::kBF16}), InputError);
+  EXPECT_THROW(backend->make_kv_cache({1, 4, 16, 1, 272, DType::kBF16}), InputError);
+  EXPECT_THROW(backend->make_kv_cache({1, 4, 10, 1, 32, DType::kBF16}), InputError);
+}
+
+TEST_F(CudaErrors, a_gpu_that_is_not_there_is_refused) {
+  EXPECT_THROW(make_cuda_backend({1 << 10, 1, DType::kBF16}), InputError);
+}
+
+}  // namespace
+}  // namespace iol::test

@@ -68,8 +68,8 @@ CudaStatus look_up() {
     if (device.capability >= kLeastCapability && device.capability <= kMostCapability) {
       status.devices.push_back(device);
     } else {
-      status.reason = fmt::format("{} has compute capability {}.{}; this build runs on 8.0 to 9.0", device.name,
-                                  device.capability / 10, device.capability % 10);
+      status.reason = fmt::format("{} has compute capability {}.{}; this build runs on 8.0 to 9.0",
+                                  device.name, device.capability / 10, device.capability % 10);
     }
   }
   if (!status.devices.empty()) status.reason.clear();

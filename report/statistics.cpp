@@ -10,7 +10,6 @@ namespace iol::report {
 namespace {
 
 constexpr int kNumResamples = 10'000;
-constexpr double kConfidence = 0.95;
 
 double sorted_median(std::span<const double> sorted) {
   const std::size_t n = sorted.size();
@@ -19,7 +18,7 @@ double sorted_median(std::span<const double> sorted) {
 
 /// Percentile bootstrap of the median. The two cut-offs are mirror images of each other, so that
 /// negated values give the negated interval (the resamples are drawn by rank, not by value).
-Interval bootstrap_median(std::span<const double> sorted, std::uint64_t seed) {
+Interval bootstrap_median(std::span<const double> sorted, std::uint64_t seed, double confidence) {
   const std::size_t n = sorted.size();
   std::vector<double> medians(kNumResamples);
   std::vector<double> resample(n);
@@ -34,20 +33,8 @@ Interval bootstrap_median(std::span<const double> sorted, std::uint64_t seed) {
     medians[draw] = sorted_median(resample);
   }
   std::sort(medians.begin(), medians.end());
-  const auto cut = static_cast<std::size_t>(0.5 * (1 - kConfidence) * kNumResamples);
+  const auto cut = static_cast<std::size_t>(0.5 * (1 - confidence) * kNumResamples);
   return {medians[cut], medians[medians.size() - 1 - cut]};
-}
-
-/// P(Binomial(n, 1/2) <= k), summed from logarithms so that a large n does not underflow.
-double binomial_half_cdf(std::int64_t n, std::int64_t k) {
-  double sum = 0;
-  for (std::int64_t i = 0; i <= k; ++i) {
-    const auto real_n = static_cast<double>(n);
-    const auto real_i = static_cast<double>(i);
-    sum += std::exp(std::lgamma(real_n + 1) - std::lgamma(real_i + 1) -
-                    std::lgamma(real_n - real_i + 1) - real_n * std::log(2.0));
-  }
-  return sum;
 }
 
 double interpolate(const SamplePoint& a, const SamplePoint& b, std::int64_t t_ns) {
@@ -95,14 +82,34 @@ double median(std::vector<double> values) {
   return sorted_median(values);
 }
 
-std::int64_t median_interval_rank(std::int64_t n) {
+double binomial_cdf(std::int64_t n, std::int64_t k, double p) {
+  if (k >= n || p <= 0) return 1;
+  if (p >= 1) return 0;
+  // Each term from the one before: P(i) = P(i - 1) * (n - i + 1) / i * p / (1 - p).
+  const double log_odds = std::log(p) - std::log1p(-p);
+  double log_term = static_cast<double>(n) * std::log1p(-p);
+  double sum = std::exp(log_term);
+  for (std::int64_t i = 1; i <= k; ++i) {
+    log_term += std::log(static_cast<double>(n - i + 1) / static_cast<double>(i)) + log_odds;
+    sum += std::exp(log_term);
+  }
+  return std::min(sum, 1.0);
+}
+
+std::int64_t median_interval_rank(std::int64_t n, double confidence) {
   std::int64_t rank = 1;
-  while (2 * (rank + 1) <= n && 2 * binomial_half_cdf(n, rank) <= 1 - kConfidence) ++rank;
+  double log_term = static_cast<double>(n) * std::log(0.5);
+  double cdf = std::exp(log_term);  // P(Binomial(n, 1/2) <= 0), then <= rank
+  for (; 2 * (rank + 1) <= n; ++rank) {
+    log_term += std::log(static_cast<double>(n - rank + 1) / static_cast<double>(rank));
+    cdf += std::exp(log_term);
+    if (2 * cdf > 1 - confidence) break;
+  }
   return rank;
 }
 
 PairedRatio paired_ratio(std::span<const double> numerator, std::span<const double> denominator,
-                         std::uint64_t seed) {
+                         std::uint64_t seed, double confidence) {
   IOL_CHECK(numerator.size() == denominator.size());
   IOL_CHECK(!numerator.empty());
   std::vector<double> logs(numerator.size());
@@ -115,12 +122,12 @@ PairedRatio paired_ratio(std::span<const double> numerator, std::span<const doub
   result.pairs = static_cast<std::int64_t>(logs.size());
   result.ratio = std::exp(sorted_median(logs));
   if (logs.size() < 2) return result;
-  const Interval bootstrap = bootstrap_median(logs, seed);
-  const auto rank = static_cast<std::size_t>(median_interval_rank(result.pairs));
+  const Interval bootstrap = bootstrap_median(logs, seed, confidence);
+  const auto rank = static_cast<std::size_t>(median_interval_rank(result.pairs, confidence));
   result.interval = Interval{std::exp(std::min(bootstrap.low, logs[rank - 1])),
                              std::exp(std::max(bootstrap.high, logs[logs.size() - rank]))};
   const double range_coverage = 1 - std::exp2(1 - static_cast<double>(logs.size()));
-  result.confidence = std::min(kConfidence, range_coverage);
+  result.confidence = std::min(confidence, range_coverage);
   return result;
 }
 

@@ -56,12 +56,17 @@ struct PairedRatio {
 /// subjects gives exactly the inverse. Spans of equal length, all values above 0.
 /// Sources: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap" (1993), ch. 13;
 /// W. Conover, "Practical Nonparametric Statistics" (1999), section 3.2.
+/// Another `confidence` than 0.95 is for several comparisons that are decided upon together.
 PairedRatio paired_ratio(std::span<const double> numerator, std::span<const double> denominator,
-                         std::uint64_t seed);
+                         std::uint64_t seed, double confidence = 0.95);
 
-/// Rank k (1-based) such that [sorted[k-1], sorted[n-k]] covers the median with at least 95 %:
-/// the largest k with 2 * P(Binomial(n, 1/2) < k) <= 0.05; 1 when no k reaches it.
-std::int64_t median_interval_rank(std::int64_t n);
+/// Rank k (1-based) such that [sorted[k-1], sorted[n-k]] covers the median with at least
+/// `confidence`: the largest k with 2 * P(Binomial(n, 1/2) < k) <= 1 - confidence; 1 when no k
+/// reaches it.
+std::int64_t median_interval_rank(std::int64_t n, double confidence = 0.95);
+
+/// P(Binomial(n, p) <= k), 0 <= p <= 1, summed from logarithms so that a large n doesn't underflow.
+double binomial_cdf(std::int64_t n, std::int64_t k, double p);
 
 /// A subject against itself: repetition 1 over 0, 2 over 3, 5 over 4, ... (the order alternates so
 /// that a steady drift cancels). A sound bench has 1 inside the interval. `values` in the order of

@@ -15,6 +15,7 @@
 #include "economics/study.h"
 #include "report/read_summary.h"
 #include "report/write_cost_records.h"
+#include "workload/audit_output.h"
 
 namespace iol::cli {
 namespace {
@@ -35,6 +36,7 @@ struct CostOptions {
   eco::Assumptions assumptions;
   double utilization_percent = 50;
   double rate_percent = 8;
+  std::string trace;
   std::string scenario;
   std::int64_t concurrency = 0;
   eco::Budget budget;
@@ -93,6 +95,9 @@ void check_combinations(const CostOptions& options) {
     if (!has_results && options.given(option)) {
       throw_input_error("{}: goes with a results folder", option);
     }
+  }
+  if (options.given("--trace") && options.given("--utilization")) {
+    throw_input_error("--utilization: --trace says it already; give one of the two");
   }
   if (options.given("--project-cost") && !options.given("--monthly-budget")) {
     throw_input_error("--project-cost: needs --monthly-budget, which it is paid back from");
@@ -158,6 +163,17 @@ void take_given(const CostOptions& options, eco::CostQuestion& question) {
   question.subjects.push_back({"given", "given", options.tok_s, power});
 }
 
+/// The utilization that a trace's traffic gives, sized for its busiest hour or minute.
+double utilization_of_trace(const std::string& path) {
+  const auto trace = open_trace(path, {});
+  const auto utilization = utilization_of(audit_trace(*trace, path, {}));
+  if (!utilization) {
+    throw_input_error(
+        "--trace {}: it has no times, so that its peak is unknown; give --utilization", path);
+  }
+  return utilization->share;
+}
+
 /// The options whose defaults an answer rests on.
 std::vector<std::string> assumed_options(const CostOptions& options) {
   std::vector<std::string> assumed;
@@ -165,6 +181,7 @@ std::vector<std::string> assumed_options(const CostOptions& options) {
                              "--operations", "--devices"}) {
     if (!options.given(option)) assumed.emplace_back(option);
   }
+  if (!options.trace.empty()) std::erase(assumed, "--utilization");
   return assumed;
 }
 
@@ -189,7 +206,8 @@ void print(const CostOptions& options, const eco::CostQuestion& question,
            const eco::CostAnswer& answer) {
   const auto assumed = assumed_options(options);
   if (options.common.json) {
-    fmt::print("{}\n", eco::cost_json(question, answer, assumed).dump());
+    fmt::print("{}\n", eco::cost_json(question, answer, assumed)
+                           .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   } else {
     fmt::print("{}", eco::cost_text(question, answer, eco::today(), assumed));
   }
@@ -213,7 +231,8 @@ void cost(CostOptions& options) {
   check_combinations(options);
   eco::CostQuestion question;
   question.prices = &prices;
-  options.assumptions.utilization = options.utilization_percent / 100;
+  options.assumptions.utilization = options.trace.empty() ? options.utilization_percent / 100
+                                                          : utilization_of_trace(options.trace);
   options.assumptions.yearly_rate = options.rate_percent / 100;
   question.assumptions = options.assumptions;
   question.currency = options.currency;
@@ -260,6 +279,8 @@ void add_options(CLI::App& command, CostOptions& options) {
       .add_option("--utilization", options.utilization_percent,
                   "percent of the paid hours at this throughput")
       ->capture_default_str();
+  command.add_option("--trace", options.trace,
+                     "a trace of requests that the utilization is taken from, as 'iol audit' does");
   command.add_option("--years", options.assumptions.years, "over which capital is paid back")
       ->capture_default_str();
   command.add_option("--rate", options.rate_percent, "of capital, percent a year")

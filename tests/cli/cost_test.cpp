@@ -127,6 +127,21 @@ TEST(CostCommand, text_states_assumptions_and_sources) {
   }
 }
 
+TEST(CostCommand, takes_the_utilization_from_a_trace) {
+  const TemporaryFolder folder;
+  // 400 output tokens over 4 minutes, half of them in one: mean 100 a minute, busiest 200.
+  folder.write("trace.csv",
+               "Timestamp,Request tokens,Response tokens\n0,1,100\n60,1,200\n120,1,50\n240,1,50\n");
+  const std::string trace = (folder.path() / "trace.csv").string();
+  const Outcome outcome = run_iol("cost --tok-s 1000 --json --trace " + trace);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.error;
+  const json answer = json::parse(outcome.out);
+  EXPECT_NEAR(answer.at("assumptions").at("utilization").get<double>(), 0.5, 1e-9);
+  EXPECT_THAT(run_iol("cost --tok-s 1000 --trace " + trace).out, HasSubstr("(--utilization)"));
+  expect_refused("--tok-s 10 --trace /no/such.csv", "/no/such.csv: no such file");
+  expect_refused("--tok-s 10 --utilization 50 --trace " + trace, "give one of the two");
+}
+
 TEST(CostCommand, recomputes_the_study) {
   const Outcome outcome = run_iol("cost --study");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.error;

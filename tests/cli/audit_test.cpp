@@ -1,0 +1,80 @@
+// `iol audit` as a user runs it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "tests/report/temporary_folder.h"
+#include "tests/run_iol.h"
+
+namespace iol {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class AuditCommand : public testing::Test {
+ protected:
+  AuditCommand() {
+    std::string text;
+    for (int i = 0; i < 400; ++i) {
+      text += "{\"timestamp\": " + std::to_string(i * 250) +
+              ", \"input_length\": " + std::to_string(600 + i % 7 * 512) +
+              ", \"output_length\": " + std::to_string(1 + i % 100) + ", \"hash_ids\": [0, " +
+              std::to_string(i + 1) + "]}\n";
+    }
+    folder_.write("trace.jsonl", text);
+  }
+
+  std::string trace() const { return (folder_.path() / "trace.jsonl").string(); }
+  report::TemporaryFolder folder_;
+};
+
+TEST_F(AuditCommand, shows_the_workload_and_advice) {
+  const Outcome outcome = run_iol("audit " + trace());
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.error;
+  for (const char* part :
+       {"Mooncake", "400 requests", "arrivals: 4.00 a second", "burstiness", "in flight",
+        "prefixes: 800 blocks", "advice", "paged KV cache", "iol cost --utilization"}) {
+    EXPECT_THAT(outcome.out, HasSubstr(part));
+  }
+}
+
+TEST_F(AuditCommand, json_is_one_document_with_the_models_advice) {
+  const Outcome outcome = run_iol("audit " + trace() + " --json --model demo");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.error;
+  const auto json = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(json.at("requests"), 400);
+  EXPECT_EQ(json.at("output").at("p50"), 50);
+  EXPECT_DOUBLE_EQ(json.at("prefixes").at("shared").get<double>(), 399.0 / 800);
+  for (const auto& advice : json.at("advice")) {
+    if (advice.at("lever") == "quantized weights") {
+      EXPECT_GT(advice.at("factor_at_most").get<double>(), 1);
+    }
+  }
+}
+
+TEST_F(AuditCommand, refuses_bad_input_in_one_line) {
+  folder_.write("broken.csv",
+                "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,-1,2\n");
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", "trace"},
+      {"/no/such.csv", "/no/such.csv: no such file"},
+      {(folder_.path() / "broken.csv").string(), "broken.csv:2: '-1' is no number of tokens"},
+      {trace() + " --tpot-ms nan", "--tpot-ms nan"},
+      {trace() + " --ttft-ms -1", "--ttft-ms -1"},
+      {trace() + " --bytes-per-token 0", "--bytes-per-token 0"},
+      {trace() + " --model /no/such", "/no/such"},
+  };
+  for (const auto& [arguments, message] : cases) {
+    const Outcome outcome = run_iol("audit " + arguments);
+    EXPECT_EQ(outcome.exit_code, 2) << arguments;
+    EXPECT_THAT(outcome.error, StartsWith("iol: ")) << arguments;
+    EXPECT_THAT(outcome.error, HasSubstr(message)) << arguments;
+    EXPECT_EQ(std::count(outcome.error.begin(), outcome.error.end(), '\n'), 1) << outcome.error;
+  }
+}
+
+}  // namespace
+}  // namespace iol

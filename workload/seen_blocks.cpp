@@ -1,0 +1,74 @@
+#include "workload/seen_blocks.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/random.h"
+
+namespace iol {
+
+SeenBlocks::SeenBlocks(std::size_t max_ids) : max_ids_(max_ids), table_(1 << 12) {}
+
+void SeenBlocks::add(std::int64_t id) {
+  ++accesses_;
+  // A hash of 0 would look like an empty place; it shares 1 with another id in 2^64.
+  const std::uint64_t hash =
+      std::max<std::uint64_t>(mix64(static_cast<std::uint64_t>(id) + 0x9e3779b97f4a7c15ULL), 1);
+  if (hash > limit_) return;
+  ++sampled_;
+  if (!insert(hash)) {
+    ++hits_;
+    return;
+  }
+  if (size_ > max_ids_) drop_half();
+}
+
+bool SeenBlocks::insert(std::uint64_t hash) {
+  if (2 * (size_ + 1) > table_.size()) grow();
+  const std::size_t mask = table_.size() - 1;
+  std::size_t place = hash & mask;
+  while (table_[place] != 0) {
+    if (table_[place] == hash) return false;
+    place = (place + 1) & mask;
+  }
+  table_[place] = hash;
+  ++size_;
+  return true;
+}
+
+void SeenBlocks::grow() {
+  std::vector<std::uint64_t> old(2 * table_.size());
+  old.swap(table_);
+  size_ = 0;
+  for (const std::uint64_t hash : old) {
+    if (hash != 0) insert(hash);
+  }
+}
+
+void SeenBlocks::drop_half() {
+  // The accesses so far to the ids that leave are forgotten with them; which were hits isn't known
+  // per id, so both counts shrink alike. The share stays what it was.
+  limit_ /= 2;
+  std::vector<std::uint64_t> old(table_.size());
+  old.swap(table_);
+  const auto before = static_cast<double>(size_);
+  size_ = 0;
+  for (const std::uint64_t hash : old) {
+    if (hash != 0 && hash <= limit_) insert(hash);
+  }
+  const double kept = static_cast<double>(size_) / before;
+  sampled_ = std::llround(static_cast<double>(sampled_) * kept);
+  hits_ = std::llround(static_cast<double>(hits_) * kept);
+}
+
+double SeenBlocks::hit_share() const {
+  return sampled_ == 0 ? 0 : static_cast<double>(hits_) / static_cast<double>(sampled_);
+}
+
+double SeenBlocks::different() const { return static_cast<double>(size_) / sampled_share(); }
+
+double SeenBlocks::sampled_share() const {
+  return static_cast<double>(limit_) / static_cast<double>(~std::uint64_t{0});
+}
+
+}  // namespace iol

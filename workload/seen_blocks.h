@@ -1,0 +1,39 @@
+#pragma once
+// How much of a trace's prefix blocks came before, in bounded memory.
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace iol {
+
+/// Counts accesses to block ids and those that repeat an earlier one: the hits of a cache that
+/// forgets nothing. Exact until `max_ids` different ids; from then on over the ids whose hash lies
+/// below a limit that is halved whenever they are too many (C. Waldspurger et al., "Efficient MRC
+/// construction with SHARDS", FAST 2015), so that the share stays an unbiased estimate.
+class SeenBlocks {
+ public:
+  explicit SeenBlocks(std::size_t max_ids = std::size_t{1} << 24);
+  void add(std::int64_t id);
+  [[nodiscard]] std::int64_t accesses() const { return accesses_; }
+  /// Share of the accesses that are hits; 0 without any.
+  [[nodiscard]] double hit_share() const;
+  /// Different ids; an estimate when sampled.
+  [[nodiscard]] double different() const;
+  /// 1 when every id was looked at.
+  [[nodiscard]] double sampled_share() const;
+
+ private:
+  void grow();
+  void drop_half();
+  bool insert(std::uint64_t hash);  // false when it was there
+
+  std::size_t max_ids_;
+  std::vector<std::uint64_t> table_;  // open addressing; 0 is an empty place
+  std::size_t size_ = 0;
+  std::uint64_t limit_ = ~std::uint64_t{0};
+  std::int64_t accesses_ = 0;
+  std::int64_t sampled_ = 0;
+  std::int64_t hits_ = 0;
+};
+
+}  // namespace iol

@@ -13,7 +13,13 @@
 
 #define TOML_EXCEPTIONS 0
 #define TOML_HEADER_ONLY 1
+// Its parser asserts that a table's name begins as a name, just before it reports as an error that
+// it doesn't. The assertion would end the program, and without assertions be undefined behaviour.
+#define TOML_ASSERT(expression) static_cast<void>(0)
+#pragma push_macro("NDEBUG")
+#undef NDEBUG
 #include <toml++/toml.h>
+#pragma pop_macro("NDEBUG")
 
 namespace iol::economics {
 

@@ -100,7 +100,7 @@ class Audit {
                      std::log1p(static_cast<double>(output)));
     batches_.add(output);
     if (request.t_ns) concurrency_.add(*request.t_ns, input, output);
-    for (const std::int64_t id : request.block_ids) blocks_.add(id);
+    blocks_.add(request.block_ids);
   }
 
   void finish(Workload& workload) {

@@ -19,7 +19,7 @@ namespace iol {
 struct AuditOptions {
   ServiceTimes times = {};
   std::int64_t static_batch = 16;  // requests of a static batch
-  std::size_t max_block_ids = std::size_t{1} << 24;
+  std::size_t max_block_ids = std::size_t{1} << 22;
 };
 
 /// Percentiles by nearest rank, over the requests that got an answer.

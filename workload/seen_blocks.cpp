@@ -7,13 +7,23 @@
 
 namespace iol {
 
+namespace {
+
+constexpr std::size_t kAhead = 16;
+constexpr std::size_t kGrowth = 4;
+
+/// A hash of 0 would look like an empty place; it shares 1 with another id in 2^64.
+std::uint64_t hash_of(std::int64_t id) {
+  return std::max<std::uint64_t>(mix64(static_cast<std::uint64_t>(id) + 0x9e3779b97f4a7c15ULL), 1);
+}
+
+}  // namespace
+
 SeenBlocks::SeenBlocks(std::size_t max_ids) : max_ids_(max_ids), table_(1 << 12) {}
 
 void SeenBlocks::add(std::int64_t id) {
   ++accesses_;
-  // A hash of 0 would look like an empty place; it shares 1 with another id in 2^64.
-  const std::uint64_t hash =
-      std::max<std::uint64_t>(mix64(static_cast<std::uint64_t>(id) + 0x9e3779b97f4a7c15ULL), 1);
+  const std::uint64_t hash = hash_of(id);
   if (hash > limit_) return;
   ++sampled_;
   if (!insert(hash)) {
@@ -21,6 +31,17 @@ void SeenBlocks::add(std::int64_t id) {
     return;
   }
   if (size_ > max_ids_) drop_half();
+}
+
+void SeenBlocks::add(std::span<const std::int64_t> ids) {
+  const auto fetch = [&](std::size_t i) {
+    __builtin_prefetch(&table_[hash_of(ids[i]) & (table_.size() - 1)], 1);
+  };
+  for (std::size_t i = 0; i < std::min(kAhead, ids.size()); ++i) fetch(i);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (i + kAhead < ids.size()) fetch(i + kAhead);
+    add(ids[i]);
+  }
 }
 
 bool SeenBlocks::insert(std::uint64_t hash) {
@@ -37,11 +58,14 @@ bool SeenBlocks::insert(std::uint64_t hash) {
 }
 
 void SeenBlocks::grow() {
-  std::vector<std::uint64_t> old(2 * table_.size());
+  std::vector<std::uint64_t> old(kGrowth * table_.size());
   old.swap(table_);
   size_ = 0;
-  for (const std::uint64_t hash : old) {
-    if (hash != 0) insert(hash);
+  for (std::size_t i = 0; i < old.size(); ++i) {
+    if (i + kAhead < old.size()) {
+      __builtin_prefetch(&table_[old[i + kAhead] & (table_.size() - 1)], 1);
+    }
+    if (old[i] != 0) insert(old[i]);
   }
 }
 

@@ -76,6 +76,8 @@ INSTANTIATE_TEST_SUITE_P(
     PriceFile, BadPriceFile,
     testing::Values(
         Bad{"no_toml", "[[region]]", "[[region", "not TOML"},
+        Bad{"no_table_name", "[[region]]", "[[=]]", "not TOML"},
+        Bad{"empty_table_name", "[[region]]", "[[]]", "not TOML"},
         Bad{"no_version", "schema_version = 1", "", "schema_version: is missing"},
         Bad{"newer_version", "schema_version = 1", "schema_version = 2",
             "schema_version: 2 is not what this iol reads"},

@@ -100,6 +100,19 @@ TEST(SeenBlocks, counts_exactly_while_there_is_room) {
   EXPECT_EQ(seen.sampled_share(), 1);
 }
 
+TEST(SeenBlocks, many_at_once_are_the_same_as_one_by_one) {
+  RandomStream random(2);
+  std::vector<std::int64_t> ids;
+  for (int i = 0; i < 20'000; ++i) ids.push_back(static_cast<std::int64_t>(random.below(9'000)));
+  SeenBlocks together;
+  SeenBlocks apart;
+  together.add(ids);
+  for (const std::int64_t id : ids) apart.add(id);
+  EXPECT_EQ(together.hit_share(), apart.hit_share());
+  EXPECT_EQ(together.different(), apart.different());
+  EXPECT_EQ(together.accesses(), 20'000);
+}
+
 TEST(SeenBlocks, estimates_in_bounded_memory) {
   SeenBlocks bounded(2000);
   SeenBlocks exact;

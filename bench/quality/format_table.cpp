@@ -35,8 +35,8 @@ void add_weight_format(const std::string& part, const std::string& name, FormatC
   const char* end = part.data() + part.size();
   const auto [rest, error] = std::from_chars(begin, end, choice.quantization.group_size);
   const int group = choice.quantization.group_size;
-  if (error != std::errc() || rest != end || !traits_of(*format).grouped || group < 8 ||
-      group % 8 != 0) {
+  if (error != std::errc() || rest != end || !traits_of(*format).grouped || group < 16 ||
+      group % 16 != 0) {
     refuse(name);
   }
 }

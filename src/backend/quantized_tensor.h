@@ -14,7 +14,7 @@ namespace iol {
 /// grouped.
 struct QuantizedTensor {
   WeightFormat format = WeightFormat::kNone;
-  std::int64_t group_size = 0;  // K where not grouped; a multiple of 8
+  std::int64_t group_size = 0;  // K where not grouped; of int4 a multiple of 16
   /// int8, int8-wo: i8 [N, K]. fp8: E4M3 [N, K]. int4: [N, K / 2], two numbers 0..15 to a byte, the
   /// even k in the low half.
   const std::uint8_t* values = nullptr;

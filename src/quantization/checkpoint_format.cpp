@@ -57,8 +57,8 @@ void refuse_setting(const JsonFields& fields, const std::string& name,
 std::int64_t read_group_size(const JsonFields& fields, const std::string& name) {
   constexpr std::int64_t kMost = 1 << 20;
   const auto size = fields.integer(name, -1, kMost);
-  if (!size || *size == 0 || (*size > 0 && *size % 8 != 0))
-    refuse_setting(fields, name, "a multiple of 8, or -1 for whole rows");
+  if (!size || *size == 0 || (*size > 0 && *size % 16 != 0))
+    refuse_setting(fields, name, "a multiple of 16, or -1 for whole rows");
   return std::max<std::int64_t>(*size, 0);
 }
 

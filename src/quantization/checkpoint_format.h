@@ -60,7 +60,7 @@ CheckpointFormatPtr make_modelopt_format(const JsonFields& fields);
 [[noreturn]] void refuse_setting(const JsonFields& fields, const std::string& name,
                                  const std::string& expected);
 
-/// `group_size` of gptq and awq: a positive multiple of 8, or -1 for whole rows, which becomes 0.
+/// `group_size` of gptq and awq: a positive multiple of 16, or -1 for whole rows, which becomes 0.
 std::int64_t read_group_size(const JsonFields& fields, const std::string& name);
 
 }  // namespace iol

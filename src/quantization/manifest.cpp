@@ -108,7 +108,7 @@ Quantization parse_quantization(const json& object, const std::string& origin) {
   quantization.format = parse_format(fields, "format");
   quantization.head = parse_format(fields, "head");
   quantization.group_size = fields.required_integer("group_size", 8, 1 << 20);
-  if (quantization.group_size % 8 != 0) fields.refuse("group_size", "a multiple of 8");
+  if (quantization.group_size % 16 != 0) fields.refuse("group_size", "a multiple of 16");
   quantization.keep = fields.strings("keep").value_or(std::vector<std::string>());
   return quantization;
 }

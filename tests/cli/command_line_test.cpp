@@ -90,6 +90,7 @@ const Refusal kRefusals[] = {
     {"eval demo --text \"$IOL_TEXT\" --window 4096", "2048"},
     {"eval demo --text \"$IOL_TEXT\" --formats int3", "'int3' is unknown"},
     {"eval demo --text \"$IOL_TEXT\" --formats int8:64", "'int8:64' is unknown"},
+    {"eval demo --text \"$IOL_TEXT\" --formats int4:8", "'int4:8' is unknown"},
     {"eval demo --text \"$IOL_TEXT\" --formats none,", "'' is unknown"},
     {"eval demo --text \"$IOL_TEXT\" --formats all --reference demo", "leave out --reference"},
     {"eval demo --formats all --text /nowhere.txt", "/nowhere.txt"},

@@ -81,7 +81,7 @@ const Refusal kRefusals[] = {
     {"/build_id", "\"xyz\"", "32 hexadecimal digits"},
     {"/model", "[]", "'model' is []"},
     {"/quantization/format", "\"int3\"", "none, int8, int8-wo, fp8 or int4"},
-    {"/quantization/group_size", "12", "a multiple of 8"},
+    {"/quantization/group_size", "24", "a multiple of 16"},
     {"/quantization/group_size", "0", "'quantization.group_size' is 0"},
     {"/quantization/keep", "3", "a list of strings"},
     {"/kv_cache", "\"int3\"", "'kv_cache' is \"int3\""},

@@ -136,7 +136,11 @@ std::int64_t PackedMatrix::step() const {
 
 std::size_t PackedMatrix::packed_bytes() const {
   if (format_ == WeightFormat::kInt4) {
-    IOL_CHECK(group_size_ > 0 && group_size_ % 8 == 0 && num_columns_ % group_size_ == 0);
+    IOL_CHECK(group_size_ > 0 && num_columns_ % group_size_ == 0);
+    if (group_size_ % 16 != 0) {
+      throw_input_error("int4 in groups of {}: kernels take groups in multiples of 16",
+                        group_size_);
+    }
     return static_cast<std::size_t>(num_panels() * (num_columns_ / group_size_) *
                                     int4_group_bytes(group_size_));
   }

@@ -201,9 +201,9 @@ TEST_F(EngineDirectoryTest, refuses_the_manifest_of_another_format) {
   EXPECT_THAT(refusal(), HasSubstr("is u8 [64, 16]; its manifest implies i8 [64, 32]"));
   change_manifest([](json& manifest) {
     manifest["quantization"]["format"] = "int4";
-    manifest["quantization"]["group_size"] = 24;
+    manifest["quantization"]["group_size"] = 48;
   });
-  EXPECT_THAT(refusal(), HasSubstr("groups of 24 don't divide"));
+  EXPECT_THAT(refusal(), HasSubstr("groups of 48 don't divide"));
 }
 
 TEST(OpenWeights, refuses_to_verify_a_checkpoint) {

@@ -14,7 +14,7 @@
 //
 // int8 and fp8: codes become bf16, which holds them exactly; a position's key scale multiplies its
 // score, its value scale its weight.
-#include "backend/cuda/kernels/attention.cuh"
+#include "backend/cuda/kernels/attention_values.cuh"
 
 namespace iol::cuda {
 namespace {

@@ -1,0 +1,239 @@
+#pragma once
+// Scores of a chunk and the weights they become, for attention.cu.
+#include "backend/cuda/kernels/attention_tile.cuh"
+
+namespace iol::cuda {
+
+/// Of the rows that a lane holds in an mma result: g and g + 8 of each tile.
+template <int kTiles>
+struct ChunkStats {
+  float most[kTiles][2];  // in units of log2; minus infinity: nothing visible
+  float total[kTiles][2];
+};
+
+template <class Codec, int kTiles>
+__device__ __forceinline__ void multiply_keys(const AttentionTask& task, int first_run,
+                                              const Shared& shared, float (&scores)[kTiles][8][4]) {
+  const int lane = threadIdx.x % 32;
+  const int units = task.cache.head_dim / 16;
+  const std::byte* keys[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    keys[i] = task.cache.data + shared.places->head[first_run + i] +
+              (shared.places->offset[first_run + i] / 16 * units * 32 + lane) * Codec::kLaneBytes;
+  }
+#pragma unroll 4
+  for (int u = 0; u < units; ++u) {
+    uint4 operand[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) operand[i] = Codec::load(keys[i] + u * 32 * Codec::kLaneBytes);
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+      const uint4 query = shared.queries[(t * units + u) * 32 + lane];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        Codec::mma(scores[t][2 * i], query, operand[i].x, operand[i].y);
+        Codec::mma(scores[t][2 * i + 1], query, operand[i].z, operand[i].w);
+      }
+    }
+  }
+}
+
+/// Scales the scores (to units of log2) and masks what a row doesn't see.
+template <class Codec, int kTiles>
+__device__ __forceinline__ void mask_scores(const AttentionTask& task, const TileRange& tile,
+                                            int first_position, float (&scores)[kTiles][8][4]) {
+  const int lane = threadIdx.x % 32;
+  const int group = group_of(task);
+  const float scale = task.scale * kLog2E;
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = t * 16 + half * 8 + lane / 4;
+      const int last =
+          row < tile.num_rows ? tile.first_position + (tile.first_row + row) / group : -1;
+      const int first = task.window > 0 ? last - task.window + 1 : 0;
+#pragma unroll
+      for (int n = 0; n < 8; ++n) {
+#pragma unroll
+        for (int c = 0; c < 2; ++c) {
+          const int position = first_position + n * 8 + lane % 4 * 2 + c;
+          float& score = scores[t][n][half * 2 + c];
+          score = position <= last && position >= first ? score * scale : -CUDART_INF_F;
+        }
+      }
+    }
+  }
+}
+
+/// Of a lane's positions: n-th pair of columns, c-th of it. Zero behind the tile's last position.
+struct Scales {
+  float v[8][2];
+};
+__device__ __forceinline__ Scales load_scales(const AttentionTask& task, const TileRange& tile,
+                                              int first_position, int first_run,
+                                              const Shared& shared, bool of_values) {
+  const CacheView& cache = task.cache;
+  const int lane = threadIdx.x % 32;
+  Scales scales;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const std::byte* head = cache.data + shared.places->head[first_run + i];
+    const auto* base =
+        reinterpret_cast<const float*>(head + 2 * cache.block_size * cache.head_dim) +
+        (of_values ? cache.block_size : 0) + shared.places->offset[first_run + i];
+#pragma unroll
+    for (int n = 0; n < 2; ++n) {
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        const int p = n * 8 + lane % 4 * 2 + c;
+        scales.v[2 * i + n][c] = first_position + 16 * i + p <= tile.last_position ? base[p] : 0.0F;
+      }
+    }
+  }
+  return scales;
+}
+
+template <int kTiles>
+__device__ __forceinline__ void multiply_scores(const Scales& scales,
+                                                float (&scores)[kTiles][8][4]) {
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+    for (int n = 0; n < 8; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        float& score = scores[t][n][i];
+        // What is masked stays masked, whatever scale it has.
+        if (score != -CUDART_INF_F && score != 0.0F) score *= scales.v[n][i % 2];
+      }
+    }
+  }
+}
+
+/// The lane's largest of each row, then over the four lanes that share it and over all warps.
+template <int kTiles>
+__device__ __forceinline__ void find_most(const float (&scores)[kTiles][8][4], float* shared,
+                                          ChunkStats<kTiles>& stats) {
+  const int lane = threadIdx.x % 32;
+  const int warp = threadIdx.x / 32;
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float most = -CUDART_INF_F;
+#pragma unroll
+      for (int n = 0; n < 8; ++n)
+        most = fmaxf(most, fmaxf(scores[t][n][half * 2], scores[t][n][half * 2 + 1]));
+      most = fmaxf(most, __shfl_xor_sync(0xffffffffU, most, 1));
+      most = fmaxf(most, __shfl_xor_sync(0xffffffffU, most, 2));
+      if (lane % 4 == 0) shared[warp * kTiles * 16 + t * 16 + half * 8 + lane / 4] = most;
+    }
+  }
+  __syncthreads();
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = t * 16 + half * 8 + lane / 4;
+      float most = shared[row];
+#pragma unroll
+      for (int w = 1; w < kAttentionWarps; ++w) most = fmaxf(most, shared[w * kTiles * 16 + row]);
+      stats.most[t][half] = most;
+    }
+  }
+}
+
+__device__ __forceinline__ float power_of_two(float x) {
+  float y;
+  asm("ex2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/// Weights 2^(score - most) in place; their sums to shared memory.
+template <int kTiles>
+__device__ __forceinline__ void exponentiate(float (&scores)[kTiles][8][4],
+                                             const ChunkStats<kTiles>& stats, float* shared) {
+  const int lane = threadIdx.x % 32;
+  const int warp = threadIdx.x / 32;
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float most = stats.most[t][half] == -CUDART_INF_F ? 0.0F : stats.most[t][half];
+      float total = 0;
+#pragma unroll
+      for (int n = 0; n < 8; ++n) {
+#pragma unroll
+        for (int c = 0; c < 2; ++c) {
+          float& score = scores[t][n][half * 2 + c];
+          score = power_of_two(score - most);
+          total += score;
+        }
+      }
+      total += __shfl_xor_sync(0xffffffffU, total, 1);
+      total += __shfl_xor_sync(0xffffffffU, total, 2);
+      if (lane % 4 == 0) shared[warp * kTiles * 16 + t * 16 + half * 8 + lane / 4] = total;
+    }
+  }
+}
+
+template <class Codec, int kTiles>
+__device__ __forceinline__ void store_weights(const float (&weights)[kTiles][8][4], uint4* out) {
+  const int lane = threadIdx.x % 32;
+  const int warp = threadIdx.x / 32;
+  auto* pairs = reinterpret_cast<std::uint32_t*>(out);
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+    for (int n = 0; n < 8; ++n) {
+      const int column = warp * kWarpPositions + n * 8 + lane % 4 * 2;
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+        pairs[operand_index(16, t * 16 + half * 8 + lane / 4, column) / 2] =
+            Codec::pack(weights[t][n][half * 2], weights[t][n][half * 2 + 1]);
+    }
+  }
+}
+
+/// The chunk's weights to shared memory; maximum and sum of each row.
+template <class Codec, int kTiles>
+__device__ __forceinline__ void soften_scores(const AttentionTask& task, const TileRange& tile,
+                                              int chunk, const Shared& shared,
+                                              ChunkStats<kTiles>& stats) {
+  const int lane = threadIdx.x % 32;
+  const int first_position = chunk * kChunkPositions + threadIdx.x / 32 * kWarpPositions;
+  const int first_run = static_cast<int>(threadIdx.x) / 32 * (kWarpPositions / 16);
+  float scores[kTiles][8][4] = {};
+  if (first_position <= tile.last_position)
+    multiply_keys<Codec, kTiles>(task, first_run, shared, scores);
+  if constexpr (Codec::kCoded) {
+    if (first_position <= tile.last_position)
+      multiply_scores<kTiles>(load_scales(task, tile, first_position, first_run, shared, false),
+                              scores);
+  }
+  mask_scores<Codec, kTiles>(task, tile, first_position, scores);
+  find_most<kTiles>(scores, shared.most, stats);
+  exponentiate<kTiles>(scores, stats, shared.totals);
+  if constexpr (Codec::kCoded) {
+    if (first_position <= tile.last_position)
+      multiply_scores<kTiles>(load_scales(task, tile, first_position, first_run, shared, true),
+                              scores);
+  }
+  store_weights<Codec, kTiles>(scores, shared.weights);
+  __syncthreads();
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = t * 16 + half * 8 + lane / 4;
+      float total = shared.totals[row];
+#pragma unroll
+      for (int w = 1; w < kAttentionWarps; ++w) total += shared.totals[w * kTiles * 16 + row];
+      stats.total[t][half] = total;
+    }
+  }
+}
+
+}  // namespace iol::cuda

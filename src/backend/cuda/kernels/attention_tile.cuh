@@ -1,0 +1,175 @@
+#pragma once
+// What the steps of attention.cu share: how the cache becomes operands, a tile of rows, its
+// queries.
+#include <math_constants.h>
+
+#include "backend/cuda/kernels/epilogue.cuh"
+#include "backend/cuda/kernels/mma.cuh"
+
+namespace iol::cuda {
+
+inline constexpr int kAttentionWarps = 4;
+inline constexpr int kAttentionThreads = 32 * kAttentionWarps;
+inline constexpr int kWarpPositions = kChunkPositions / kAttentionWarps;
+inline constexpr int kRunsOfChunk = kChunkPositions / 16;
+inline constexpr float kLog2E = 1.44269504088896341F;
+
+// --- how numbers of the cache become operands: eight numbers of a unit to a lane
+
+struct HalfCodec {
+  static constexpr bool kCoded = false;
+  static constexpr int kLaneBytes = 16;
+  static __device__ __forceinline__ uint4 load(const std::byte* p) {
+    return *reinterpret_cast<const uint4*>(p);
+  }
+};
+struct Bf16Codec : HalfCodec {
+  static __device__ __forceinline__ std::uint32_t pack(float low, float high) {
+    return to_bf16_pair(low, high);
+  }
+  static __device__ __forceinline__ void mma(float (&d)[4], const uint4& a, std::uint32_t b0,
+                                             std::uint32_t b1) {
+    mma_bf16(d, a.x, a.y, a.z, a.w, b0, b1);
+  }
+};
+struct F16Codec : HalfCodec {
+  static __device__ __forceinline__ std::uint32_t pack(float low, float high) {
+    return to_f16_pair(low, high);
+  }
+  static __device__ __forceinline__ void mma(float (&d)[4], const uint4& a, std::uint32_t b0,
+                                             std::uint32_t b1) {
+    mma_f16(d, a.x, a.y, a.z, a.w, b0, b1);
+  }
+};
+struct Int8Codec : Bf16Codec {
+  static constexpr bool kCoded = true;
+  static constexpr int kLaneBytes = 8;
+  static __device__ __forceinline__ uint4 load(const std::byte* p) {
+    const uint2 codes = *reinterpret_cast<const uint2*>(p);
+    uint4 v;
+    int8_to_bf16(codes.x, v.x, v.y);
+    int8_to_bf16(codes.y, v.z, v.w);
+    return v;
+  }
+};
+struct Fp8Codec : Bf16Codec {
+  static constexpr bool kCoded = true;
+  static constexpr int kLaneBytes = 8;
+  static __device__ __forceinline__ uint4 load(const std::byte* p) {
+    const uint2 codes = *reinterpret_cast<const uint2*>(p);
+    uint4 v;
+    e4m3_to_bf16(codes.x, v.x, v.y);
+    e4m3_to_bf16(codes.y, v.z, v.w);
+    return v;
+  }
+};
+
+// --- the tile
+
+struct TileRange {
+  int slice_token;     // first token of the slice in the step
+  int first_position;  // of the slice
+  int first_row;       // of the tile in the slice
+  int num_rows;        // of the slice from first_row on, at most the tile's; 0: nothing to do
+  int last_position;   // of the tile's last row
+  int first_chunk;
+  int last_chunk;
+  const std::int32_t* table;
+};
+
+__device__ __forceinline__ int group_of(const AttentionTask& task) {
+  return task.num_heads / task.cache.num_kv_heads;
+}
+
+__device__ __forceinline__ TileRange tile_range(const AttentionTask& task, int tile_rows) {
+  const AttentionTile entry = task.tiles[blockIdx.x];
+  const Slice slice = task.slices[entry.slice];
+  const int group = group_of(task);
+  TileRange tile;
+  tile.slice_token = slice.first_token;
+  tile.first_position = slice.first_position;
+  tile.first_row = entry.first_row;
+  tile.num_rows = min(slice.num_tokens * group - entry.first_row, tile_rows);
+  tile.last_position = slice.first_position + (entry.first_row + tile.num_rows - 1) / group;
+  const int first_position = slice.first_position + entry.first_row / group;
+  const int seen = task.window > 0 ? max(first_position + 1 - task.window, 0) : 0;
+  tile.first_chunk = seen / kChunkPositions;
+  tile.last_chunk = tile.last_position / kChunkPositions;
+  tile.table = task.tables + slice.first_entry;
+  return tile;
+}
+
+/// Where the cache holds the 16 positions of each run of a chunk: bytes from its beginning to the
+/// block of the head, and positions into it. Runs behind the tile's last position repeat its last
+/// run; what they hold is masked.
+struct Places {
+  std::int64_t head[kRunsOfChunk];
+  int offset[kRunsOfChunk];
+};
+
+__device__ __forceinline__ void find_places(const AttentionTask& task, const TileRange& tile,
+                                            int chunk, Places& places) {
+  if (threadIdx.x >= kRunsOfChunk) return;
+  const CacheView& cache = task.cache;
+  const int position = min(chunk * kChunkPositions + 16 * static_cast<int>(threadIdx.x),
+                           tile.last_position / 16 * 16);
+  const std::int64_t block = tile.table[position / cache.block_size];
+  places.head[threadIdx.x] =
+      block * cache.block_bytes + static_cast<std::int64_t>(blockIdx.y) * cache.head_bytes;
+  places.offset[threadIdx.x] = position % cache.block_size;
+}
+
+/// queries and weights: operand A in units of 16 rows x 16 columns, [tile][unit][lane] of 16 bytes.
+struct Shared {
+  uint4* queries;  // D / 16 units
+  uint4* weights;  // 16 units
+  float* most;     // [warps][rows]
+  float* totals;   // [warps][rows]
+  Places* places;
+};
+
+template <int kTiles>
+__device__ __forceinline__ Shared carve(uint4* memory, int head_dim) {
+  Shared shared;
+  shared.queries = memory;
+  shared.weights = shared.queries + kTiles * (head_dim / 16) * 32;
+  shared.most = reinterpret_cast<float*>(shared.weights + kTiles * 16 * 32);
+  shared.totals = shared.most + kAttentionWarps * kTiles * 16;
+  shared.places = reinterpret_cast<Places*>(shared.totals + kAttentionWarps * kTiles * 16);
+  return shared;
+}
+inline int shared_memory_bytes(int tiles, int head_dim) {
+  return tiles * (head_dim / 16 + 16) * 512 + 2 * kAttentionWarps * tiles * 16 * 4 +
+         static_cast<int>(sizeof(Places));
+}
+
+/// The first number of operand element (row, column) of a tile's units, as an index of 16-bit
+/// numbers; column + 1 follows it.
+__device__ __forceinline__ int operand_index(int units, int row, int column) {
+  const int lane = row % 8 * 4 + column % 16 / 4;
+  return ((row / 16 * units + column / 16) * 32 + lane) * 8 +
+         (column % 4 / 2 * 2 + row % 16 / 8) * 2 + column % 2;
+}
+
+template <int kTiles>
+__device__ __forceinline__ void load_queries(const AttentionTask& task, const TileRange& tile,
+                                             uint4* out) {
+  const int dim = task.cache.head_dim;
+  const int group = group_of(task);
+  const auto* queries = static_cast<const std::uint32_t*>(task.queries);
+  auto* pairs = reinterpret_cast<std::uint32_t*>(out);
+  for (int i = threadIdx.x; i < kTiles * 16 * dim / 2; i += kAttentionThreads) {
+    const int row = i / (dim / 2);
+    const int pair = i % (dim / 2);
+    const int at = tile.first_row + row;
+    std::uint32_t value = 0;
+    if (row < tile.num_rows) {
+      const std::int64_t token = tile.slice_token + at / group;
+      const int head = static_cast<int>(blockIdx.y) * group + at % group;
+      value = queries[(token * task.num_heads + head) * (dim / 2) + pair];
+    }
+    pairs[operand_index(dim / 16, row, 2 * pair) / 2] = value;
+  }
+}
+
+}  // namespace iol::cuda

@@ -121,8 +121,10 @@ template <class S, class Wide, class Codes>
 inline void linear_widened(const LinearTask& task, std::int64_t first_panel,
                            std::int64_t last_panel, float* partial) {
   using InRegisters = CodesFormat<S, Wide, Codes>;
-  if (task.num_tokens <= InRegisters::kMostRows)
-    return linear_widened_in_registers<S, InRegisters>(task, first_panel, last_panel, partial);
+  if constexpr (InRegisters::kMostRows > 0) {
+    if (task.num_tokens <= InRegisters::kMostRows)
+      return linear_widened_in_registers<S, InRegisters>(task, first_panel, last_panel, partial);
+  }
   const auto* x = static_cast<const typename Wide::Activation*>(task.x);
   auto* wide = reinterpret_cast<std::byte*>(partial + kRowBlock * kPanelColumns);
   // A short block keeps the stream of codes flowing under few rows' arithmetic; a long one saves

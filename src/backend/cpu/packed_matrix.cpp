@@ -5,17 +5,11 @@
 #include <cstring>
 
 #include "backend/read_elements.h"
+#include "backend/stored_weights.h"
 #include "base/error.h"
 
 namespace iol::cpu {
 namespace {
-
-void check_dtype(const HostTensor& tensor) {
-  if (tensor.dtype != DType::kF32 && tensor.dtype != DType::kF16 && tensor.dtype != DType::kBF16) {
-    throw_input_error("weights of type {} are not supported; expected f32, f16 or bf16",
-                      dtype_name(tensor.dtype));
-  }
-}
 
 /// The part and the row in it that stacked row `row` comes from.
 struct RowOrigin {
@@ -84,7 +78,7 @@ PackedMatrix::PackedMatrix(const StackedMatrix& source, DType dtype, ThreadPool&
   static_cast<void>(element_of(dtype));
   for (const auto& part : source.parts) {
     IOL_CHECK(part.shape.size() == 2 && part.shape[1] == num_columns_);
-    if (part.quantized == nullptr) check_dtype(part);
+    if (part.quantized == nullptr) require_float_weights(part);
   }
   if (format_ != WeightFormat::kNone) {
     pack_quantized(source, threads);
@@ -97,20 +91,7 @@ PackedMatrix::PackedMatrix(const StackedMatrix& source, DType dtype, ThreadPool&
   }
 }
 
-DType PackedMatrix::dtype() const {
-  switch (format_) {
-    case WeightFormat::kInt8:
-    case WeightFormat::kInt8WeightOnly:
-      return DType::kI8;
-    case WeightFormat::kFp8:
-      return DType::kF8E4M3;
-    case WeightFormat::kInt4:
-      return DType::kU8;
-    case WeightFormat::kNone:
-      break;
-  }
-  return dtype_;
-}
+DType PackedMatrix::dtype() const { return stored_dtype(format_, dtype_); }
 
 Element PackedMatrix::element() const {
   switch (format_) {

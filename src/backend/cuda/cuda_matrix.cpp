@@ -8,6 +8,7 @@
 #include "backend/cuda/kernels/kernels.h"
 #include "backend/quantize_row.h"
 #include "backend/read_elements.h"
+#include "backend/stored_weights.h"
 
 namespace iol::cuda {
 namespace {
@@ -90,13 +91,6 @@ DeviceBuffer upload_vector(const T* values, std::size_t count, std::string_view 
   return buffer;
 }
 
-void check_dtype(const HostTensor& tensor) {
-  if (tensor.dtype != DType::kF32 && tensor.dtype != DType::kF16 && tensor.dtype != DType::kBF16) {
-    throw_input_error("weights of type {} are not supported; expected f32, f16 or bf16",
-                      dtype_name(tensor.dtype));
-  }
-}
-
 /// One row of a plain matrix as `dtype`.
 void convert_row(const HostTensor& part, std::int64_t row, std::int64_t columns, DType dtype,
                  std::byte* out) {
@@ -128,20 +122,7 @@ CudaMatrix::CudaMatrix(const MatrixView& view, WeightFormat format, DType dtype,
   view_.data = data_.data();
 }
 
-DType CudaMatrix::dtype() const {
-  switch (format_) {
-    case WeightFormat::kInt8:
-    case WeightFormat::kInt8WeightOnly:
-      return DType::kI8;
-    case WeightFormat::kFp8:
-      return DType::kF8E4M3;
-    case WeightFormat::kInt4:
-      return DType::kU8;
-    case WeightFormat::kNone:
-      break;
-  }
-  return dtype_;
-}
+DType CudaMatrix::dtype() const { return stored_dtype(format_, dtype_); }
 
 std::size_t CudaMatrix::size_bytes() const {
   return data_.size_bytes() + scales_.size_bytes() + zeros_.size_bytes() +
@@ -209,7 +190,7 @@ MatrixPtr MatrixPacker::pack(const StackedMatrix& source, DType dtype) {
   const MatrixView view = view_of(source, dtype);
   for (const auto& part : source.parts) {
     IOL_CHECK(part.shape.size() == 2 && part.shape[1] == view.columns);
-    if (part.quantized == nullptr) check_dtype(part);
+    if (part.quantized == nullptr) require_float_weights(part);
   }
   auto matrix = std::make_unique<CudaMatrix>(view, source.format, dtype, stacked_rows(source));
   Numbers numbers;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "tests/cli/expect_refused.h"
 #include "tests/report/temporary_folder.h"
 #include "tests/run_iol.h"
 
@@ -12,7 +13,6 @@ namespace iol {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::StartsWith;
 
 class AuditCommand : public testing::Test {
  protected:
@@ -67,13 +67,7 @@ TEST_F(AuditCommand, refuses_bad_input_in_one_line) {
       {trace() + " --bytes-per-token 0", "--bytes-per-token 0"},
       {trace() + " --model /no/such", "/no/such"},
   };
-  for (const auto& [arguments, message] : cases) {
-    const Outcome outcome = run_iol("audit " + arguments);
-    EXPECT_EQ(outcome.exit_code, 2) << arguments;
-    EXPECT_THAT(outcome.error, StartsWith("iol: ")) << arguments;
-    EXPECT_THAT(outcome.error, HasSubstr(message)) << arguments;
-    EXPECT_EQ(std::count(outcome.error.begin(), outcome.error.end(), '\n'), 1) << outcome.error;
-  }
+  for (const auto& [arguments, message] : cases) expect_refused("audit " + arguments, message);
 }
 
 }  // namespace

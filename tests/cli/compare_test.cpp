@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "tests/cli/expect_refused.h"
 #include "tests/report/sample_records.h"
 #include "tests/report/temporary_folder.h"
 #include "tests/run_iol.h"
@@ -14,7 +15,6 @@ namespace {
 
 using report::TemporaryFolder;
 using ::testing::HasSubstr;
-using ::testing::StartsWith;
 
 /// A made-up run of one subject; `slower` stretches every time of it.
 void write_run(const TemporaryFolder& folder, const std::string& run_id, double slower,
@@ -80,13 +80,7 @@ TEST_F(CompareCommand, refuses_bad_input_in_one_line) {
       {both() + " --subject vllm", "no subject under the same scenario"},
       {both() + " --fail-on 'goodput>1%'", "has no goodput"},
   };
-  for (const auto& [arguments, message] : cases) {
-    const Outcome outcome = run_iol("compare " + arguments);
-    EXPECT_EQ(outcome.exit_code, 2) << arguments;
-    EXPECT_THAT(outcome.error, StartsWith("iol: ")) << arguments;
-    EXPECT_THAT(outcome.error, HasSubstr(message)) << arguments;
-    EXPECT_EQ(std::count(outcome.error.begin(), outcome.error.end(), '\n'), 1) << outcome.error;
-  }
+  for (const auto& [arguments, message] : cases) expect_refused("compare " + arguments, message);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tests/cli/expect_refused.h"
 #include "tests/report/sample_records.h"
 #include "tests/report/temporary_folder.h"
 #include "tests/run_iol.h"
@@ -16,15 +17,9 @@ namespace {
 using nlohmann::json;
 using report::TemporaryFolder;
 using ::testing::HasSubstr;
-using ::testing::StartsWith;
 
-void expect_refused(const std::string& arguments, const std::string& message) {
-  const Outcome outcome = run_iol("cost " + arguments);
-  EXPECT_EQ(outcome.exit_code, 2) << arguments;
-  EXPECT_THAT(outcome.error, StartsWith("iol: ")) << arguments;
-  EXPECT_THAT(outcome.error, HasSubstr(message)) << arguments;
-  EXPECT_EQ(std::count(outcome.error.begin(), outcome.error.end(), '\n'), 1) << outcome.error;
-  EXPECT_EQ(outcome.out, "") << arguments;
+void expect_cost_refused(const std::string& arguments, const std::string& message) {
+  expect_refused("cost " + arguments, message);
 }
 
 /// A results folder of a made-up run, with its report.
@@ -84,28 +79,28 @@ TEST_F(CostOfResults, record_puts_the_costs_into_the_results_once) {
 }
 
 TEST_F(CostOfResults, asks_what_they_were_measured_on) {
-  expect_refused(path(), "--hardware h100|h200|b200, or --usd-per-hour");
+  expect_cost_refused(path(), "--hardware h100|h200|b200, or --usd-per-hour");
 }
 
 TEST_F(CostOfResults, without_throughput_says_so) {
   json summary = read("summary.json");
   for (json& entry : summary.at("summaries")) entry["output_throughput_tok_s"] = nullptr;
   std::ofstream(folder_.path() / "summary.json") << summary;
-  expect_refused(path() + " --hardware h100", "output_throughput_tok_s");
+  expect_cost_refused(path() + " --hardware h100", "output_throughput_tok_s");
 }
 
 TEST_F(CostOfResults, of_a_newer_schema_are_refused) {
   json summary = read("summary.json");
   summary["environment"]["schema_version"] = 2;
   std::ofstream(folder_.path() / "summary.json") << summary;
-  expect_refused(path() + " --hardware h100", "schema version 2");
+  expect_cost_refused(path() + " --hardware h100", "schema version 2");
 }
 
 TEST_F(CostOfResults, with_a_throughput_below_0_are_refused) {
   json summary = read("summary.json");
   summary["summaries"][0]["output_throughput_tok_s"] = -3;
   std::ofstream(folder_.path() / "summary.json") << summary;
-  expect_refused(path() + " --hardware h100", "output_throughput_tok_s must be above 0");
+  expect_cost_refused(path() + " --hardware h100", "output_throughput_tok_s must be above 0");
 }
 
 TEST(CostCommand, of_a_given_throughput) {
@@ -138,8 +133,8 @@ TEST(CostCommand, takes_the_utilization_from_a_trace) {
   const json answer = json::parse(outcome.out);
   EXPECT_NEAR(answer.at("assumptions").at("utilization").get<double>(), 0.5, 1e-9);
   EXPECT_THAT(run_iol("cost --tok-s 1000 --trace " + trace).out, HasSubstr("(--utilization)"));
-  expect_refused("--tok-s 10 --trace /no/such.csv", "/no/such.csv: no such file");
-  expect_refused("--tok-s 10 --utilization 50 --trace " + trace, "give one of the two");
+  expect_cost_refused("--tok-s 10 --trace /no/such.csv", "/no/such.csv: no such file");
+  expect_cost_refused("--tok-s 10 --utilization 50 --trace " + trace, "give one of the two");
 }
 
 TEST(CostCommand, recomputes_the_study) {
@@ -150,22 +145,22 @@ TEST(CostCommand, recomputes_the_study) {
 }
 
 TEST(CostCommand, refuses_bad_input_in_one_line) {
-  expect_refused("", "give either a results folder or --tok-s");
-  expect_refused("--tok-s -5", "--tok-s -5: expected");
-  expect_refused("--tok-s nan", "--tok-s nan: expected");
-  expect_refused("--tok-s inf", "--tok-s inf: expected");
-  expect_refused("--tok-s 0", "--tok-s 0: expected");
-  expect_refused("--tok-s 10 --utilization 101", "--utilization 101: expected");
-  expect_refused("--tok-s 10 --utilization 0", "--utilization 0: expected");
-  expect_refused("--tok-s 10 --years 0", "--years 0: expected");
-  expect_refused("--tok-s 10 --currency XYZ", "'XYZ'; there are: USD, EUR, GBP");
-  expect_refused("--tok-s 10 --region mars", "no region 'mars'");
-  expect_refused("--tok-s 10 --hardware abacus", "no hardware 'abacus'");
-  expect_refused("--tok-s 10 --prices /no/such.toml", "/no/such.toml: no such price file");
-  expect_refused("--tok-s 10 --project-cost 5", "needs --monthly-budget");
-  expect_refused("--tok-s 10 --record", "--record: goes with a results folder");
-  expect_refused("/no/such/folder --hardware h100", "/no/such/folder: no such results folder");
-  expect_refused("--study --tok-s 10", "--study");
+  expect_cost_refused("", "give either a results folder or --tok-s");
+  expect_cost_refused("--tok-s -5", "--tok-s -5: expected");
+  expect_cost_refused("--tok-s nan", "--tok-s nan: expected");
+  expect_cost_refused("--tok-s inf", "--tok-s inf: expected");
+  expect_cost_refused("--tok-s 0", "--tok-s 0: expected");
+  expect_cost_refused("--tok-s 10 --utilization 101", "--utilization 101: expected");
+  expect_cost_refused("--tok-s 10 --utilization 0", "--utilization 0: expected");
+  expect_cost_refused("--tok-s 10 --years 0", "--years 0: expected");
+  expect_cost_refused("--tok-s 10 --currency XYZ", "'XYZ'; there are: USD, EUR, GBP");
+  expect_cost_refused("--tok-s 10 --region mars", "no region 'mars'");
+  expect_cost_refused("--tok-s 10 --hardware abacus", "no hardware 'abacus'");
+  expect_cost_refused("--tok-s 10 --prices /no/such.toml", "/no/such.toml: no such price file");
+  expect_cost_refused("--tok-s 10 --project-cost 5", "needs --monthly-budget");
+  expect_cost_refused("--tok-s 10 --record", "--record: goes with a results folder");
+  expect_cost_refused("/no/such/folder --hardware h100", "/no/such/folder: no such results folder");
+  expect_cost_refused("--study --tok-s 10", "--study");
 }
 
 TEST(CostCommand, takes_another_price_file) {
@@ -180,8 +175,8 @@ TEST(CostCommand, takes_another_price_file) {
   EXPECT_EQ(answer.at("offers").at(0).at("usd_per_device_hour"), 2.0);
   EXPECT_EQ(answer.at("price_file"), mine);
   folder.write("bad.toml", text.replace(place, 12, "value = -2.0"));
-  expect_refused("--tok-s 10 --prices " + (folder.path() / "bad.toml").string(),
-                 "rented[1].price.value: -2 must be a finite number above 0");
+  expect_cost_refused("--tok-s 10 --prices " + (folder.path() / "bad.toml").string(),
+                      "rented[1].price.value: -2 must be a finite number above 0");
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ namespace {
 template <class S, class Codes>
 struct WidenedCodes {
   using Activation = float;
+  static constexpr float kUnit = Codes::kUnit;
   struct Columns {
     typename S::F part[4];
   };
@@ -37,6 +38,7 @@ struct WidenedCodes {
 template <class S, class Codes>
 struct PairedCodes {
   using Activation = std::uint16_t;
+  static constexpr float kUnit = 1.0F;
   struct Columns {
     __m512i pair[2];
   };
@@ -107,7 +109,8 @@ struct CodedCache {
       return head_at(task, position) + codes + position % task.cache.block_size * sizeof(float);
     };
     const auto copy = [](const std::byte* scales, float* out) {
-      S::store(out, S::load(reinterpret_cast<const float*>(scales)));
+      const auto scale = S::load(reinterpret_cast<const float*>(scales));
+      S::store(out, S::mul(scale, S::broadcast(Format::kUnit)));
     };
     for (std::int64_t p = 0; p < chunk.count; p += kKeyTile) {
       const std::byte* scales = scales_at(chunk.first + p);

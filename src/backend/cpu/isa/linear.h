@@ -26,11 +26,13 @@ enum class Sums : std::uint8_t {
   kScaled,   // to be multiplied with the scale of the column and, where rows have one, of the row
 };
 
+/// `unit`: a power of two that sums are multiples of.
 template <class S, Sums kSums>
 inline typename S::F scaled_sums(const LinearTask& task, std::int64_t row, std::int64_t column,
-                                 typename S::F sums) {
+                                 typename S::F sums, float unit) {
   if constexpr (kSums == Sums::kFinal) return sums;
   auto scale = S::load(task.weight_scales + column);
+  if constexpr (kSums == Sums::kScaled) scale = S::mul(S::broadcast(unit), scale);
   if (task.x_scales != nullptr) scale = S::mul(S::broadcast(task.x_scales[row]), scale);
   if constexpr (kSums == Sums::kInteger) sums = S::from_int(sums);
   return S::mul(sums, scale);
@@ -39,7 +41,7 @@ inline typename S::F scaled_sums(const LinearTask& task, std::int64_t row, std::
 /// Finishes rows [0, rows) of one panel, whose sums over K are in `sums` [rows, 64].
 template <class S, Sums kSums>
 inline void finish_rows(const LinearTask& task, std::int64_t panel, std::int64_t first_row,
-                        std::int64_t rows, const float* sums) {
+                        std::int64_t rows, const float* sums, float unit = 1.0F) {
   const std::int64_t column = panel * kPanelColumns;
   for (std::int64_t r = 0; r < rows; ++r) {
     const float* row_sums = sums + r * kPanelColumns;
@@ -47,8 +49,8 @@ inline void finish_rows(const LinearTask& task, std::int64_t panel, std::int64_t
     typename S::F value[4];
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b) {
-      value[b] =
-          scaled_sums<S, kSums>(task, first_row + r, column + b * 16, S::load(row_sums + b * 16));
+      value[b] = scaled_sums<S, kSums>(task, first_row + r, column + b * 16,
+                                       S::load(row_sums + b * 16), unit);
       if (task.bias != nullptr) value[b] = S::add(value[b], S::load(task.bias + column + b * 16));
     }
     if (task.epilogue == Epilogue::kSwiGlu) {

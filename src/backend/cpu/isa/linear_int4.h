@@ -8,8 +8,9 @@
 // dot. Groups are gone through in ascending order, so results don't depend on how rows are tiled;
 // they are the same on every instruction set that fuses multiply and add.
 //
-// Weights are split into nibbles in registers, on their way into the tile: a group of a panel is
-// 4 KB or less and stays in the L1 cache while all rows pass over it.
+// Few rows split weights into nibbles in registers, on their way into the tile. For many that would
+// take a fifth of the instructions on the ports of the dot products, so they are split once, into
+// scratch that stays in the L1 cache while all rows of a block pass over it.
 #include <cstdint>
 
 #include "backend/cpu/isa/linear.h"
@@ -22,20 +23,49 @@ namespace {
 template <class S>
 struct Int4Format {
   using Activation = std::int8_t;
-  struct Columns {
-    typename S::Bytes low;
-    typename S::Bytes high;
-  };
+  using Columns = typename S::Bytes;
   static constexpr int kStep = 8;
   static constexpr int kBlockBytes = 64;
+  static constexpr int kParts = 2;
+  template <int kPart>
   static Columns load(const std::byte* p) {
     const auto pairs = S::load_bytes(p);
-    return {S::low_nibbles(pairs), S::high_nibbles(pairs)};
+    if constexpr (kPart == 0) return S::low_nibbles(pairs);
+    return S::high_nibbles(pairs);
   }
   static typename S::F accumulate(typename S::F sum, const std::int8_t* x, const Columns& w) {
-    return S::dot_nibbles(S::dot_nibbles(sum, w.low, x), w.high, x + 4);
+    return S::dot_nibbles(sum, w, x);
   }
 };
+
+/// Nibbles in bytes, in fours along K, [K / 4][16][4].
+template <class S>
+struct NibblesFormat {
+  using Activation = std::int8_t;
+  using Columns = typename S::Bytes;
+  static constexpr int kStep = 4;
+  static constexpr int kBlockBytes = 64;
+  static Columns load(const std::byte* p) { return S::load_bytes(p); }
+  static typename S::F accumulate(typename S::F sum, const std::int8_t* x, const Columns& w) {
+    return S::dot_nibbles(sum, w, x);
+  }
+};
+
+/// From the order of Int4Format to that of NibblesFormat.
+template <class S>
+inline void split_nibbles(const std::byte* packed, std::int64_t num_columns, std::byte* nibbles) {
+  constexpr std::int64_t kStepBytes = 4 * Int4Format<S>::kBlockBytes;
+  for (std::int64_t k = 0; k < num_columns; k += Int4Format<S>::kStep) {
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; ++b) {
+      const auto pairs = S::load_bytes(packed + b * Int4Format<S>::kBlockBytes);
+      S::store_bytes(nibbles + b * 64, S::low_nibbles(pairs));
+      S::store_bytes(nibbles + kStepBytes + b * 64, S::high_nibbles(pairs));
+    }
+    packed += kStepBytes;
+    nibbles += 2 * kStepBytes;
+  }
+}
 
 /// A stretch of a group: what all rows pass over at a time.
 struct Int4Stretch {
@@ -79,20 +109,27 @@ inline void add_int4_stretch(const LinearTask& task, std::int64_t first_row, std
   }
 }
 
-/// All rows of a block over one stretch. `dots`: i32 bits [kRowsAtOnce, 64].
-template <class S>
+constexpr std::int64_t kInt4TileRows = 24;  // whose dots are held at a time
+
+/// What a block of rows works with beside its sums.
+struct Int4Scratch {
+  float* dots;         // i32 bits [kInt4TileRows, 64]
+  std::byte* nibbles;  // [kWideColumns, 64]
+};
+
+/// All rows of a block over one stretch, whose weights are at `w` in the order of Format.
+template <class S, class Format>
 inline void multiply_int4_stretch(const LinearTask& task, std::int64_t first_row, std::int64_t rows,
-                                  const Int4Stretch& stretch, float* sums, float* dots) {
-  constexpr std::int64_t kRowsAtOnce = 24;
-  using Format = Int4Format<S>;
+                                  const Int4Stretch& stretch, const std::byte* w, float* sums,
+                                  float* dots) {
   const auto* x =
       static_cast<const std::int8_t*>(task.x) + stretch.group * task.group_size + stretch.first;
-  for (std::int64_t r = 0; r < rows; r += kRowsAtOnce) {
-    const std::int64_t count = rows - r < kRowsAtOnce ? rows - r : kRowsAtOnce;
+  for (std::int64_t r = 0; r < rows; r += kInt4TileRows) {
+    const std::int64_t count = rows - r < kInt4TileRows ? rows - r : kInt4TileRows;
     TileOperands<Format> t;
     t.x = x + (first_row + r) * task.x_stride;
     t.x_stride = task.x_stride;
-    t.w = stretch.packed + kInt4ValuesOffset + stretch.first / 2 * kPanelColumns;
+    t.w = w;
     t.w_step_bytes = 4 * Format::kBlockBytes;
     t.num_steps = stretch.num_columns / Format::kStep;
     if (r == 0) {  // as much as is used here, two stretches on
@@ -108,27 +145,46 @@ inline void multiply_int4_stretch(const LinearTask& task, std::int64_t first_row
   }
 }
 
+/// `sums` [rows, 64]: of a panel, whose groups are at `packed`.
+template <class S>
+inline void multiply_int4_panel(const LinearTask& task, std::int64_t first_row, std::int64_t rows,
+                                const std::byte* packed, float* sums, const Int4Scratch& scratch) {
+  const std::int64_t num_groups = task.num_columns / task.group_size;
+  const std::int64_t group_bytes = int4_group_bytes(task.group_size);
+  const bool splits_once = rows > 2 * max_rows<S, 4>();
+  for (std::int64_t g = 0; g < num_groups; ++g) {
+    Int4Stretch stretch = {g, packed + g * group_bytes, 0, 0};
+    for (; stretch.first < task.group_size; stretch.first += kWideColumns) {
+      const std::int64_t left = task.group_size - stretch.first;
+      stretch.num_columns = left < kWideColumns ? left : kWideColumns;
+      const std::byte* w = stretch.packed + kInt4ValuesOffset + stretch.first / 2 * kPanelColumns;
+      if (splits_once) {
+        split_nibbles<S>(w, stretch.num_columns, scratch.nibbles);
+        multiply_int4_stretch<S, NibblesFormat<S>>(task, first_row, rows, stretch, scratch.nibbles,
+                                                   sums, scratch.dots);
+      } else {
+        multiply_int4_stretch<S, Int4Format<S>>(task, first_row, rows, stretch, w, sums,
+                                                scratch.dots);
+      }
+    }
+  }
+}
+
 template <class S>
 inline void linear_int4(const LinearTask& task, std::int64_t first_panel, std::int64_t last_panel,
                         float* partial) {
-  // Their sums stay in the L1 cache; reading the weights again for the next rows costs less than
-  // sums that come from the L2 cache for every group.
-  constexpr std::int64_t kInt4Rows = 96;
-  const std::int64_t num_groups = task.num_columns / task.group_size;
-  const std::int64_t group_bytes = int4_group_bytes(task.group_size);
+  // Their sums stay in the L1 cache beside the weights.
+  constexpr std::int64_t kInt4Rows = 48;
+  Int4Scratch scratch;
+  scratch.dots = partial + kRowBlock * kPanelColumns;
+  scratch.nibbles = reinterpret_cast<std::byte*>(scratch.dots + kInt4TileRows * kPanelColumns);
+  const std::int64_t panel_bytes =
+      task.num_columns / task.group_size * int4_group_bytes(task.group_size);
   for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
     for (std::int64_t row = 0; row < task.num_tokens; row += kInt4Rows) {
       const std::int64_t rows =
           task.num_tokens - row < kInt4Rows ? task.num_tokens - row : kInt4Rows;
-      for (std::int64_t g = 0; g < num_groups; ++g) {
-        Int4Stretch stretch = {g, task.weights + (panel * num_groups + g) * group_bytes, 0, 0};
-        for (; stretch.first < task.group_size; stretch.first += kWideColumns) {
-          const std::int64_t left = task.group_size - stretch.first;
-          stretch.num_columns = left < kWideColumns ? left : kWideColumns;
-          multiply_int4_stretch<S>(task, row, rows, stretch, partial,
-                                   partial + kRowBlock * kPanelColumns);
-        }
-      }
+      multiply_int4_panel<S>(task, row, rows, task.weights + panel * panel_bytes, partial, scratch);
       finish_rows<S, Sums::kFinal>(task, panel, row, rows, partial);
     }
   }

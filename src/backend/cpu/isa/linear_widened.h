@@ -8,8 +8,10 @@
 namespace iol::cpu {
 namespace {
 
+/// Codes of one byte to numbers, in f32 as multiples of kUnit.
 template <class S>
 struct Int8Codes {
+  static constexpr float kUnit = 1.0F;
   static void widen(const std::byte* p, typename S::F* out) { S::widen_int8(p, out); }
 #ifdef __AVX512VBMI__
   static void widen_pairs(const std::byte* p, __m512i* out) { S::widen_int8_pairs(p, out); }
@@ -18,6 +20,7 @@ struct Int8Codes {
 
 template <class S>
 struct Fp8Codes {
+  static constexpr float kUnit = S::kFp8Unit;
   static void widen(const std::byte* p, typename S::F* out) { S::widen_fp8(p, out); }
 #ifdef __AVX512VBMI__
   static void widen_pairs(const std::byte* p, __m512i* out) { S::widen_fp8_pairs(p, out); }
@@ -47,6 +50,15 @@ inline void widen_block(const std::byte* codes, std::int64_t fours, std::byte* o
     }
     out += 4 / Wide::kStep * 4 * Wide::kBlockBytes;
   }
+}
+
+/// What sums of products with widened codes are multiples of.
+template <class Wide, class Codes>
+constexpr float unit_of_sums() {
+#ifdef __AVX512VBMI__
+  if (Wide::kStep == 2) return 1.0F;  // pairs of bf16 are widened through tables
+#endif
+  return Codes::kUnit;
 }
 
 /// Codes widened to f32 in registers on their way into a tile of few rows; in the order of
@@ -97,7 +109,7 @@ struct CodesFormat<S, Bf16DotFormat<S>, Codes> {
 /// Few rows: what is gained by widening once for all of them would be lost in the cache.
 template <class S, class Format>
 inline void linear_widened_in_registers(const LinearTask& task, std::int64_t first_panel,
-                                        std::int64_t last_panel, float* partial) {
+                                        std::int64_t last_panel, float* partial, float unit) {
   constexpr std::int64_t kAheadBytes = 4096;
   for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
     TileOperands<Format> t;
@@ -113,7 +125,7 @@ inline void linear_widened_in_registers(const LinearTask& task, std::int64_t fir
     t.out = partial;
     t.out_stride = kPanelColumns;
     multiply_rows<S, Format, 4>(static_cast<int>(task.num_tokens), t);
-    finish_rows<S, Sums::kScaled>(task, panel, 0, task.num_tokens, partial);
+    finish_rows<S, Sums::kScaled>(task, panel, 0, task.num_tokens, partial, unit);
   }
 }
 
@@ -121,9 +133,12 @@ template <class S, class Wide, class Codes>
 inline void linear_widened(const LinearTask& task, std::int64_t first_panel,
                            std::int64_t last_panel, float* partial) {
   using InRegisters = CodesFormat<S, Wide, Codes>;
+  constexpr float unit = unit_of_sums<Wide, Codes>();
   if constexpr (InRegisters::kMostRows > 0) {
-    if (task.num_tokens <= InRegisters::kMostRows)
-      return linear_widened_in_registers<S, InRegisters>(task, first_panel, last_panel, partial);
+    if (task.num_tokens <= InRegisters::kMostRows) {
+      linear_widened_in_registers<S, InRegisters>(task, first_panel, last_panel, partial, unit);
+      return;
+    }
   }
   const auto* x = static_cast<const typename Wide::Activation*>(task.x);
   auto* wide = reinterpret_cast<std::byte*>(partial + kRowBlock * kPanelColumns);
@@ -153,7 +168,7 @@ inline void linear_widened(const LinearTask& task, std::int64_t first_panel,
         t.out_stride = kPanelColumns;
         multiply_panel<S, Wide>(rows, t);
       }
-      finish_rows<S, Sums::kScaled>(task, panel, row, rows, partial);
+      finish_rows<S, Sums::kScaled>(task, panel, row, rows, partial, unit);
     }
   }
 }

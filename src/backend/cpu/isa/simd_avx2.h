@@ -127,6 +127,10 @@ struct Avx2 {
     return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
             _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
   }
+  static void store_bytes(std::byte* p, const Bytes& w) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), w.lo);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), w.hi);
+  }
   /// i32 sum + the dot product of x[0..4) (unsigned) with each group of w (signed).
   static F dot_bytes(F sum, const std::uint8_t* x, const Bytes& w) {
     int four;
@@ -200,6 +204,8 @@ struct Avx2 {
     };
     for (int j = 0; j < 4; ++j) out[j] = column(24 - 8 * j);
   }
+  /// E4M3 numbers are widened to multiples of this: to themselves.
+  static constexpr float kFp8Unit = 1.0F;
   static void widen_fp8(const std::byte* p, F* out) {
     const Bytes codes = load_bytes(p);
     for (int j = 0; j < 4; ++j) {

@@ -81,6 +81,7 @@ struct Avx512 {
   /// Sixteen groups of four bytes.
   using Bytes = __m512i;
   static Bytes load_bytes(const std::byte* p) { return _mm512_loadu_si512(p); }
+  static void store_bytes(std::byte* p, const Bytes& w) { _mm512_storeu_si512(p, w); }
   /// i32 sum + the dot product of x[0..4) (unsigned) with each group of w (signed).
   static F dot_bytes(F sum, const std::uint8_t* x, const Bytes& w) {
     int four;
@@ -134,12 +135,19 @@ struct Avx512 {
     out[2] = _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(codes, 8), 24));
     out[3] = _mm512_cvtepi32_ps(_mm512_srai_epi32(codes, 24));
   }
+  /// E4M3 numbers are widened to multiples of this: 1 / 256 of themselves.
+  static constexpr float kFp8Unit = 256.0F;
   static void widen_fp8(const std::byte* p, F* out) {
     const __m512i codes = _mm512_loadu_si512(p);
-    out[0] = fp8_at_top(_mm512_slli_epi32(codes, 24));
-    out[1] = fp8_at_top(_mm512_slli_epi32(codes, 16));
-    out[2] = fp8_at_top(_mm512_slli_epi32(codes, 8));
-    out[3] = fp8_at_top(codes);
+    // Subnormal numbers and zeros are rare among weights; what takes them costs twice as much, and
+    // a trap into microcode where its multiplication meets a subnormal f32.
+    if (_mm512_testn_epi8_mask(codes, _mm512_set1_epi8(0x78)) == 0) {
+      for (int j = 0; j < 4; ++j) out[j] = normal_fp8(_mm512_slli_epi32(codes, 24 - 8 * j));
+      return;
+    }
+    for (int j = 0; j < 4; ++j) {
+      out[j] = mul(fp8_at_top(_mm512_slli_epi32(codes, 24 - 8 * j)), broadcast(1 / kFp8Unit));
+    }
   }
   /// The nearest E4M3 number, ties to even; |x| is at most 448.
   static F round_fp8(F x) {
@@ -207,6 +215,13 @@ struct Avx512 {
     const __m512 scaled = _mm512_mul_ps(_mm512_castsi512_ps(magnitude), _mm512_set1_ps(0x1p120F));
     const __m512i sign = _mm512_and_si512(bits, _mm512_set1_epi32(static_cast<int>(0x80000000U)));
     return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(scaled), sign));
+  }
+  /// 1 / 256 of the same for codes whose exponent is not 0: 112 instead of 120 is added to it,
+  /// which its four bits leave room to do with an or.
+  static F normal_fp8(__m512i bits) {
+    const __m512i in_place =
+        _mm512_and_si512(_mm512_srai_epi32(bits, 4), _mm512_set1_epi32(-0x78100000));
+    return _mm512_castsi512_ps(_mm512_or_si512(in_place, _mm512_set1_epi32(112 << 23)));
   }
 };
 

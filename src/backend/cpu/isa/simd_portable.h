@@ -112,6 +112,7 @@ struct Portable {
     std::memcpy(bytes.byte, p, sizeof(bytes.byte));
     return bytes;
   }
+  static void store_bytes(std::byte* p, const Bytes& w) { std::memcpy(p, w.byte, sizeof(w.byte)); }
   /// i32 sum + the dot product of x[0..4) (unsigned) with each group of w (signed).
   static F dot_bytes(const F& sum, const std::uint8_t* x, const Bytes& w) {
     return each([&](int i) {
@@ -153,6 +154,8 @@ struct Portable {
           each([&](int i) { return static_cast<float>(static_cast<std::int8_t>(p[4 * i + j])); });
     }
   }
+  /// E4M3 numbers are widened to multiples of this: to themselves.
+  static constexpr float kFp8Unit = 1.0F;
   static void widen_fp8(const std::byte* p, F* out) {
     for (int j = 0; j < 4; ++j)
       out[j] = each([&](int i) { return e4m3_to_f32(static_cast<std::uint8_t>(p[4 * i + j])); });

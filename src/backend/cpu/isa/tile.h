@@ -29,6 +29,41 @@ struct TileOperands {
   std::int64_t out_stride;
 };
 
+/// The parts that a step is multiplied in, one after the other: a format that unpacks several
+/// operands from the same bytes would fill the registers with all of them at once.
+template <class Format>
+constexpr int parts_of_step() {
+  if constexpr (requires { Format::kParts; }) return Format::kParts;
+  return 1;
+}
+
+template <int kPart, class Format>
+inline typename Format::Columns load_part(const std::byte* p) {
+  if constexpr (parts_of_step<Format>() > 1) {
+    return Format::template load<kPart>(p);
+  } else {
+    return Format::load(p);
+  }
+}
+
+/// sum += one part of a step.
+template <int kPart, class Format, class F, int kRows, int kBlocks>
+inline void multiply_part(F (&sum)[kRows][kBlocks], const typename Format::Activation* x,
+                          std::int64_t x_stride, const std::byte* w) {
+  typename Format::Columns columns[kBlocks];
+#pragma GCC unroll 4
+  for (int b = 0; b < kBlocks; ++b) {
+    columns[b] = load_part<kPart, Format>(w + b * Format::kBlockBytes);
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b) {
+      sum[r][b] = Format::accumulate(sum[r][b], x + r * x_stride, columns[b]);
+    }
+  }
+}
+
 template <class S, class Format, int kRows, int kBlocks>
 inline void multiply_tile(const TileOperands<Format>& t) {
   typename S::F sum[kRows][kBlocks];
@@ -44,17 +79,9 @@ inline void multiply_tile(const TileOperands<Format>& t) {
   const typename Format::Activation* x = t.x;
   const std::byte* prefetch = t.prefetch;
   for (std::int64_t step = 0; step < t.num_steps; ++step) {
-    typename Format::Columns columns[kBlocks];
-#pragma GCC unroll 4
-    for (int b = 0; b < kBlocks; ++b) {
-      columns[b] = Format::load(w + b * Format::kBlockBytes);
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-      for (int b = 0; b < kBlocks; ++b) {
-        sum[r][b] = Format::accumulate(sum[r][b], x + r * t.x_stride, columns[b]);
-      }
+    multiply_part<0, Format>(sum, x, t.x_stride, w);
+    if constexpr (parts_of_step<Format>() == 2) {
+      multiply_part<1, Format>(sum, x + Format::kStep / 2, t.x_stride, w);
     }
     for (int line = 0; line < t.prefetch_lines; ++line, prefetch += 64) S::prefetch(prefetch);
     w += t.w_step_bytes;
@@ -98,25 +125,24 @@ inline void multiply_rows(int rows, const TileOperands<Format>& t) {
 /// what comes next in memory streams in while they compute.
 template <class S, class Format, int kBlocks>
 inline void multiply(std::int64_t num_rows, TileOperands<Format> t) {
-  constexpr std::int64_t kMost = max_rows<S, kBlocks>();
-  const std::int64_t num_tiles = (num_rows + kMost - 1) / kMost;
-  const float* partial = t.partial;
-  float* out = t.out;
-  const auto* x = t.x;
+  // Few and narrow divisions: before Ice Lake one of 64 bits takes as long as five steps of a tile.
+  constexpr std::uint32_t kMost = max_rows<S, kBlocks>();
+  const auto num_tiles = (static_cast<std::uint32_t>(num_rows) + kMost - 1) / kMost;
+  const std::uint32_t height = static_cast<std::uint32_t>(num_rows) / num_tiles;
+  const std::uint32_t num_higher = static_cast<std::uint32_t>(num_rows) - height * num_tiles;
   const std::byte* next = t.prefetch;
   const std::byte* next_end = next + t.prefetch_bytes;
-  const std::int64_t steps = num_tiles * t.num_steps;
-  const auto lines = static_cast<int>((t.prefetch_bytes / 64 + steps - 1) / steps);
-  for (std::int64_t tile = 0; tile < num_tiles; ++tile) {
-    const std::int64_t begin = num_rows * tile / num_tiles;
-    const std::int64_t end = num_rows * (tile + 1) / num_tiles;
-    t.x = x + begin * t.x_stride;
-    t.partial = partial == nullptr ? nullptr : partial + begin * t.partial_stride;
-    t.out = out + begin * t.out_stride;
+  const std::uint32_t steps = num_tiles * static_cast<std::uint32_t>(t.num_steps);
+  const auto lines = (static_cast<std::uint32_t>(t.prefetch_bytes / 64) + steps - 1) / steps;
+  for (std::uint32_t tile = 0; tile < num_tiles; ++tile) {
+    const std::int64_t rows = height + (tile < num_higher ? 1 : 0);
     t.prefetch = next;
-    t.prefetch_lines = next < next_end ? lines : 0;
+    t.prefetch_lines = next < next_end ? static_cast<int>(lines) : 0;
     next += t.prefetch_lines * t.num_steps * 64;
-    multiply_rows<S, Format, kBlocks>(static_cast<int>(end - begin), t);
+    multiply_rows<S, Format, kBlocks>(static_cast<int>(rows), t);
+    t.x += rows * t.x_stride;
+    if (t.partial != nullptr) t.partial += rows * t.partial_stride;
+    t.out += rows * t.out_stride;
   }
 }
 

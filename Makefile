@@ -3,7 +3,7 @@ SHELL := /bin/bash
 FUZZ_SECONDS ?= $(if $(CI),30,10)
 DEMO ?= results/demo
 
-.PHONY: help setup build demo test bench fuzz format lint clean
+.PHONY: help setup build demo bundle test bench fuzz format lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -20,6 +20,9 @@ demo: build ## compare PyTorch with the engine on the demo model and write a rep
 	build/iol bench demo -o $(DEMO)
 	@sed -n '1,24p' $(DEMO)/report.md
 	@echo "The whole report: $(DEMO)/report.html"
+
+bundle: build ## build/bundle/iol-*.tar.gz: runs on machines without build tools
+	@tools/bundle.sh
 
 test: build ## everything: unit tests, oracles, layers, format, sanitizers, fuzzing
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/test.sh

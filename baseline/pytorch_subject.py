@@ -20,7 +20,7 @@ What is measured is static batching, which is what `generate` does: C requests a
 padded on the left to the longest prompt, and the next C start when the longest of them has ended.
 A request's own last token counts as its end, although its slot stays busy until the batch ends.
 
-The fair best of what transformers offers on a CPU, and why:
+The fair best of what transformers offers, and why:
 - inference_mode, greedy, no logits processor, no end-of-sequence test (every request generates
   exactly what was asked), the streamer does nothing but read the clock and keep the ids.
 - Attention is chosen, not assumed. `sdpa` is transformers' default and wins for one stream. For
@@ -28,6 +28,9 @@ The fair best of what transformers offers on a CPU, and why:
   times the tokens per second from 16 sequences on). So mode `eager` times both in the warm-up of
   each batch size and keeps the faster one; mode `compiled` uses `eager`, which inductor fuses and
   which was faster at every batch size.
+- On a GPU the choice between the two is timed in the same way in mode `eager`; mode `compiled` takes
+  `sdpa` and CUDA graphs (`reduce-overhead`), as transformers does there. A token's time is taken when
+  it has reached the host.
 - Mode `compiled` is transformers' own way: static cache, prefill not compiled, decode under
   torch.compile with one graph per batch size (dynamic shapes gave slower kernels). The cache length
   is fixed for the whole run, so nothing is compiled while the clock runs; `graphs_compiled` in each
@@ -52,6 +55,7 @@ def parse_arguments():
     source.add_argument("--model", help="folder with a checkpoint")
     source.add_argument("--config-json", help="config.json as text: that shape, random weights")
     parser.add_argument("--dtype", choices=["bf16", "f16", "f32"], required=True)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--max-length", type=int, required=True,
                         help="longest prompt plus longest output: the static cache's length")
@@ -100,12 +104,18 @@ class PyTorchSubject:
         self.torch = torch
         self.transformers = transformers
         self.arguments = arguments
+        self.device = torch.device(arguments.device)
+        self.on_gpu = self.device.type == "cuda"
+        if self.on_gpu:
+            if not torch.cuda.is_available():
+                raise RuntimeError(f"PyTorch {torch.__version__} sees no GPU")
+            torch.cuda.set_device(self.device)
         torch.set_num_threads(arguments.threads)
         torch.manual_seed(arguments.seed)
         # One graph per batch size is wanted, and there may be more sizes than the default allows.
         torch._dynamo.config.recompile_limit = 256
         started = time.monotonic_ns()
-        self.model = self.load_model().eval()
+        self.model = self.load_model().to(self.device).eval()
         self.load_ns = time.monotonic_ns() - started
         self.attention_of_batch = {}
         self.caches = {}  # batch size -> StaticCache
@@ -116,15 +126,18 @@ class PyTorchSubject:
         torch, transformers = self.torch, self.transformers
         arguments = self.arguments
         dtype = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}[arguments.dtype]
-        attention = "eager" if arguments.attention == "auto" else arguments.attention
+        attention = arguments.attention
+        if attention == "auto":
+            attention = "sdpa" if self.on_gpu else "eager"
         if arguments.config_json is None:
             return transformers.AutoModelForCausalLM.from_pretrained(
                 arguments.model, dtype=dtype, attn_implementation=attention,
                 local_files_only=True)
         fields = json.loads(arguments.config_json)
         config = transformers.AutoConfig.for_model(fields.pop("model_type"), **fields)
-        return transformers.AutoModelForCausalLM.from_config(
-            config, dtype=dtype, attn_implementation=attention)
+        with self.device:  # random numbers are drawn where they stay
+            return transformers.AutoModelForCausalLM.from_config(
+                config, dtype=dtype, attn_implementation=attention)
 
     def ready_message(self):
         torch = self.torch
@@ -138,19 +151,25 @@ class PyTorchSubject:
         weights = sum(p.numel() * p.element_size() for p in self.model.parameters())
         compiled = self.arguments.mode == "compiled"
         return {"type": "ready", "versions": versions, "load_ns": self.load_ns,
-                "memory": {"resident_bytes": resident_bytes(), "weights_bytes": weights},
+                "memory": {"resident_bytes": resident_bytes(), "weights_bytes": weights,
+                           "device_reserved_bytes":
+                               torch.cuda.memory_reserved() if self.on_gpu else None},
                 "settings": {
+                    "device": str(self.device),
                     "threads": torch.get_num_threads(), "dtype": self.arguments.dtype,
                     "attention": self.attention_setting(),
                     "cache": "static" if compiled else "dynamic",
-                    "compile": "inductor, decode only, one graph per batch size"
-                               if compiled else None}}
+                    "compile": f"inductor ({self.compile_mode()}), decode only, one graph per "
+                               "batch size" if compiled else None}}
+
+    def compile_mode(self):
+        return "reduce-overhead" if self.on_gpu else "default"
 
     def attention_setting(self):
         if self.arguments.attention != "auto":
             return self.arguments.attention
         if self.arguments.mode == "compiled":
-            return "eager"
+            return "sdpa" if self.on_gpu else "eager"
         return "sdpa or eager, the faster at each batch size"
 
     def pad_batch(self, requests):
@@ -163,7 +182,7 @@ class PyTorchSubject:
             length = len(request["prompt"])
             ids[row, longest - length:] = torch.tensor(request["prompt"], dtype=torch.long)
             mask[row, longest - length:] = 1
-        return ids, mask
+        return ids.to(self.device), mask.to(self.device)
 
     def generation_config(self, output_tokens):
         transformers = self.transformers
@@ -174,7 +193,8 @@ class PyTorchSubject:
         config.eos_token_id = None
         config.bos_token_id = None
         if self.arguments.mode == "compiled":
-            config.compile_config = transformers.CompileConfig(mode="default", dynamic=False)
+            config.compile_config = transformers.CompileConfig(mode=self.compile_mode(),
+                                                               dynamic=False)
             # transformers compiles on accelerators only unless told otherwise.
             config.compile_config._compile_all_devices = True
         return config
@@ -249,6 +269,8 @@ class PyTorchSubject:
                       "token_times_ns": clock.times_ns[:wanted], "tokens": tokens[row][:wanted]})
         send({"type": "done", "start_ns": run_start_ns, "end_ns": run_end_ns,
               "graphs_compiled": self.graphs_compiled() - graphs_before,
+              "device_reserved_bytes":
+                  self.torch.cuda.max_memory_reserved() if self.on_gpu else None,
               "settings": {"attention": self.attention_of_batch.get(concurrency)
                            or self.attention_setting()}})
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <ctime>
 
+#include "backend/cuda/cuda_device.h"
 #include "backend/kv_format.h"
 #include "base/cpu.h"
 #include "base/error.h"
@@ -65,14 +66,10 @@ Engines choose_engines(const BenchOptions& options, const BenchModel& model, jso
     if (options.note) options.note("without the PyTorch baseline: " + why);
     return engines;
   }
-  if (options.engine.device.kind == DeviceKind::kCuda) {
-    const std::string why = "the PyTorch baseline doesn't run on a GPU yet; use --device cpu";
-    if (options.engines) throw_input_error("--engines pytorch: {}", why);
-    not_measured.push_back({{"what", "the PyTorch baseline"}, {"why", why}});
-    if (options.note) options.note("without the PyTorch baseline: " + why);
-    return engines;
-  }
   auto environment = find_python_environment();
+  if (environment.missing.empty() &&
+      resolve_device(options.engine.device).kind == DeviceKind::kCuda)
+    environment.missing = why_no_gpu_for(environment);
   if (environment.missing.empty()) {
     engines.pytorch = std::move(environment);
   } else if (options.engines) {
@@ -115,7 +112,8 @@ std::vector<std::unique_ptr<Subject>> make_subjects(const BenchOptions& options,
   std::vector<std::unique_ptr<Subject>> subjects;
   if (engines.pytorch) {
     subjects = make_pytorch_subjects(*engines.pytorch, model,
-                                     {.num_threads = engine.num_threads,
+                                     {.device = engine.device,
+                                      .num_threads = engine.num_threads,
                                       .max_request_tokens = plan.max_request_tokens,
                                       .seed = options.scenario.seed});
   }
@@ -248,6 +246,26 @@ json parse_slo(const std::string& text) {
   return slo;
 }
 
+namespace {
+
+std::string gpu_uuid(const Device& device) {
+  for (const auto& gpu : cuda_status().devices)
+    if (gpu.index == device.index) return gpu.uuid;
+  return {};
+}
+
+void note_what_gpu_hides(GpuMonitor& gpu, json& not_measured) {
+  static_cast<void>(gpu.read(::getpid()));
+  if (!gpu.unavailable_reason().empty()) {
+    not_measured.push_back(
+        {{"what", "the GPU's power and energy"}, {"why", gpu.unavailable_reason()}});
+  } else if (gpu.missing().contains("power_w")) {
+    not_measured.push_back({{"what", "the GPU's power"}, {"why", gpu.missing().at("power_w")}});
+  }
+}
+
+}  // namespace
+
 bool run_bench(const BenchOptions& options) {
   json not_measured = json::array();
   const BenchModel model = load_bench_model(options.model, options.engine);
@@ -262,9 +280,10 @@ bool run_bench(const BenchOptions& options) {
   if (!energy.unavailable_reason().empty()) {
     not_measured.push_back({{"what", "power and energy"}, {"why", energy.unavailable_reason()}});
   }
+  std::optional<GpuMonitor> gpu;
   if (engine.device.kind == DeviceKind::kCuda) {
-    not_measured.push_back(
-        {{"what", "the GPU's power and energy"}, {"why", "NVML is not read yet"}});
+    gpu.emplace(gpu_uuid(engine.device));
+    note_what_gpu_hides(*gpu, not_measured);
   }
   RecordWriter records(options.output_folder / "records.jsonl", run_name());
   RunIdentity identity;
@@ -285,6 +304,7 @@ bool run_bench(const BenchOptions& options) {
                                                 .records = records,
                                                 .canary = canary,
                                                 .energy = energy,
+                                                .gpu = gpu ? &*gpu : nullptr,
                                                 .interrupted = options.interrupted,
                                                 .silence_seconds = options.silence_seconds,
                                                 .shows_progress = options.shows_progress});

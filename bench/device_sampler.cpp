@@ -65,8 +65,8 @@ std::optional<double> PackageEnergy::joules() {
   return total;
 }
 
-DeviceSampler::DeviceSampler(pid_t process_id, PackageEnergy& energy)
-    : process_id_(process_id), energy_(energy) {
+DeviceSampler::DeviceSampler(pid_t process_id, PackageEnergy& energy, GpuMonitor* gpu)
+    : process_id_(process_id), energy_(energy), gpu_(gpu) {
   last_joules_ = energy_.joules();
   last_ns_ = now_ns();
   thread_ = std::thread([this] { loop(); });
@@ -93,6 +93,7 @@ void DeviceSampler::sample() {
   if (joules && last_joules_ && elapsed_ns > 0) {
     sample.power_w = (*joules - *last_joules_) * 1e9 / static_cast<double>(elapsed_ns);
   }
+  if (gpu_ != nullptr) sample.gpu = gpu_->read(process_id_);
   last_joules_ = joules;
   last_ns_ = sample.t_ns;
   samples_.push_back(sample);

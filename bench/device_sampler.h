@@ -1,5 +1,6 @@
 #pragma once
-// Samples the memory of the subject's process and the machine's power on a thread of its own.
+// Samples the memory of the subject's process, the machine's power and the GPU's state on a thread
+// of its own.
 #include <sys/types.h>
 
 #include <condition_variable>
@@ -11,12 +12,15 @@
 #include <thread>
 #include <vector>
 
+#include "telemetry/gpu_monitor.h"
+
 namespace iol::bench {
 
 struct DeviceSample {
   std::int64_t t_ns = 0;
   std::optional<std::int64_t> memory_used_bytes;  // resident set of the process
   std::optional<double> power_w;                  // mean since the sample before
+  std::optional<GpuReading> gpu;                  // when one is watched
 };
 
 /// Reads the energy counters of the processor packages (RAPL, /sys/class/powercap).
@@ -42,7 +46,8 @@ class PackageEnergy {
 /// Samples from construction to take(), about 20 times a second, and once at the end.
 class DeviceSampler {
  public:
-  DeviceSampler(pid_t process_id, PackageEnergy& energy);
+  /// `gpu` may be null.
+  DeviceSampler(pid_t process_id, PackageEnergy& energy, GpuMonitor* gpu);
   ~DeviceSampler();
   DeviceSampler(const DeviceSampler&) = delete;
   DeviceSampler& operator=(const DeviceSampler&) = delete;
@@ -56,6 +61,7 @@ class DeviceSampler {
 
   pid_t process_id_;
   PackageEnergy& energy_;
+  GpuMonitor* gpu_;
   std::optional<double> last_joules_;
   std::int64_t last_ns_ = 0;
   std::vector<DeviceSample> samples_;

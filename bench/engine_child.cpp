@@ -162,6 +162,7 @@ json engine_config_json(const EngineConfig& config) {
           {"scheduler", policy_name(config.scheduler)},
           {"kv_allocation", allocation_name(config.kv_allocation)},
           {"prefix_cache", config.prefix_cache},
+          {"deterministic", config.deterministic},
           {"seed", config.seed}};
 }
 
@@ -190,6 +191,7 @@ EngineConfig parse_engine_config(const json& json) try {
                              ? KvAllocation::kContiguous
                              : KvAllocation::kPaged;
   config.prefix_cache = json.at("prefix_cache").get<bool>();
+  config.deterministic = json.at("deterministic").get<bool>();
   config.seed = json.at("seed").get<std::uint64_t>();
   return config;
 } catch (const nlohmann::json::exception& error) {

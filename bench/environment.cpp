@@ -14,6 +14,7 @@
 #include "base/cpu.h"
 #include "bench/canary.h"
 #include "iol_build_info.h"
+#include "telemetry/gpu_monitor.h"
 
 namespace iol::bench {
 namespace {
@@ -56,13 +57,22 @@ json device_record(const Device& device) {
   if (device.kind != DeviceKind::kCuda) return record;
   for (const auto& gpu : cuda_status().devices) {
     if (gpu.index != device.index) continue;
+    GpuMonitor monitor(gpu.uuid);
+    const GpuFacts facts = monitor.facts();
+    const auto or_null = [](const auto& value) { return value ? json(*value) : json(nullptr); };
     record.update({{"gpu", gpu.name},
                    {"uuid", gpu.uuid},
                    {"memory_bytes", gpu.memory_bytes},
                    {"driver_cuda", cuda_status().driver},
-                   {"power_limit_w", nullptr},
-                   {"sm_clock_mhz", nullptr},
-                   {"unknown_because", "NVML is not read yet"}});
+                   {"driver", or_null(facts.driver_version)},
+                   {"power_limit_w", or_null(facts.power_limit_w)},
+                   {"max_sm_clock_mhz", or_null(facts.max_sm_clock_mhz)},
+                   {"max_memory_clock_mhz", or_null(facts.max_memory_clock_mhz)}});
+    if (!monitor.unavailable_reason().empty()) {
+      record["unavailable"] = monitor.unavailable_reason();
+    } else if (!monitor.missing().empty()) {
+      record["unavailable"] = monitor.missing();
+    }
   }
   return record;
 }

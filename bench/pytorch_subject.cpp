@@ -69,6 +69,19 @@ PythonEnvironment find_python_environment() {
   return environment;
 }
 
+std::string why_no_gpu_for(const PythonEnvironment& environment) {
+  constexpr double kImportSeconds = 120;
+  constexpr const char* kAsk =
+      "import torch; print('gpus:' + str(torch.cuda.device_count()), torch.__version__)";
+  ChildProcess process({environment.python.string(), "-c", kAsk});
+  const auto answer = process.read_line(kImportSeconds, nullptr);
+  if (answer.outcome != ReadOutcome::kLine || !answer.line.starts_with("gpus:"))
+    return fmt::format("{} can't import torch", environment.python.string());
+  if (!answer.line.starts_with("gpus:0")) return {};
+  return fmt::format("PyTorch {} of {} sees no GPU; install a build for this driver's CUDA",
+                     answer.line.substr(answer.line.find(' ') + 1), environment.python.string());
+}
+
 std::vector<std::unique_ptr<Subject>> make_pytorch_subjects(const PythonEnvironment& environment,
                                                             const BenchModel& model,
                                                             const PyTorchOptions& options) {
@@ -83,6 +96,8 @@ std::vector<std::unique_ptr<Subject>> make_pytorch_subjects(const PythonEnvironm
                         mode,
                         "--dtype",
                         std::string(dtype_name(model.dtype)),
+                        "--device",
+                        device_name(options.device),
                         "--threads",
                         std::to_string(options.num_threads),
                         "--max-length",

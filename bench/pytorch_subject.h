@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/device.h"
 #include "bench/bench_model.h"
 #include "bench/child_subject.h"
 
@@ -23,7 +24,11 @@ struct PythonEnvironment {
 /// no other one is tried. Imports nothing: takes a fraction of a second.
 PythonEnvironment find_python_environment();
 
+/// Why PyTorch can't use a GPU; empty when it can. Imports torch: takes seconds.
+std::string why_no_gpu_for(const PythonEnvironment& environment);
+
 struct PyTorchOptions {
+  Device device = {DeviceKind::kCpu, 0};
   int num_threads = 1;
   std::int64_t max_request_tokens = 0;  // longest prompt and output of one request together
   std::uint64_t seed = 0;

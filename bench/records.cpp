@@ -148,6 +148,33 @@ json device_sample_record(const RunLabel& label, const DeviceSample& sample,
   return record;
 }
 
+json gpu_sample_record(const RunLabel& label, const DeviceSample& sample, const GpuMonitor& gpu) {
+  const auto number = [](const auto& value) { return value ? json(*value) : json(nullptr); };
+  const GpuReading& reading = *sample.gpu;
+  json record = {
+      {"t_ns", sample.t_ns},
+      {"device", gpu.uuid()},
+      {"subject", label.subject},
+      {"power_w", number(reading.power_w)},
+      {"energy_joules", number(reading.energy_joules)},
+      {"memory_used_bytes", number(reading.process_memory_bytes)},
+      {"device_memory_used_bytes", number(reading.memory_used_bytes)},
+      {"utilization_pct", number(reading.utilization_pct)},
+      {"sm_clock_mhz", number(reading.sm_clock_mhz)},
+      {"memory_clock_mhz", number(reading.memory_clock_mhz)},
+      {"temperature_c", number(reading.temperature_c)},
+      {"throttle_reasons",
+       reading.throttle_reasons ? json(throttle_text(*reading.throttle_reasons)) : json(nullptr)}};
+  if (!gpu.unavailable_reason().empty()) {
+    record["power_unavailable"] = gpu.unavailable_reason();
+  } else {
+    if (!gpu.missing().empty()) record["unavailable"] = gpu.missing();
+    if (gpu.missing().contains("power_w"))
+      record["power_unavailable"] = gpu.missing().at("power_w");
+  }
+  return record;
+}
+
 json run_record(const RunLabel& label, const RunResult& result, double others_processor_seconds) {
   json record = label_fields(label);
   record["start_ns"] = result.start_ns;

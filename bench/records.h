@@ -51,6 +51,9 @@ struct CanaryReading {
 nlohmann::json canary_record(const RunLabel& label, bool after, const CanaryReading& reading);
 nlohmann::json device_sample_record(const RunLabel& label, const DeviceSample& sample,
                                     const std::string& no_power_reason);
+/// The same moment of the GPU; `memory_used_bytes` is that of the subject's process.
+nlohmann::json gpu_sample_record(const RunLabel& label, const DeviceSample& sample,
+                                 const GpuMonitor& gpu);
 /// What a run as a whole says: its window, the subject's own details, the processor time that idle
 /// subjects used meanwhile, notes.
 nlohmann::json run_record(const RunLabel& label, const RunResult& result,

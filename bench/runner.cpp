@@ -122,7 +122,7 @@ class Runner {
     std::optional<CanaryReading> canary_before;
     if (phase == Phase::kMeasure) canary_before = read_canary();
     const double others_before = processor_seconds_of_others(subject);
-    DeviceSampler sampler(subject.process_id().value_or(0), in_.energy);
+    DeviceSampler sampler(subject.process_id().value_or(0), in_.energy, in_.gpu);
     const auto result = run_or_record_failure(subject, {phase, label.concurrency, requests}, label);
     const auto samples = sampler.take();
     const double others = processor_seconds_of_others(subject) - others_before;
@@ -176,6 +176,8 @@ class Runner {
     for (const auto& sample : samples) {
       in_.records.write("device_sample",
                         device_sample_record(label, sample, in_.energy.unavailable_reason()));
+      if (in_.gpu != nullptr && sample.gpu)
+        in_.records.write("device_sample", gpu_sample_record(label, sample, *in_.gpu));
     }
   }
 

@@ -23,6 +23,7 @@ struct RunnerInputs {
   RecordWriter& records;
   MemoryCanary& canary;
   PackageEnergy& energy;
+  GpuMonitor* gpu = nullptr;  // the GPU that the subjects run on
   std::function<bool()> interrupted;
   double silence_seconds = 1800;
   bool shows_progress = false;

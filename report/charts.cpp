@@ -8,6 +8,7 @@
 
 #include "report/format.h"
 #include "report/headline.h"
+#include "report/resources.h"
 
 namespace iol::report {
 namespace {
@@ -145,34 +146,46 @@ std::optional<Chart> itl_chart(const RunReport& report, Chart chart) {
 
 struct TimePoint {
   double seconds;
-  double bytes;
+  double value;
 };
 
+bool is_lower(const TimePoint& a, const TimePoint& b) { return a.value < b.value; }
+
 /// At most kMaxTimePoints, each the highest of its stretch: a peak must not vanish.
-Json thin_out(const std::vector<TimePoint>& points) {
+Json thin_out(const std::vector<TimePoint>& points, double scale) {
   Json result = Json::array();
   const std::size_t stride = (points.size() + kMaxTimePoints - 1) / kMaxTimePoints;
   for (std::size_t begin = 0; begin < points.size(); begin += stride) {
     const std::size_t end = std::min(begin + stride, points.size());
     const auto highest =
         std::max_element(points.begin() + static_cast<std::ptrdiff_t>(begin),
-                         points.begin() + static_cast<std::ptrdiff_t>(end),
-                         [](const TimePoint& a, const TimePoint& b) { return a.bytes < b.bytes; });
-    result.push_back({highest->seconds, highest->bytes * 1e-6});
+                         points.begin() + static_cast<std::ptrdiff_t>(end), is_lower);
+    result.push_back({highest->seconds, highest->value * scale});
   }
   return result;
 }
 
-std::optional<Chart> memory_chart(const RunReport& report, Chart chart) {
+/// What is drawn over time of every subject's device samples.
+struct TimeSeries {
+  std::optional<double> DeviceSample::*field;
+  double scale;
+  const char* unit;
+  std::string (*format)(double value);
+};
+
+std::optional<Chart> time_chart(const RunReport& report, Chart chart, const TimeSeries& series_of) {
   const auto& samples = report.records.device_samples;
   if (samples.empty()) return std::nullopt;
+  const bool skips_host =
+      series_of.field == &DeviceSample::memory_used_bytes && has_gpu_samples(report.records);
   std::int64_t start_ns = samples.front().t_ns;
   for (const DeviceSample& sample : samples) start_ns = std::min(start_ns, sample.t_ns);
   std::map<std::string, std::vector<TimePoint>> by_subject;  // "" is the device as a whole
   for (const DeviceSample& sample : samples) {
-    if (!sample.memory_used_bytes) continue;
+    const auto& value = sample.*series_of.field;
+    if (!value || (skips_host && sample.device == kHostDevice)) continue;
     by_subject[sample.subject.value_or("")].push_back(
-        {static_cast<double>(sample.t_ns - start_ns) * 1e-9, *sample.memory_used_bytes});
+        {static_cast<double>(sample.t_ns - start_ns) * 1e-9, *value});
   }
   Json all_series = Json::array();
   for (auto& [subject, points] : by_subject) {
@@ -181,12 +194,10 @@ std::optional<Chart> memory_chart(const RunReport& report, Chart chart) {
               [](const TimePoint& a, const TimePoint& b) { return a.seconds < b.seconds; });
     Json series = {{"label", subject.empty() ? "device" : label_of(report, subject)},
                    {"subject", subject.empty() ? 0 : index_of(report, subject)},
-                   {"points", thin_out(points)}};
-    const auto peak =
-        std::max_element(points.begin(), points.end(),
-                         [](const TimePoint& a, const TimePoint& b) { return a.bytes < b.bytes; });
+                   {"points", thin_out(points, series_of.scale)}};
+    const auto peak = std::max_element(points.begin(), points.end(), is_lower);
     chart.description += fmt::format("; {} peaks at {}", series["label"].get<std::string>(),
-                                     format_bytes(peak->bytes));
+                                     series_of.format(peak->value));
     all_series.push_back(std::move(series));
   }
   if (all_series.empty()) return std::nullopt;
@@ -195,10 +206,12 @@ std::optional<Chart> memory_chart(const RunReport& report, Chart chart) {
   chart.description += ".";
   chart.data = {{"type", "time"},
                 {"x_title", "seconds since the run began"},
-                {"y_title", "MB"},
+                {"y_title", series_of.unit},
                 {"series", std::move(all_series)}};
   return chart;
 }
+
+std::string format_watts(double watts) { return format_number(watts) + " W"; }
 
 }  // namespace
 
@@ -229,7 +242,10 @@ std::vector<Chart> build_charts(const RunReport& report, const std::string& pref
       "time_to_first_token"));
   keep(itl_chart(report, chart("itl", "Gaps between tokens, " + streams,
                                "Distribution of the gaps between tokens of " + streams)));
-  keep(memory_chart(report, chart("memory", "Memory over time", "Memory over the run")));
+  keep(time_chart(report, chart("memory", "Memory over time", "Memory over the run"),
+                  {&DeviceSample::memory_used_bytes, 1e-6, "MB", format_bytes}));
+  keep(time_chart(report, chart("power", "Power over time", "Power over the run"),
+                  {&DeviceSample::power_w, 1, "W", format_watts}));
   return charts;
 }
 

@@ -189,6 +189,7 @@ DeviceSample parse_device_sample(const JsonFields& fields) {
   sample.device = fields.optional_string("device").value_or("");
   sample.subject = fields.optional_string("subject");
   sample.power_w = fields.optional_number("power_w");
+  sample.energy_joules = fields.optional_number("energy_joules");
   sample.memory_used_bytes = fields.optional_number("memory_used_bytes");
   sample.memory_reserved_bytes = fields.optional_number("memory_reserved_bytes");
   return sample;

@@ -18,7 +18,8 @@
 //   run            the same key, `phase`, `start_ns`, `end_ns`, `others_processor_s` (processor
 //                  time that the idle subjects used meanwhile)
 //   device_sample  `t_ns`, `device`, `subject` (when the sample is of one subject's process),
-//                  `power_w` or null and `power_unavailable` (why),
+//                  `power_w` or null and `power_unavailable` (why), `energy_joules` (the
+//                  device's counter; optional),
 //                  `memory_used_bytes`, `memory_reserved_bytes`, ...
 //   quality        `subject`, `perplexity`, `perplexity_ratio`, `kl_divergence_nats`,
 //                  `top1_agreement`, of each a 95 % interval [low, high] or null
@@ -129,6 +130,7 @@ struct DeviceSample {
   std::string device;
   std::optional<std::string> subject;
   std::optional<double> power_w;
+  std::optional<double> energy_joules;  // the device's own counter
   std::optional<double> memory_used_bytes;
   std::optional<double> memory_reserved_bytes;
 };

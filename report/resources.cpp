@@ -17,13 +17,52 @@ bool inside(const DeviceSample& sample, const Run& run) {
   return run.begin_ns <= sample.t_ns && sample.t_ns <= run.end_ns;
 }
 
+/// The counter at `t_ns`, between the samples on both sides.
+std::optional<double> counter_at(std::span<const SamplePoint> samples, std::int64_t t_ns) {
+  const auto after =
+      std::lower_bound(samples.begin(), samples.end(), t_ns,
+                       [](const SamplePoint& a, std::int64_t t) { return a.t_ns < t; });
+  if (after == samples.end()) return std::nullopt;
+  if (after->t_ns == t_ns) return after->value;
+  if (after == samples.begin()) return std::nullopt;
+  const SamplePoint& before = *(after - 1);
+  const double share =
+      static_cast<double>(t_ns - before.t_ns) / static_cast<double>(after->t_ns - before.t_ns);
+  return before.value + share * (after->value - before.value);
+}
+
+/// Joules by the counters, summed over devices and runs; nothing where one can't be read.
+std::optional<double> counted_joules(const Records& records, std::span<const Run* const> runs) {
+  std::map<std::string, std::vector<SamplePoint>> by_device;
+  for (const DeviceSample& sample : records.device_samples) {
+    if (belongs_to(sample, runs.front()->key.subject) && sample.energy_joules)
+      by_device[sample.device].push_back({sample.t_ns, *sample.energy_joules});
+  }
+  if (by_device.empty()) return std::nullopt;
+  double joules = 0;
+  for (auto& [device, samples] : by_device) {
+    std::sort(samples.begin(), samples.end(),
+              [](const SamplePoint& a, const SamplePoint& b) { return a.t_ns < b.t_ns; });
+    for (const Run* run : runs) {
+      if (run->end_ns == run->begin_ns) continue;
+      const auto begin = counter_at(samples, run->begin_ns);
+      const auto end = counter_at(samples, run->end_ns);
+      if (!begin || !end) return std::nullopt;
+      joules += *end - *begin;
+    }
+  }
+  return joules;
+}
+
 /// Highest value per device over the windows, summed over devices.
 std::optional<double> peak(const Records& records, std::span<const Run* const> runs,
                            std::optional<double> DeviceSample::*field) {
+  const bool on_gpu = has_gpu_samples(records);
   std::map<std::string, double> by_device;
   for (const DeviceSample& sample : records.device_samples) {
     const auto& value = sample.*field;
     if (!value || !belongs_to(sample, runs.front()->key.subject)) continue;
+    if (on_gpu && sample.device == kHostDevice) continue;
     const bool counts =
         std::any_of(runs.begin(), runs.end(), [&](const Run* run) { return inside(sample, *run); });
     if (!counts) continue;
@@ -70,6 +109,11 @@ void add_energy(Resources& resources, const Records& records, std::span<const Ru
 
 }  // namespace
 
+bool has_gpu_samples(const Records& records) {
+  return std::any_of(records.device_samples.begin(), records.device_samples.end(),
+                     [](const DeviceSample& sample) { return sample.device != kHostDevice; });
+}
+
 Resources measure_resources(const Records& records, std::span<const Run* const> runs) {
   Resources resources;
   if (runs.empty()) return resources;
@@ -80,6 +124,7 @@ Resources measure_resources(const Records& records, std::span<const Run* const> 
     resources.memory_reserved_bytes = subject->memory_reserved_bytes;
   }
   add_energy(resources, records, runs);
+  resources.counted_joules = counted_joules(records, runs);
   return resources;
 }
 

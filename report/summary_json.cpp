@@ -61,6 +61,8 @@ Json to_json(const RunReport& report, const Summary& summary) {
   json["memory_peak_bytes"] = or_null(summary.resources.memory_peak_bytes);
   json["memory_reserved_bytes"] = or_null(summary.resources.memory_reserved_bytes);
   json["power_mean_w"] = or_null(summary.resources.power_mean_w);
+  json["energy_joules"] = or_null(summary.resources.energy_joules);
+  json["counted_joules"] = or_null(summary.resources.counted_joules);
   json["energy_per_output_token_j"] = or_null(summary.energy_per_output_token_j);
   if (!summary.resources.power_missing_because.empty()) {
     json["power_missing_because"] = summary.resources.power_missing_because;

@@ -1,6 +1,8 @@
 // iol doctor: what this machine is and can do.
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +13,7 @@
 #include "command.h"
 #include "commands.h"
 #include "engine/memory_check.h"
+#include "telemetry/gpu_monitor.h"
 
 namespace iol::cli {
 namespace {
@@ -23,6 +26,34 @@ struct DoctorOptions {
 };
 
 json text_or_null(const std::string& text) { return text.empty() ? json(nullptr) : json(text); }
+
+/// Driver, limits and readings of NVML; what it doesn't give is null, and "unavailable" says why.
+json gpu_state_record(const std::string& uuid) {
+  GpuMonitor monitor(uuid);
+  const auto value = [](const auto& field) { return field ? json(*field) : json(nullptr); };
+  const GpuFacts facts = monitor.facts();
+  auto missing = monitor.missing();
+  const GpuReading reading = monitor.read(::getpid());
+  missing.merge(std::map(monitor.missing()));
+  missing.erase("process_memory_bytes");  // nothing runs yet
+  json record = {
+      {"driver", value(facts.driver_version)},
+      {"power_limit_w", value(facts.power_limit_w)},
+      {"max_sm_clock_mhz", value(facts.max_sm_clock_mhz)},
+      {"max_memory_clock_mhz", value(facts.max_memory_clock_mhz)},
+      {"power_w", value(reading.power_w)},
+      {"sm_clock_mhz", value(reading.sm_clock_mhz)},
+      {"memory_clock_mhz", value(reading.memory_clock_mhz)},
+      {"temperature_c", value(reading.temperature_c)},
+      {"throttle_reasons",
+       reading.throttle_reasons ? json(throttle_text(*reading.throttle_reasons)) : json(nullptr)}};
+  if (!monitor.unavailable_reason().empty()) {
+    record["unavailable"] = monitor.unavailable_reason();
+  } else if (!missing.empty()) {
+    record["unavailable"] = missing;
+  }
+  return record;
+}
 
 /// Every GPU that this build can use, or why there is none.
 json gpu_record(const DoctorOptions& options) {
@@ -42,16 +73,17 @@ json gpu_record(const DoctorOptions& options) {
                   {"memory_free_bytes", cuda_free_bytes(device.index)},
                   {"multiprocessors", device.num_multiprocessors},
                   {"l2_cache_bytes", device.l2_cache_bytes},
-                  {"power_w", nullptr},
-                  {"power_w_reason", "NVML is not read yet"},
+                  {"now", gpu_state_record(device.uuid)},
                   {"limits", nullptr}};
     if (!options.quick) {
       const CudaLimits limits = measure_cuda_limits(device.index);
-      entry["limits"] = {{"read_bytes_per_s", limits.read_bytes_per_s},
-                         {"bf16_flops", limits.bf16_flops},
-                         {"f16_flops", limits.f16_flops},
-                         {"int8_ops", limits.int8_ops},
-                         {"instructions", "mma.sync"}};
+      entry["limits"] = {
+          {"read_bytes_per_s", limits.read_bytes_per_s},
+          {"bf16_flops", limits.bf16_flops},
+          {"f16_flops", limits.f16_flops},
+          {"int8_ops", limits.int8_ops},
+          {"fp8_flops", limits.fp8_flops > 0 ? json(limits.fp8_flops) : json(nullptr)},
+          {"instructions", limits.instructions}};
     }
     record["devices"].push_back(std::move(entry));
   }
@@ -141,6 +173,27 @@ void print_limits(const json& limits) {
   print_line("int8", rate("int8_ops", 1e9, "GOP/s"));
 }
 
+void print_gpu_state(const json& now) {
+  if (now["driver"].is_null()) {
+    print_line("power, clocks", "unknown: " + text_of(now["unavailable"]));
+    return;
+  }
+  const auto number = [&](const char* field) {
+    return now[field].is_null() ? std::string("unknown")
+                                : fmt::format("{:.0f}", now[field].get<double>());
+  };
+  print_line("driver version", text_of(now["driver"]));
+  print_line("power",
+             fmt::format("{} W now, limit {} W", number("power_w"), number("power_limit_w")));
+  print_line("clocks", fmt::format("SM {} MHz now, {} at most; memory {} of {} MHz",
+                                   number("sm_clock_mhz"), number("max_sm_clock_mhz"),
+                                   number("memory_clock_mhz"), number("max_memory_clock_mhz")));
+  const std::string throttling = text_of(now["throttle_reasons"]);
+  print_line("temperature", fmt::format("{} C; slowed down by: {}", number("temperature_c"),
+                                        throttling.empty() ? "nothing" : throttling));
+  if (now.contains("unavailable")) print_line("not readable", text_of(now["unavailable"]));
+}
+
 void print_gpus(const json& record) {
   for (const auto& device : record["devices"]) {
     fmt::print("\nGPU {}\n", text_of(device["index"]));
@@ -153,16 +206,19 @@ void print_gpus(const json& record) {
                            device["memory_free_bytes"].get<double>() / 1e9));
     print_line("driver", fmt::format("CUDA {} (this build: {})", text_of(record["driver_cuda"]),
                                      text_of(record["runtime_cuda"])));
-    print_line("power", "unknown: " + text_of(device["power_w_reason"]));
+    print_gpu_state(device["now"]);
     const auto& limits = device["limits"];
     if (limits.is_null()) continue;
     const auto rate = [&](const char* name) {
       return fmt::format("{:.2f} T/s", limits[name].get<double>() / 1e12);
     };
     print_line("read, bytes", rate("read_bytes_per_s"));
-    print_line("bf16, operations", rate("bf16_flops") + " (mma.sync)");
-    print_line("f16, operations", rate("f16_flops") + " (mma.sync; fp8 is computed so)");
-    print_line("int8, operations", rate("int8_ops") + " (mma.sync)");
+    const std::string instructions = " (" + text_of(limits["instructions"]) + ")";
+    print_line("bf16, operations", rate("bf16_flops") + instructions);
+    print_line("f16, operations", rate("f16_flops") + instructions);
+    print_line("int8, operations", rate("int8_ops") + instructions);
+    print_line("fp8, operations",
+               limits["fp8_flops"].is_null() ? "as f16" : rate("fp8_flops") + instructions);
   }
 }
 

@@ -117,6 +117,12 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
       ->check(CLI::IsMember({"on", "off"}))
       ->capture_default_str()
       ->group(group);
+  command
+      .add_flag(
+          "--deterministic", options.deterministic,
+          "no token's bits depend on its batch; only fp8 weights on a Hopper GPU need it, and "
+          "give up half the speed of large batches")
+      ->group(group);
   command.add_option("--max-batch", options.max_batch, "sequences in a step")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str()
@@ -158,6 +164,7 @@ EngineConfig engine_config(const EngineOptions& options, const std::string& mode
   config.kv_allocation =
       options.kv_allocation == "contiguous" ? KvAllocation::kContiguous : KvAllocation::kPaged;
   config.prefix_cache = options.prefix_cache == "on";
+  config.deterministic = options.deterministic;
   return config;
 }
 

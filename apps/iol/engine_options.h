@@ -23,6 +23,7 @@ struct EngineOptions {
   std::string scheduler = "in-flight";
   std::string kv_allocation = "paged";
   std::string prefix_cache = "on";
+  bool deterministic = false;
   int max_batch = 64;
   int max_step_tokens = 512;
   int max_context = 0;

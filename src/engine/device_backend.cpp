@@ -59,7 +59,8 @@ WeightPacking packing_of(const Device& device) {
 
 std::unique_ptr<Backend> make_backend(const BackendChoice& choice) {
   if (choice.device.kind == DeviceKind::kCuda)
-    return make_cuda_backend({choice.device.index, choice.num_threads, choice.dtype});
+    return make_cuda_backend(
+        {choice.device.index, choice.num_threads, choice.dtype, choice.deterministic});
   return make_cpu_backend({choice.isa, choice.num_threads, choice.dtype});
 }
 

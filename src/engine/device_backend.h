@@ -33,6 +33,7 @@ struct BackendChoice {
   std::optional<Isa> isa;  // of the CPU; nothing: the best
   int num_threads = 0;     // 0: default_num_threads()
   DType dtype = DType::kBF16;
+  bool deterministic = false;  // see CudaBackendOptions
 };
 std::unique_ptr<Backend> make_backend(const BackendChoice& choice);
 

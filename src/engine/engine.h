@@ -39,6 +39,7 @@ struct EngineConfig {
   SchedulerPolicy scheduler = SchedulerPolicy::kInFlight;
   KvAllocation kv_allocation = KvAllocation::kPaged;
   bool prefix_cache = true;
+  bool deterministic = false;  // no token depends on its batch; only fp8 on a GPU needs to be told
   std::uint64_t seed = 0;
 };
 

@@ -67,7 +67,8 @@ LoadedModel load_model(const EngineConfig& asked, const LoadProgress& progress) 
   model.dtype = config.dtype.value_or(model.config.dtype);
   model.kv_dtype = config.kv_dtype.value_or(model.dtype);
   model.device = config.device;
-  model.backend = make_backend({config.device, config.isa, config.num_threads, model.dtype});
+  model.backend = make_backend(
+      {config.device, config.isa, config.num_threads, model.dtype, config.deterministic});
   require_memory(config.device,
                  weight_bytes(model.config, model.dtype, model.quant, packing_of(config.device)),
                  fmt::format("'{}' in {}", config.model,

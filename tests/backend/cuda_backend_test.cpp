@@ -34,8 +34,9 @@ std::string name_of(const Case& c) {
   return name;
 }
 
-DeviceModel cuda_model(const TestModel& model, const Case& c) {
-  return {model, make_cuda_backend({0, 2, c.dtype}), DeviceFormats{c.kv, c.weights, c.group_size}};
+DeviceModel cuda_model(const TestModel& model, const Case& c, bool deterministic = false) {
+  return {model, make_cuda_backend({0, 2, c.dtype, deterministic}),
+          DeviceFormats{c.kv, c.weights, c.group_size}};
 }
 
 class CudaBackendTest : public testing::TestWithParam<Case> {
@@ -125,13 +126,13 @@ TEST_P(CudaBackendTest, results_do_not_depend_on_batch_or_chunks) {
   const auto tokens = random_tokens(kTokens, model.shape.vocab_size, 7);
   std::vector<std::vector<float>> whole;  // in one step, alone
   {
-    DeviceModel alone = cuda_model(model, GetParam());
+    DeviceModel alone = cuda_model(model, GetParam(), true);
     auto stream = alone.open(tokens);
     whole = alone.step({{&stream, kTokens}});
   }
   for (int trial = 0; trial < 4; ++trial) {
     RandomStream random(static_cast<std::uint64_t>(trial));
-    DeviceModel device = cuda_model(model, GetParam());
+    DeviceModel device = cuda_model(model, GetParam(), true);
     auto stream = device.open(tokens);
     std::vector<DeviceModel::Stream> others;
     for (int i = 0; i < 9; ++i)

@@ -11,6 +11,7 @@
 #include "base/huge_buffer.h"
 #include "bench/canary.h"
 #include "bench/process_status.h"
+#include "tests/telemetry/fake_nvml.h"
 
 namespace iol::bench {
 namespace {
@@ -69,7 +70,7 @@ TEST_F(Rapl, that_is_missing_has_a_reason_and_no_value) {
 TEST(DeviceSampler, samples_in_order_while_it_lives_and_once_more_at_the_end) {
   PackageEnergy energy("/nowhere");
   const auto start_ns = now_ns();
-  DeviceSampler sampler(0, energy);
+  DeviceSampler sampler(0, energy, nullptr);
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   const auto samples = sampler.take();
   ASSERT_GE(samples.size(), 2);
@@ -83,10 +84,26 @@ TEST(DeviceSampler, samples_in_order_while_it_lives_and_once_more_at_the_end) {
 
 TEST(DeviceSampler, of_a_process_that_is_gone_has_no_memory) {
   PackageEnergy energy("/nowhere");
-  DeviceSampler sampler(0x3fffffff, energy);
+  DeviceSampler sampler(0x3fffffff, energy, nullptr);
   const auto samples = sampler.take();
   ASSERT_FALSE(samples.empty());
   EXPECT_FALSE(samples.back().memory_used_bytes.has_value());
+}
+
+TEST(DeviceSampler, reads_the_gpu_with_every_sample) {
+  test::fake_nvml() = test::FakeNvmlState();
+  test::fake_nvml().processes[static_cast<unsigned>(::getpid())] = 1'000'000;
+  PackageEnergy energy("/nowhere");
+  GpuMonitor gpu(test::fake_nvml().uuid, IOL_FAKE_NVML);
+  DeviceSampler sampler(::getpid(), energy, &gpu);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const auto samples = sampler.take();
+  ASSERT_GE(samples.size(), 3);  // 10 Hz or faster
+  for (const auto& sample : samples) {
+    ASSERT_TRUE(sample.gpu.has_value());
+    EXPECT_EQ(sample.gpu->power_w, 312.5);
+    EXPECT_EQ(sample.gpu->process_memory_bytes, 1'000'000);
+  }
 }
 
 TEST(ProcessStatus, sees_memory_grow_by_what_was_touched) {

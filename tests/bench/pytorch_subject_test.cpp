@@ -81,6 +81,21 @@ class PyTorchBaseline : public ::testing::Test {
   std::vector<std::vector<std::int32_t>> expected_;
 };
 
+TEST_F(PyTorchBaseline, without_a_gpu_says_so_before_and_when_asked_for_one) {
+  const std::string why = why_no_gpu_for(environment_);
+  if (why.empty()) GTEST_SKIP() << "PyTorch sees a GPU here";
+  EXPECT_THAT(why, HasSubstr("sees no GPU"));
+  const auto on_gpu = make_pytorch_subjects(
+      environment_, model_,
+      {.device = {DeviceKind::kCuda, 0}, .num_threads = 2, .max_request_tokens = 90, .seed = 0});
+  try {
+    on_gpu[0]->start({});
+    FAIL() << "it started";
+  } catch (const ResourceError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("sees no GPU"));
+  }
+}
+
 TEST_F(PyTorchBaseline, eager_gives_greedy_tokens_alone_and_in_padded_batches) {
   const auto eager = std::move(subjects()[0]);
   EXPECT_EQ(eager->name(), "pytorch-eager");

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "tests/telemetry/fake_nvml.h"
 
 namespace iol::bench {
 namespace {
@@ -131,6 +132,33 @@ TEST_F(Records, what_could_not_be_sampled_is_null_with_the_reason) {
   record = device_sample_record(kLabel, sample, "");
   EXPECT_EQ(record["power_w"], 12.5);
   EXPECT_FALSE(record.contains("power_unavailable"));
+}
+
+TEST_F(Records, a_gpu_sample_names_the_gpu_and_says_what_it_could_not_read) {
+  test::fake_nvml() = test::FakeNvmlState();
+  test::fake_nvml().results["temperature"] = 3;
+  test::fake_nvml().processes[42] = 7000;
+  GpuMonitor gpu(test::fake_nvml().uuid, IOL_FAKE_NVML);
+  DeviceSample sample;
+  sample.t_ns = 5;
+  sample.gpu = gpu.read(42);
+  const auto record = gpu_sample_record(kLabel, sample, gpu);
+  EXPECT_EQ(record["device"], test::fake_nvml().uuid);
+  EXPECT_EQ(record["power_w"], 312.5);
+  EXPECT_EQ(record["memory_used_bytes"], 7000);
+  EXPECT_EQ(record["throttle_reasons"], "power cap");
+  EXPECT_TRUE(record["temperature_c"].is_null());
+  EXPECT_EQ(record["unavailable"]["temperature_c"], "NVML: Not Supported");
+  EXPECT_FALSE(record.contains("power_unavailable"));
+}
+
+TEST_F(Records, without_nvml_a_gpu_sample_is_null_with_the_reason) {
+  GpuMonitor gpu("GPU-1", "libnot-there.so.1");
+  DeviceSample sample;
+  sample.gpu = gpu.read(42);
+  const auto record = gpu_sample_record(kLabel, sample, gpu);
+  EXPECT_TRUE(record["power_w"].is_null());
+  EXPECT_EQ(record["power_unavailable"], gpu.unavailable_reason());
 }
 
 // http://www.isthe.com/chongo/src/fnv/test_fnv.c: FNV-1a, 64 bits, of nothing; and of the bytes of

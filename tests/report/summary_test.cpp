@@ -121,6 +121,35 @@ TEST(Summary, what_was_not_measured_is_null_and_never_0) {
   EXPECT_EQ(summary.at("power_missing_because"), "no power reading on this machine");
 }
 
+/// The sample run on a GPU that takes `watts` and counts `counted_watts`.
+std::vector<Json> on_a_gpu(double watts, double counted_watts) {
+  std::vector<Json> records = sample::SampleRun({}).records();
+  std::vector<Json> samples;
+  for (const Json& record : records) {
+    if (record.at("record_type") != "device_sample") continue;
+    Json gpu = record;
+    gpu["device"] = "GPU-1";
+    gpu["memory_used_bytes"] = 7e9;
+    gpu["power_w"] = watts;
+    gpu["energy_joules"] = 1e6 + counted_watts * 1e-9 * record.at("t_ns").get<double>();
+    gpu.erase("power_unavailable");
+    samples.push_back(std::move(gpu));
+  }
+  records.insert(records.end(), samples.begin(), samples.end());
+  return records;
+}
+
+TEST(Summary, on_a_gpu_memory_and_power_are_the_gpus) {
+  const Json json = to_json(summarize_lines(on_a_gpu(300, 315)));
+  const Json& summary = json.at("summaries").at(0);
+  EXPECT_EQ(summary.at("memory_peak_bytes"), 7e9);  // and not the host's in addition
+  EXPECT_NEAR(summary.at("power_mean_w").get<double>(), 300, 1e-6);
+  // The device's own counter checks the trapezoids.
+  const double joules = summary.at("energy_joules").get<double>();
+  EXPECT_GT(joules, 0);
+  EXPECT_NEAR(summary.at("counted_joules").get<double>(), joules * 315 / 300, 1e-6 * joules);
+}
+
 TEST(Summary, compares_every_subject_with_the_first_and_then_with_each_other) {
   const RunReport report = summarize_lines(sample::SampleRun({}).records());
   ASSERT_EQ(report.comparisons.size(), 3u * 5 * 4);

@@ -11,6 +11,7 @@
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/cuda_kv_cache.h"
 #include "backend/cuda/cuda_matrix.h"
+#include "backend/cuda/kernels/kernel_level.h"
 #include "backend/cuda/kernels/kernels.h"
 #include "backend/read_elements.h"
 #include "base/cpu.h"
@@ -82,8 +83,10 @@ class CudaBackend final : public Backend {
       : device_(device_at(options.index)),
         guard_(options.index),
         dtype_(options.dtype),
+        deterministic_(options.deterministic),
         packer_(stream_, options.num_threads > 0 ? options.num_threads : default_num_threads()) {
     check_compute_dtype(dtype_);
+    check_kernel_level();
   }
 
   [[nodiscard]] std::string name() const override {
@@ -134,10 +137,14 @@ class CudaBackend final : public Backend {
   [[nodiscard]] Element query_element(CacheElement cache) const;
   [[nodiscard]] Element compute_element() const;
 
+  /// True when rows are dealt for `matrix` (MatrixView).
+  [[nodiscard]] bool deals(const MatrixView& matrix, int num_rows) const;
+  /// The runs in which results of that element are dealt for `matrix`, see dealt_column().
+  [[nodiscard]] int result_run(const MatrixView& matrix, Element element) const;
   /// Left operand rows of `matrix` from `x`; `norm` may be null.
-  void prepare(CudaActivations& a, const MatrixView& matrix, const void* x, Element element,
-               int x_stride, const float* norm, int num_rows,
-               const std::int32_t* row_index = nullptr);
+  OperandRows prepare(CudaActivations& a, const MatrixView& matrix, const void* x, Element element,
+                      int x_stride, const float* norm, int num_rows,
+                      const std::int32_t* row_index = nullptr);
   /// The rows that `matrix` multiplies when the operation before it left its results in `x`.
   OperandRows rows_from(CudaActivations& a, const MatrixView& matrix, void* x, Element element,
                         int num_rows);
@@ -147,6 +154,7 @@ class CudaBackend final : public Backend {
   const CudaDevice& device_;
   DeviceGuard guard_;
   DType dtype_;
+  bool deterministic_;
   Stream stream_;
   MatrixPacker packer_;
   LinearInputObserver* observer_ = nullptr;
@@ -154,6 +162,7 @@ class CudaBackend final : public Backend {
   bool in_step_ = false;
   StepSizes sizes_;
   int max_chunks_ = 1;
+  const MatrixView* output_ = nullptr;  // of the layer: multiplies what attention gives
 };
 
 int CudaBackend::max_chunks(const StepInput& input) const {
@@ -242,9 +251,19 @@ void CudaBackend::embed(Activations& activations, const StepInput&, const Weight
   check_launch("embedding tokens");
 }
 
-void CudaBackend::prepare(CudaActivations& a, const MatrixView& matrix, const void* x,
-                          Element element, int x_stride, const float* norm, int num_rows,
-                          const std::int32_t* row_index) {
+bool CudaBackend::deals(const MatrixView& matrix, int num_rows) const {
+  if (observer_ != nullptr || (deterministic_ && matrix.layout == MatrixLayout::kFp8)) return false;
+  return takes_dealt_rows(matrix, num_rows);
+}
+
+int CudaBackend::result_run(const MatrixView& matrix, Element element) const {
+  const bool is_operand = takes_rows_directly(matrix) && element == result_element(matrix);
+  return is_operand && deals(matrix, sizes_.num_tokens) ? run_pieces(matrix.layout) : 0;
+}
+
+OperandRows CudaBackend::prepare(CudaActivations& a, const MatrixView& matrix, const void* x,
+                                 Element element, int x_stride, const float* norm, int num_rows,
+                                 const std::int32_t* row_index) {
   IOL_CHECK(operand_bytes(matrix) <= a.operand_row_bytes);
   PrepareTask task;
   task.x = x;
@@ -256,16 +275,17 @@ void CudaBackend::prepare(CudaActivations& a, const MatrixView& matrix, const vo
   task.num_rows = num_rows;
   task.matrix = matrix;
   task.out = a.operand;
+  task.out.is_dealt = deals(matrix, num_rows);
   prepare_rows(task, stream_.get());
   check_launch("preparing rows");
+  return task.out;
 }
 
 OperandRows CudaBackend::rows_from(CudaActivations& a, const MatrixView& matrix, void* x,
                                    Element element, int num_rows) {
   if (takes_rows_directly(matrix) && element == result_element(matrix))
-    return {x, nullptr, nullptr};
-  prepare(a, matrix, x, element, matrix.columns, nullptr, num_rows);
-  return a.operand;
+    return {x, nullptr, nullptr, deals(matrix, num_rows)};
+  return prepare(a, matrix, x, element, matrix.columns, nullptr, num_rows);
 }
 
 void CudaBackend::run_linear(const CudaMatrix& matrix, LinearTask& task, const OperandRows& x,
@@ -302,14 +322,15 @@ void CudaBackend::project_qkv(Activations& activations, const StepInput&,
   auto& a = scratch_of(activations);
   const CudaMatrix& matrix = matrix_of(*weights.qkv);
   const int qkv_columns = (a.shape.num_heads + 2 * a.shape.num_kv_heads) * a.shape.head_dim;
-  prepare(a, matrix.view(), a.hidden, Element::kF32, a.shape.hidden_size,
-          data_of(weights.input_norm), sizes_.num_tokens);
+  output_ = &matrix_of(*weights.output).view();
+  const OperandRows x = prepare(a, matrix.view(), a.hidden, Element::kF32, a.shape.hidden_size,
+                                data_of(weights.input_norm), sizes_.num_tokens);
   LinearTask task;
   task.bias = data_of(weights.qkv_bias);
   task.out = a.qkv;
   task.out_stride = qkv_columns;
   task.out_columns = qkv_columns;
-  run_linear(matrix, task, a.operand, sizes_.num_tokens);
+  run_linear(matrix, task, x, sizes_.num_tokens);
 
   RopeAppendTask rope;
   rope.qkv = a.qkv;
@@ -356,6 +377,7 @@ void CudaBackend::attend(Activations& activations, const StepInput&, const KvCac
   task.out = a.attended;
   task.out_element = compute_element();
   task.out_stride = a.shape.num_heads * a.shape.head_dim;
+  task.out_run = result_run(*output_, task.out_element);
   if (task.query_element == Element::kF32) {
     attention_f32(task, arrays.token_slices, stream_.get());
   } else {
@@ -402,16 +424,17 @@ void CudaBackend::feed_forward(Activations& activations, const StepInput&,
   auto& a = scratch_of(activations);
   const CudaMatrix& gate_up = matrix_of(*weights.gate_up);
   const CudaMatrix& down = matrix_of(*weights.down);
-  prepare(a, gate_up.view(), a.hidden, Element::kF32, a.shape.hidden_size,
-          data_of(weights.post_attention_norm), sizes_.num_tokens);
+  const OperandRows x = prepare(a, gate_up.view(), a.hidden, Element::kF32, a.shape.hidden_size,
+                                data_of(weights.post_attention_norm), sizes_.num_tokens);
   LinearTask task;
   task.bias = data_of(weights.gate_up_bias);
   task.epilogue = Epilogue::kSwiGlu;
   task.out = a.gated;
   task.out_element = result_element(down.view());
+  task.out_run = result_run(down.view(), task.out_element);
   task.out_stride = a.shape.intermediate_size;
   task.out_columns = a.shape.intermediate_size;
-  run_linear(gate_up, task, a.operand, sizes_.num_tokens);
+  run_linear(gate_up, task, x, sizes_.num_tokens);
 
   LinearTask second;
   second.bias = data_of(weights.down_bias);
@@ -429,8 +452,9 @@ void CudaBackend::project_logits(Activations& activations, const StepInput&,
   const int count = sizes_.num_logits;
   if (count == 0) return;
   const CudaMatrix& matrix = matrix_of(head);
-  prepare(a, matrix.view(), a.hidden, Element::kF32, a.shape.hidden_size,
-          static_cast<const CudaVector&>(final_norm).data(), count, a.inputs.arrays().logit_tokens);
+  const OperandRows x = prepare(a, matrix.view(), a.hidden, Element::kF32, a.shape.hidden_size,
+                                static_cast<const CudaVector&>(final_norm).data(), count,
+                                a.inputs.arrays().logit_tokens);
   const auto best_bytes = static_cast<std::size_t>(count) * sizeof(*a.best);
   check(cudaMemsetAsync(a.best, 0, best_bytes, stream_.get()), "clearing results");
   LinearTask task;
@@ -439,7 +463,7 @@ void CudaBackend::project_logits(Activations& activations, const StepInput&,
   task.out_stride = a.shape.vocab_size;
   task.out_columns = a.shape.vocab_size;
   task.best = a.best;
-  run_linear(matrix, task, a.operand, count);
+  run_linear(matrix, task, x, count);
   check(cudaMemcpyAsync(a.host_best.data(), a.best, best_bytes, cudaMemcpyDeviceToHost,
                         stream_.get()),
         "copying results");

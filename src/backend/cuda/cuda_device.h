@@ -36,6 +36,8 @@ struct CudaLimits {
   double bf16_flops = 0;
   double f16_flops = 0;
   double int8_ops = 0;
+  double fp8_flops = 0;      // 0: computed as f16
+  std::string instructions;  // that the peaks are of: "mma.sync" or "wgmma"
 };
 CudaLimits measure_cuda_limits(int index);
 

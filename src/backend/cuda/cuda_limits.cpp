@@ -4,6 +4,7 @@
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/device_memory.h"
+#include "backend/cuda/kernels/kernel_level.h"
 #include "backend/cuda/kernels/kernels.h"
 
 namespace iol {
@@ -55,15 +56,26 @@ CudaLimits measure_cuda_limits(int index) {
   const DeviceBuffer sink(sizeof(unsigned), "measuring the GPU's limits");
   CudaLimits limits;
   limits.read_bytes_per_s = read_bytes_per_s(stream, bytes);
-  const auto peak = [&](int which) {
+  const auto peak = [&](const auto& run) {
     double operations = 0;
-    const double seconds = quickest_s(
-        stream, [&] { operations = run_peak(which, sink.as<unsigned>(), stream.get()); });
+    const double seconds = quickest_s(stream, [&] { operations = run(); });
     return operations / seconds;
   };
-  limits.bf16_flops = peak(0);
-  limits.f16_flops = peak(1);
-  limits.int8_ops = peak(2);
+  const auto wgmma_peak = [&](WgmmaPeak which) {
+    return peak([&] { return run_wgmma_peak(which, sink.as<unsigned>(), stream.get()); });
+  };
+  if (takes_hopper_kernels()) {
+    limits.bf16_flops = wgmma_peak(WgmmaPeak::kBf16);
+    limits.f16_flops = wgmma_peak(WgmmaPeak::kF16);
+    limits.int8_ops = wgmma_peak(WgmmaPeak::kInt8);
+    limits.fp8_flops = wgmma_peak(WgmmaPeak::kFp8);
+    limits.instructions = "wgmma";
+  } else {
+    limits.bf16_flops = peak([&] { return run_peak(0, sink.as<unsigned>(), stream.get()); });
+    limits.f16_flops = peak([&] { return run_peak(1, sink.as<unsigned>(), stream.get()); });
+    limits.int8_ops = peak([&] { return run_peak(2, sink.as<unsigned>(), stream.get()); });
+    limits.instructions = "mma.sync";
+  }
   return limits;
 }
 

@@ -94,6 +94,24 @@ IOL_HOST_DEVICE constexpr std::int64_t element_offset(const MatrixView& matrix, 
          (k % 8 / 4 * 2 + half) * 4 + k % 4;
 }
 
+/// The left operand of the kernels for many tokens (linear_wgmma.cuh) is dealt: its rows are in
+/// the order in which the four lanes of a quad hold the weights' columns, so that a plain copy in
+/// shared memory is operand B of wgmma. A row is pieces of 4 bytes; of each run of `run` pieces
+/// that a lane takes in linear_tile.cuh, piece i goes to the four lanes' i-th pieces.
+IOL_HOST_DEVICE constexpr int run_pieces(MatrixLayout layout) {
+  return layout == MatrixLayout::kInt8Bf16 || layout == MatrixLayout::kInt8F16 ? 8 : 4;
+}
+/// Where element `column`, of `bytes` bytes, is put in a row dealt in runs of `run` pieces; 0: in a
+/// row that isn't dealt.
+IOL_HOST_DEVICE constexpr int dealt_column(int column, int bytes, int run) {
+  if (run == 0) return column;
+  const int in_piece = 4 / bytes;
+  const int piece = column / in_piece;
+  const int in_block = piece % (4 * run);
+  const int place = in_block % run * 4 + in_block / run;
+  return (piece - in_block + place) * in_piece + column % in_piece;
+}
+
 /// Bits by which an int4 number is shifted in its byte.
 IOL_HOST_DEVICE constexpr int int4_shift(int column) { return column % 8 < 4 ? 0 : 4; }
 

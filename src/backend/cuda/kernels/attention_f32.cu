@@ -136,7 +136,8 @@ __global__ void __launch_bounds__(kThreads)
     const int d = threadIdx.x + i * kThreads;
     if (d < dim)
       store_element(task.out, task.out_element,
-                    static_cast<std::int64_t>(token) * task.out_stride + head * dim + d,
+                    static_cast<std::int64_t>(token) * task.out_stride +
+                        dealt_column(head * dim + d, element_bytes(task.out_element), task.out_run),
                     __fdiv_rn(sums[i], total));
   }
 }

@@ -119,8 +119,9 @@ __device__ __forceinline__ void store_row(const AttentionTask& task, const TileR
   const int at = tile.first_row + row;
   const std::int64_t token = tile.slice_token + at / group;
   const int head = static_cast<int>(blockIdx.y) * group + at % group;
-  store_element(task.out, task.out_element,
-                token * task.out_stride + head * task.cache.head_dim + d, value);
+  const int column =
+      dealt_column(head * task.cache.head_dim + d, element_bytes(task.out_element), task.out_run);
+  store_element(task.out, task.out_element, token * task.out_stride + column, value);
 }
 
 /// Calls visit(row of the tile, element of D, sum, most, total) for everything a lane holds.

@@ -33,13 +33,14 @@ struct EpilogueArgs {
   Element out_element;
   int out_stride;
   int out_columns;
+  int out_run;
   int num_tokens;
   unsigned long long* best;
 };
 
 inline EpilogueArgs epilogue_args(const LinearTask& task) {
-  return {task.bias,       task.epilogue,    task.out,        task.out_element,
-          task.out_stride, task.out_columns, task.num_tokens, task.best};
+  return {task.bias,        task.epilogue, task.out,        task.out_element, task.out_stride,
+          task.out_columns, task.out_run,  task.num_tokens, task.best};
 }
 
 /// All but kSwiGlu: the finished sum of one token and one row of the matrix.
@@ -61,7 +62,9 @@ __device__ __forceinline__ void finish_gated(const EpilogueArgs& args, int token
     up += args.bias[row + kTileRows];
   }
   store_element(args.out, args.out_element,
-                static_cast<std::int64_t>(token) * args.out_stride + column, silu(gate) * up);
+                static_cast<std::int64_t>(token) * args.out_stride +
+                    dealt_column(column, element_bytes(args.out_element), args.out_run),
+                silu(gate) * up);
 }
 
 }  // namespace iol::cuda

@@ -15,13 +15,16 @@ using StreamHandle = CUstream_st*;
 /// What numbers of activations are in memory.
 enum class Element : std::uint8_t { kF32, kF16, kBf16 };
 
-constexpr int element_bytes(Element element) { return element == Element::kF32 ? 4 : 2; }
+IOL_HOST_DEVICE constexpr int element_bytes(Element element) {
+  return element == Element::kF32 ? 4 : 2;
+}
 
 /// Rows of the left operand of a matrix, in the form that its layout asks for.
 struct OperandRows {
   void* values = nullptr;        // [T, padded_columns]: f32, f16, bf16, int8 or E4M3
   float* scales = nullptr;       // [T] of int8 and fp8; [T, groups] of int4
   std::int32_t* sums = nullptr;  // [T, groups] of int4: of the row's integers
+  bool is_dealt = false;         // see MatrixView
 };
 
 // --- pack.cu
@@ -83,6 +86,12 @@ enum class Epilogue : std::uint8_t {
   kLogits,  // kStore, and the largest of a row into best[row]
 };
 
+/// What a block of the kernel for many tokens makes.
+struct WideShape {
+  int tokens = 0;  // 64 or 128
+  int split = 1;   // blocks that share a tile, a part of K each: 1 or 4
+};
+
 struct LinearTask {
   MatrixView matrix;
   OperandRows x;
@@ -93,9 +102,15 @@ struct LinearTask {
   Element out_element = Element::kF32;
   int out_stride = 0;
   int out_columns = 0;                 // valid columns of out
+  int out_run = 0;                     // of rows of out that are dealt, see dealt_column()
+  WideShape shape;                     // of many tokens; chosen when 0 tokens
   unsigned long long* best = nullptr;  // [T], see best_key()
 };
 void linear(const LinearTask& task, StreamHandle stream);
+/// True when `matrix` wants that many rows of x dealt.
+bool takes_dealt_rows(const MatrixView& matrix, int num_tokens);
+/// The shape of the fewest waves of blocks.
+WideShape wide_shape(const LinearTask& task);
 void linear_bf16(const LinearTask& task, StreamHandle stream);
 void linear_f16(const LinearTask& task, StreamHandle stream);
 void linear_int8(const LinearTask& task, StreamHandle stream);
@@ -185,6 +200,7 @@ struct AttentionTask {
   void* out = nullptr;  // [T, out_stride]
   Element out_element = Element::kF32;
   int out_stride = 0;
+  int out_run = 0;                  // see dealt_column()
   int tile_rows = kDecodeTileRows;  // or kPrefillTileRows
   // Tiles of 16 rows: one block of threads for each chunk, at most max_chunks of them.
   bool split = false;
@@ -200,11 +216,14 @@ void attention(const AttentionTask& task, StreamHandle stream);
 void attention_f32(const AttentionTask& task, const std::int32_t* token_slices,
                    StreamHandle stream);
 
-// --- limits.cu
+// --- limits.cu, limits_wgmma.cu
 
 /// Reads `bytes` of `data`; `sink` keeps the loads alive.
 void read_all(const void* data, std::size_t bytes, unsigned* sink, StreamHandle stream);
 /// Multiply-accumulates on registers; returns the operations of one call.
 double run_peak(int which, unsigned* sink, StreamHandle stream);
+/// The same with wgmma, on compute capability 9.0 alone.
+enum class WgmmaPeak : std::uint8_t { kBf16, kF16, kInt8, kFp8 };
+double run_wgmma_peak(WgmmaPeak which, unsigned* sink, StreamHandle stream);
 
 }  // namespace iol::cuda

@@ -5,6 +5,7 @@
 // waited all before it are over.
 #include <cuda_runtime_api.h>
 
+#include "backend/cuda/kernels/kernel_level.h"
 #include "backend/cuda/kernels/kernels.h"
 
 namespace iol::cuda {
@@ -23,13 +24,7 @@ __device__ __forceinline__ void let_next_start() {
 #endif
 }
 
-inline bool can_overlap() {
-  int device = 0;
-  int major = 0;
-  return cudaGetDevice(&device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
-         major >= 9;
-}
+inline bool can_overlap() { return takes_hopper_kernels(); }
 
 template <class... Parameters>
 void launch_kernel(void (*kernel)(Parameters...), dim3 grid, int threads, int shared_bytes,

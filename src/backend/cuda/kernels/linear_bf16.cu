@@ -5,6 +5,14 @@ namespace iol::cuda {
 namespace {
 
 struct Bf16Format : HalfFormat {
+#if defined(IOL_HAS_WGMMA)
+  template <int kSize>
+  static __device__ __forceinline__ void multiply_all(float (&d)[kSize],
+                                                      const std::uint32_t (&a)[4], std::uint64_t b,
+                                                      bool accumulate) {
+    wgmma_bf16(d, a, b, accumulate);
+  }
+#endif
   static __device__ __forceinline__ void multiply(const LinearArgs&, int, int, int,
                                                   const Weights& w, const Row& x, Sum& sum) {
     mma_bf16(sum.d, w.v[0].x, w.v[0].y, w.v[0].z, w.v[0].w, x.v.x, x.v.y);

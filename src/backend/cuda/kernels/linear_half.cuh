@@ -1,6 +1,6 @@
 #pragma once
 // What formats with f32 sums share, and blocks of 32 16-bit numbers.
-#include "backend/cuda/kernels/linear_wide.cuh"
+#include "backend/cuda/kernels/multiply_rows.cuh"
 
 namespace iol::cuda {
 
@@ -16,7 +16,16 @@ __device__ __forceinline__ TwoVectors shared_two_vectors(const std::byte* p) {
   return {{load_cached(p), load_cached(p + 512)}};
 }
 
+/// The left operand of a step whose vector holds it as it is.
+__device__ __forceinline__ void take_operand(const TwoVectors& w, int step, std::uint32_t (&a)[4]) {
+  a[0] = w.v[step].x;
+  a[1] = w.v[step].y;
+  a[2] = w.v[step].z;
+  a[3] = w.v[step].w;
+}
+
 struct FloatFormat {
+  static constexpr bool kAddsStages = false;
   using Sum = FloatSum;
   using Part = float;
   static __device__ __forceinline__ float bits(const Sum& sum, int i) { return sum.d[i]; }
@@ -32,6 +41,11 @@ struct HalfFormat : FloatFormat {
   static constexpr int kRowBytes = 64;
   static constexpr int kRunBytes = 16;
   static constexpr int kOperandBytes = 2;
+  static constexpr int kSteps = 2;
+  static __device__ __forceinline__ void operand(const Weights& w, int step,
+                                                 std::uint32_t (&a)[4]) {
+    take_operand(w, step, a);
+  }
   static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
     return {{load_streaming(p), load_streaming(p + 512)}};
   }

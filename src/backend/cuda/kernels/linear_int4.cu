@@ -22,6 +22,7 @@ struct Int4Format : FloatFormat {
   static constexpr int kRowBytes = 64;
   static constexpr int kRunBytes = 8;
   static constexpr int kOperandBytes = 1;
+  static constexpr int kSteps = 0;  // no kernel of its own for many tokens
   static __device__ __forceinline__ float bits(const Sum& sum, int i) { return sum.d[i]; }
   static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
     return {load_streaming(p)};

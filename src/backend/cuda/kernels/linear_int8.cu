@@ -16,6 +16,19 @@ struct Int8Format {
   static constexpr int kRowBytes = 64;
   static constexpr int kRunBytes = 16;
   static constexpr int kOperandBytes = 1;
+  static constexpr bool kAddsStages = false;
+  static constexpr int kSteps = 2;
+  static __device__ __forceinline__ void operand(const Weights& w, int step,
+                                                 std::uint32_t (&a)[4]) {
+    take_operand(w, step, a);
+  }
+#if defined(IOL_HAS_WGMMA)
+  template <int kSize>
+  static __device__ __forceinline__ void multiply_all(int (&d)[kSize], const std::uint32_t (&a)[4],
+                                                      std::uint64_t b, bool accumulate) {
+    wgmma_int8(d, a, b, accumulate);
+  }
+#endif
   static __device__ __forceinline__ float bits(const Sum& sum, int i) {
     return __int_as_float(sum.d[i]);
   }

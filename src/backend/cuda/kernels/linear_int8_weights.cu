@@ -16,6 +16,32 @@ struct Int8WeightFormat : FloatFormat {
   static constexpr int kRowBytes = 128;
   static constexpr int kRunBytes = 32;
   static constexpr int kOperandBytes = 2;
+  static constexpr int kSteps = 4;
+  static __device__ __forceinline__ void operand(const Weights& w, int step,
+                                                 std::uint32_t (&a)[4]) {
+    const uint4& v = w.v[step / 2];
+    const std::uint32_t low_row = step % 2 == 0 ? v.x : v.z;
+    const std::uint32_t high_row = step % 2 == 0 ? v.y : v.w;
+    if constexpr (kBf16) {
+      int8_to_bf16(low_row, a[0], a[2]);
+      int8_to_bf16(high_row, a[1], a[3]);
+    } else {
+      int8_to_f16(low_row, a[0], a[2]);
+      int8_to_f16(high_row, a[1], a[3]);
+    }
+  }
+#if defined(IOL_HAS_WGMMA)
+  template <int kSize>
+  static __device__ __forceinline__ void multiply_all(float (&d)[kSize],
+                                                      const std::uint32_t (&a)[4], std::uint64_t b,
+                                                      bool accumulate) {
+    if constexpr (kBf16) {
+      wgmma_bf16(d, a, b, accumulate);
+    } else {
+      wgmma_f16(d, a, b, accumulate);
+    }
+  }
+#endif
   static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
     return HalfFormat::load_weights(p);
   }

@@ -195,21 +195,4 @@ void launch_wide(const LinearTask& task, StreamHandle stream) {
   launch_kernel(kernel, grid, kWideThreads, kSharedBytes, stream, args);
 }
 
-/// The kernel for the number of tokens.
-template <class Format>
-void multiply_rows(const LinearTask& task, StreamHandle stream) {
-  constexpr int kClusterMostRows = 4096;  // matrices with more keep the card busy without
-  constexpr int kFewBlocks = 96;          // would leave multiprocessors idle
-  const int wide_blocks = (task.matrix.rows / kTileRows + kWideTiles - 1) / kWideTiles *
-                          ((task.num_tokens + kWideTokens - 1) / kWideTokens);
-  if (task.num_tokens > 64 && (wide_blocks >= kFewBlocks || !can_overlap())) {
-    launch_wide<Format>(task, stream);
-  } else if (task.num_tokens > 8 && can_overlap() &&
-             (task.num_tokens > 64 || task.matrix.rows <= kClusterMostRows)) {
-    launch_cluster<Format>(task, stream);
-  } else {
-    launch_linear<Format>(task, stream);
-  }
-}
-
 }  // namespace iol::cuda

@@ -52,6 +52,10 @@ __device__ void load_row(const PrepareTask& task, float* row, float* scratch) {
   __syncthreads();
 }
 
+__device__ int run_of(const PrepareTask& task) {
+  return task.out.is_dealt ? run_pieces(task.matrix.layout) : 0;
+}
+
 __device__ void write_codes(const PrepareTask& task, const float* row, float* scratch) {
   const int size = task.matrix.columns;
   const int padded = task.matrix.padded_columns;
@@ -61,11 +65,13 @@ __device__ void write_codes(const PrepareTask& task, const float* row, float* sc
   for (int i = threadIdx.x; i < size; i += kThreads) largest = fmaxf(largest, fabsf(row[i]));
   largest = block_max<kThreads>(largest, scratch);
   const float inverse = reciprocal_scale(most, largest, kLeastMagnitude);
+  const int run = run_of(task);
   auto* codes =
       static_cast<std::uint8_t*>(task.out.values) + static_cast<std::int64_t>(blockIdx.x) * padded;
   for (int i = threadIdx.x; i < padded; i += kThreads) {
     const float scaled = i < size ? scaled_within(row[i], inverse, most) : 0.0F;
-    codes[i] = static_cast<std::uint8_t>(is_int8 ? __float2int_rn(scaled) : to_e4m3(scaled));
+    codes[dealt_column(i, 1, run)] =
+        static_cast<std::uint8_t>(is_int8 ? __float2int_rn(scaled) : to_e4m3(scaled));
   }
   if (threadIdx.x == 0) task.out.scales[blockIdx.x] = __fdiv_rn(largest, most);
 }
@@ -110,13 +116,14 @@ __device__ void write_plain(const PrepareTask& task, const float* row) {
   const int padded = task.matrix.padded_columns;
   const std::int64_t base = static_cast<std::int64_t>(blockIdx.x) * padded;
   const MatrixLayout layout = task.matrix.layout;
+  const int run = run_of(task);
   for (int i = threadIdx.x; i < padded; i += kThreads) {
     const float value = i < task.matrix.columns ? row[i] : 0.0F;
     if (is_plain_rows(layout)) {
       static_cast<float*>(task.out.values)[base + i] = value;
     } else {
       const bool is_bf16 = layout == MatrixLayout::kBf16 || layout == MatrixLayout::kInt8Bf16;
-      static_cast<std::uint16_t*>(task.out.values)[base + i] =
+      static_cast<std::uint16_t*>(task.out.values)[base + dealt_column(i, 2, run)] =
           is_bf16 ? to_bf16(value) : to_f16(value);
     }
   }

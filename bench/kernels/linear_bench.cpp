@@ -1,0 +1,160 @@
+// The kernel for many tokens on the GPU, in every shape of its blocks, beside the portable one:
+// microseconds, operations per second, and their share of the peak that doctor measures. Each is
+// compared with the kernels for few tokens first.
+//
+//   build/linear_bench [FORMAT...] [TOKENS...]      (default bf16 fp8, 128 256 2048)
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "backend/cuda/cuda_device.h"
+#include "bench/kernels/linear_case.h"
+
+namespace iol::cuda {
+namespace {
+
+constexpr int kFewTokens = 64;
+constexpr std::size_t kColdBytes = std::size_t{200} << 20;  // beyond any L2 cache
+constexpr WideShape kShapes[] = {{128, 1}, {64, 1}, {128, 4}, {64, 4}};
+
+const char* layout_name(MatrixLayout layout) {
+  if (layout == MatrixLayout::kBf16) return "bf16";
+  if (layout == MatrixLayout::kF16) return "f16";
+  if (layout == MatrixLayout::kInt8) return "int8";
+  return layout == MatrixLayout::kFp8 ? "fp8" : "int8-wo";
+}
+
+/// The largest difference between two results, in units of the largest result.
+double difference(const LinearCase& linear, const std::vector<std::uint32_t>& got,
+                  const std::vector<std::uint32_t>& want) {
+  if (got == want) return 0;
+  const auto value = [&](const std::vector<std::uint32_t>& all, std::size_t i) {
+    if (linear.shape().epilogue != Epilogue::kSwiGlu) return std::bit_cast<float>(all[i]);
+    return std::bit_cast<float>(all[i] << 16);
+  };
+  double most = 0;
+  double largest = 0;
+  const auto count = static_cast<std::size_t>(linear.shape().tokens) *
+                     static_cast<std::size_t>(linear.shape().rows) /
+                     (linear.shape().epilogue == Epilogue::kSwiGlu ? 4 : 1);
+  for (std::size_t i = 0; i < count; ++i) {
+    largest = std::max(largest, double{std::abs(value(want, i))});
+    most = std::max(most, double{std::abs(value(got, i) - value(want, i))});
+  }
+  return most / largest;
+}
+
+double microseconds(const LinearCase& linear, int num_copies, const Stream& stream, bool is_dealt,
+                    WideShape shape) {
+  constexpr int kRuns = 5;
+  const Event start;
+  const Event end;
+  const auto run = [&](int copies) {
+    for (int copy = 0; copy < copies; ++copy) {
+      LinearTask task = linear.task(is_dealt, copy);
+      task.shape = shape;
+      cuda::linear(task, stream.get());
+    }
+  };
+  run(num_copies);
+  std::vector<double> times;
+  for (int i = 0; i < kRuns; ++i) {
+    start.record(stream);
+    run(num_copies);
+    end.record(stream);
+    stream.synchronize("timing");
+    times.push_back(double{end.milliseconds_since(start)} * 1e3 / num_copies);
+  }
+  check_launch("timing");
+  std::sort(times.begin(), times.end());
+  return times[kRuns / 2];
+}
+
+void measure(const LinearShape& shape, double peak, const Stream& stream) {
+  const std::size_t bytes = static_cast<std::size_t>(shape.rows) *
+                            static_cast<std::size_t>(shape.columns) *
+                            static_cast<std::size_t>(weight_bytes(shape.layout));
+  const int num_copies = std::clamp(static_cast<int>(kColdBytes / bytes) + 1, 4, 64);
+  const LinearCase linear(shape, num_copies);
+  linear.clear();
+  for (int first = 0; first < shape.tokens; first += kFewTokens)
+    cuda::linear(linear.part(linear.task(false), first, std::min(kFewTokens, shape.tokens - first)),
+                 stream.get());
+  stream.synchronize("the kernels for few tokens");
+  const auto want = linear.results();
+  const double portable = microseconds(linear, num_copies, stream, false, {});
+  fmt::print("{:<8}{:<9}{:>5} x {:<6}T {:<5} mma {:7.1f} us", layout_name(shape.layout), shape.name,
+             shape.rows, shape.columns, shape.tokens, portable);
+  const WideShape chosen = wide_shape(linear.task(true));
+  for (const WideShape& wide : kShapes) {
+    linear.clear();
+    LinearTask task = linear.task(true);
+    task.shape = wide;
+    cuda::linear(task, stream.get());
+    stream.synchronize("the kernel for many tokens");
+    check_launch("the kernel for many tokens");
+    const double off = difference(linear, linear.results(), want);
+    const double time = microseconds(linear, num_copies, stream, true, wide);
+    fmt::print(" | {}/{}{} {:7.1f} us {:3.0f}%{}", wide.tokens, wide.split,
+               wide.tokens == chosen.tokens && wide.split == chosen.split ? "*" : "", time,
+               100 * linear.operations() / (time * 1e-6) / peak,
+               off == 0 ? "" : fmt::format(" off {:.1e}", off));
+  }
+  fmt::print("\n");
+  std::fflush(stdout);
+}
+
+int bench(const std::vector<MatrixLayout>& layouts, const std::vector<int>& token_counts) {
+  if (cuda_status().devices.empty()) {
+    fmt::print(stderr, "{}\n", cuda_status().reason);
+    return 1;
+  }
+  const CudaLimits limits = measure_cuda_limits(cuda_status().devices[0].index);
+  fmt::print("{}: bf16 {:.0f}, fp8 {:.0f}, int8 {:.0f} T/s, read {:.2f} TB/s; * is chosen\n",
+             cuda_status().devices[0].name, limits.bf16_flops / 1e12, limits.fp8_flops / 1e12,
+             limits.int8_ops / 1e12, limits.read_bytes_per_s / 1e12);
+  const Stream stream;
+  struct Matrix {
+    const char* name;
+    int rows, columns;
+    Epilogue epilogue;
+  };
+  const Matrix matrices[] = {
+      {"1b qkv", 2560, 2048, Epilogue::kStore},      {"1b out", 2048, 2048, Epilogue::kAdd},
+      {"1b up", 11264, 2048, Epilogue::kSwiGlu},     {"1b down", 2048, 5632, Epilogue::kAdd},
+      {"1b head", 32000, 2048, Epilogue::kLogits},   {"8b qkv", 6144, 4096, Epilogue::kStore},
+      {"8b out", 4096, 4096, Epilogue::kAdd},        {"8b up", 28672, 4096, Epilogue::kSwiGlu},
+      {"8b down", 4096, 14336, Epilogue::kAdd},
+  };
+  for (const MatrixLayout layout : layouts) {
+    const double peak = layout == MatrixLayout::kFp8    ? limits.fp8_flops
+                        : layout == MatrixLayout::kInt8 ? limits.int8_ops
+                                                        : limits.bf16_flops;
+    for (const int tokens : token_counts) {
+      for (const Matrix& matrix : matrices)
+        measure({matrix.name, layout, matrix.rows, matrix.columns, tokens, matrix.epilogue}, peak,
+                stream);
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace iol::cuda
+
+int main(int argc, char** argv) {
+  using iol::cuda::MatrixLayout;
+  std::vector<MatrixLayout> layouts;
+  std::vector<int> tokens;
+  for (int i = 1; i < argc; ++i) {
+    for (const MatrixLayout layout : {MatrixLayout::kBf16, MatrixLayout::kF16, MatrixLayout::kFp8,
+                                      MatrixLayout::kInt8, MatrixLayout::kInt8Bf16}) {
+      if (std::string_view(argv[i]) == iol::cuda::layout_name(layout)) layouts.push_back(layout);
+    }
+    if (const int count = std::atoi(argv[i]); count > 0) tokens.push_back(count);
+  }
+  if (layouts.empty()) layouts = {MatrixLayout::kBf16, MatrixLayout::kFp8};
+  if (tokens.empty()) tokens = {128, 256, 2048};
+  return iol::cuda::bench(layouts, tokens);
+}

@@ -1,0 +1,182 @@
+#pragma once
+// A matrix product on the GPU with random operands: for the tests of the kernels and for timing them.
+#include <bit>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "backend/cuda/cuda_error.h"
+#include "backend/cuda/device_memory.h"
+#include "backend/cuda/kernels/kernels.h"
+#include "base/random.h"
+
+namespace iol::cuda {
+
+struct LinearShape {
+  std::string name;
+  MatrixLayout layout = MatrixLayout::kBf16;
+  int rows = 0;     // N, a multiple of 64
+  int columns = 0;  // K, a multiple of 64
+  int tokens = 0;   // T
+  Epilogue epilogue = Epilogue::kStore;
+};
+
+constexpr int weight_bytes(MatrixLayout layout) { return is_half(layout) ? 2 : 1; }
+/// Bytes of an element of the left operand.
+constexpr int row_element_bytes(MatrixLayout layout) {
+  return layout == MatrixLayout::kInt8 || layout == MatrixLayout::kFp8 ? 1 : 2;
+}
+
+/// Operands in device memory, and room for the result. Weights are drawn in the packed order, so
+/// that nothing has to be packed; `num_copies` of them let timing meet cold caches.
+class LinearCase {
+ public:
+  explicit LinearCase(const LinearShape& shape, int num_copies = 1)
+      : shape_(shape),
+        weights_(copies_bytes(shape, num_copies), "weights"),
+        x_(row_bytes(), "rows"),
+        dealt_(row_bytes(), "dealt rows"),
+        scales_(static_cast<std::size_t>(shape.rows + shape.tokens) * 4, "scales"),
+        out_(static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.rows) * 4,
+             "results"),
+        best_(static_cast<std::size_t>(shape.tokens) * 8, "the largest") {
+    fill();
+  }
+
+  [[nodiscard]] const LinearShape& shape() const { return shape_; }
+  [[nodiscard]] double operations() const {
+    return 2.0 * shape_.tokens * shape_.rows * shape_.columns;
+  }
+  [[nodiscard]] std::size_t matrix_bytes() const {
+    return static_cast<std::size_t>(shape_.rows) * static_cast<std::size_t>(shape_.columns) *
+           static_cast<std::size_t>(weight_bytes(shape_.layout));
+  }
+
+  /// The product of all tokens with rows of x as they come or dealt, and copy `copy` of the weights.
+  [[nodiscard]] LinearTask task(bool is_dealt, int copy = 0) const {
+    LinearTask task;
+    task.matrix.data = weights_.data() + static_cast<std::size_t>(copy) * matrix_bytes();
+    task.matrix.layout = shape_.layout;
+    task.matrix.rows = shape_.rows;
+    task.matrix.columns = task.matrix.padded_columns = shape_.columns;
+    task.matrix.scales = scales_.as<const float>();
+    task.x.values = is_dealt ? dealt_.data() : x_.data();
+    task.x.scales = scales_.as<float>() + shape_.rows;
+    task.x.is_dealt = is_dealt;
+    task.num_tokens = shape_.tokens;
+    task.epilogue = shape_.epilogue;
+    task.out = out_.data();
+    task.out_element = shape_.epilogue == Epilogue::kSwiGlu ? Element::kBf16 : Element::kF32;
+    task.out_columns = task.out_stride =
+        shape_.epilogue == Epilogue::kSwiGlu ? shape_.rows / 2 : shape_.rows;
+    task.best = best_.as<unsigned long long>();
+    return task;
+  }
+  /// The same for tokens [first, first + count).
+  [[nodiscard]] LinearTask part(LinearTask task, int first, int count) const {
+    const auto offset = static_cast<std::size_t>(first);
+    const auto row = static_cast<std::size_t>(shape_.columns * row_element_bytes(shape_.layout));
+    task.x.values = static_cast<std::byte*>(task.x.values) + offset * row;
+    task.x.scales += first;
+    task.out = static_cast<std::byte*>(task.out) +
+               offset * static_cast<std::size_t>(task.out_stride * element_bytes(task.out_element));
+    task.best += first;
+    task.num_tokens = count;
+    return task;
+  }
+
+  /// Everything that the product left: results, then the largest of each row.
+  [[nodiscard]] std::vector<std::uint32_t> results() const {
+    std::vector<std::uint32_t> all((out_.size_bytes() + best_.size_bytes()) / 4);
+    check(cudaMemcpy(all.data(), out_.data(), out_.size_bytes(), cudaMemcpyDeviceToHost),
+          "reading results");
+    check(cudaMemcpy(all.data() + out_.size_bytes() / 4, best_.data(), best_.size_bytes(),
+                     cudaMemcpyDeviceToHost),
+          "reading the largest");
+    return all;
+  }
+  void clear() const {
+    check(cudaMemset(out_.data(), 0, out_.size_bytes()), "clearing results");
+    check(cudaMemset(best_.data(), 0, best_.size_bytes()), "clearing the largest");
+  }
+
+ private:
+  static std::size_t copies_bytes(const LinearShape& shape, int num_copies) {
+    return static_cast<std::size_t>(num_copies) * static_cast<std::size_t>(shape.rows) *
+           static_cast<std::size_t>(shape.columns) *
+           static_cast<std::size_t>(weight_bytes(shape.layout));
+  }
+  [[nodiscard]] std::size_t row_bytes() const {
+    return static_cast<std::size_t>(shape_.tokens) *
+           static_cast<std::size_t>(shape_.columns * row_element_bytes(shape_.layout));
+  }
+
+  /// Random numbers of the layout's kind, none of them NaN.
+  static std::vector<std::byte> random_elements(std::size_t bytes, bool is_half, bool is_fp8,
+                                                MatrixLayout layout, std::uint64_t seed) {
+    std::vector<std::byte> data(bytes);
+    RandomStream random(seed);
+    auto* halves = reinterpret_cast<std::uint16_t*>(data.data());
+    if (is_half) {
+      const bool is_f16 = layout == MatrixLayout::kF16 || layout == MatrixLayout::kInt8F16;
+      for (std::size_t i = 0; i < bytes / 2; ++i) {
+        const auto value = static_cast<float>(random.uniform() * 2 - 1);
+        const auto bits = std::bit_cast<std::uint32_t>(value);
+        halves[i] = static_cast<std::uint16_t>(bits >> 16);
+        if (is_f16)  // 1.x times a power from 2^-8 on, and the sign
+          halves[i] = static_cast<std::uint16_t>((bits >> 31) << 15 | (7 + random.below(8)) << 10 |
+                                                 (bits >> 13 & 0x3ffU));
+      }
+      return data;
+    }
+    for (auto& byte : data) {
+      auto code = static_cast<std::uint8_t>(random.below(256));
+      if (is_fp8 && (code & 0x7fU) == 0x7fU) code = 0x30;
+      byte = std::byte{code};
+    }
+    return data;
+  }
+
+  void fill() {
+    const bool is_fp8 = shape_.layout == MatrixLayout::kFp8;
+    const std::size_t block = std::min(matrix_bytes(), std::size_t{16} << 20);
+    const auto weights =
+        random_elements(block, is_half(shape_.layout), is_fp8, shape_.layout, 1);
+    for (std::size_t at = 0; at < weights_.size_bytes(); at += block)
+      upload(weights_, at, weights.data(), std::min(block, weights_.size_bytes() - at));
+    const int element = row_element_bytes(shape_.layout);
+    const int unique = std::min(shape_.tokens, kUniqueRows);
+    const std::size_t unique_bytes =
+        static_cast<std::size_t>(unique) * static_cast<std::size_t>(shape_.columns * element);
+    const auto rows = random_elements(unique_bytes, element == 2, is_fp8, shape_.layout, 2);
+    std::vector<std::byte> dealt(rows.size());
+    const int run = run_pieces(shape_.layout);
+    for (int token = 0; token < unique; ++token) {
+      const std::size_t base = static_cast<std::size_t>(token) *
+                               static_cast<std::size_t>(shape_.columns * element);
+      for (int k = 0; k < shape_.columns; ++k)
+        std::memcpy(&dealt[base + static_cast<std::size_t>(dealt_column(k, element, run) * element)],
+                    &rows[base + static_cast<std::size_t>(k * element)],
+                    static_cast<std::size_t>(element));
+    }
+    for (std::size_t at = 0; at < x_.size_bytes(); at += unique_bytes) {
+      const std::size_t bytes = std::min(unique_bytes, x_.size_bytes() - at);
+      upload(x_, at, rows.data(), bytes);
+      upload(dealt_, at, dealt.data(), bytes);
+    }
+    std::vector<float> scales(scales_.size_bytes() / 4);
+    RandomStream random(3);
+    for (auto& scale : scales) scale = static_cast<float>(0.5 + random.uniform()) / 64;
+    upload(scales_, 0, scales.data(), scales_.size_bytes());
+  }
+  static void upload(const DeviceBuffer& to, std::size_t at, const void* from, std::size_t bytes) {
+    check(cudaMemcpy(to.data() + at, from, bytes, cudaMemcpyHostToDevice), "filling operands");
+  }
+
+  static constexpr int kUniqueRows = 61;  // a prime: no two tiles of tokens are alike
+
+  LinearShape shape_;
+  DeviceBuffer weights_, x_, dealt_, scales_, out_, best_;
+};
+
+}  // namespace iol::cuda

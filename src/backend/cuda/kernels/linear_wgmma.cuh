@@ -1,0 +1,402 @@
+#pragma once
+// x W^T for many tokens on compute capability 9.0: weights are the left operand of wgmma, tokens its
+// right one. A block makes 128 rows for kTokens tokens. One warp fills a ring of stages in shared
+// memory - packed weights by bulk copies, rows of x by tensor copies - and two warpgroups empty it,
+// each with 64 of the rows: a lane takes its weights from the stage as the mma of linear_tile.cuh
+// would, so that every format is widened in registers, and multiplies by all tokens. While one
+// group fetches weights or closes a part, the tensor cores work for the other.
+//
+// Rows of x are dealt (MatrixView, "dealt"): what a lane holds of the weights then meets the same
+// numbers of K. Sums are made in the order of linear_tile.cuh and have the same bits.
+//
+// With few tiles a cluster of kSplit blocks shares one: each takes its parts of K, and they add
+// them, in ascending order, through the cluster's shared memory.
+//
+// Beyond linear_tile.cuh a Format says
+//   kSteps                       multiplications to a block of K, 32 bytes of a row of x each
+//   operand(w, step, a)          the lane's weights of a step, as the instruction takes them
+//   multiply_all(d, a, b, accumulate)
+//   kAddsStages                  its instruction keeps fewer bits of a sum than f32 has: every stage
+//                                is summed from zero and added to the total, not every part
+#include <type_traits>
+
+#include "backend/cuda/kernels/copy_engine.cuh"
+#include "backend/cuda/kernels/linear_cluster.cuh"
+#include "backend/cuda/kernels/row_map.h"
+#include "backend/cuda/kernels/wgmma.cuh"
+
+namespace iol::cuda {
+
+inline constexpr int kGroupThreads = 128;
+inline constexpr int kMultiplyThreads = 2 * kGroupThreads;
+inline constexpr int kWgmmaThreads = kMultiplyThreads + kGroupThreads;
+inline constexpr int kWgmmaTiles = 8;  // of 16 rows
+inline constexpr int kWgmmaRows = kWgmmaTiles * kTileRows;
+inline constexpr int kStageBlocks = 2;  // of K
+inline constexpr int kBoxBytes = 128;   // of a row of x
+inline constexpr int kSharedBytes = 220 * 1024;
+
+struct WgmmaArgs {
+  LinearArgs linear;
+  CUtensorMap x;  // [num_tokens] rows of bytes
+};
+
+template <class Format, int kTokens>
+struct WgmmaStage {
+  static constexpr int kTileBytes = kStageBlocks * Format::kTileBytes;
+  static constexpr int kWeightBytes = kWgmmaTiles * kTileBytes;
+  static constexpr int kRowBytes = kStageBlocks * Format::kRowBytes;
+  static constexpr int kBytes = kWeightBytes + kTokens * kRowBytes;
+  static constexpr int kStages = kSharedBytes / kBytes;
+  static_assert(kRowBytes % kBoxBytes == 0 && kBytes % 1024 == 0);
+};
+
+#if defined(IOL_HAS_WGMMA)
+
+/// The stages in the order in which they are filled and emptied.
+struct Ring {
+  std::byte* memory;
+  std::uint64_t* full;
+  std::uint64_t* empty;
+  int stage = 0;
+  int parity = 0;
+  template <class Stage>
+  __device__ __forceinline__ void advance() {
+    if (++stage < Stage::kStages) return;
+    stage = 0;
+    parity ^= 1;
+  }
+};
+
+/// The stages of some parts of K, one after the other; none crosses a part's end.
+struct StageWalk {
+  const MatrixView& matrix;
+  int part;
+  int last_part;  // one behind the last
+  int block;      // first of the stage
+  int end;        // of the part
+  int count;      // blocks of the stage
+
+  __device__ __forceinline__ StageWalk(const MatrixView& view, int first, int last)
+      : matrix(view), part(first - 1), last_part(last), block(0), end(0), count(0) {}
+  /// Goes to the next stage; false when there is none.
+  __device__ __forceinline__ bool next() {
+    block += count;
+    while (block >= end) {
+      if (++part >= last_part) return false;
+      const BlockRange range = part_blocks(matrix, part);
+      block = range.begin;
+      end = range.end;
+    }
+    count = min(kStageBlocks, end - block);
+    return true;
+  }
+};
+
+/// One warp fills the ring: lane t < 8 brings the weights of tile t, lane 0 announces what comes and
+/// brings the rows of x.
+template <class Format, int kTokens>
+struct RingFiller {
+  using Stage = WgmmaStage<Format, kTokens>;
+  const WgmmaArgs& args;
+  Ring ring;
+  int tiles;  // that the matrix has here
+  int first_token;
+  const std::byte* weights;  // of the lane's tile
+
+  __device__ __forceinline__ RingFiller(const WgmmaArgs& a, const Ring& r, int first_tile, int token)
+      : args(a), ring(r), first_token(token) {
+    const MatrixView& matrix = args.linear.matrix;
+    const std::int64_t tile = first_tile + static_cast<int>(threadIdx.x) % 32;
+    tiles = min(kWgmmaTiles, matrix.rows / kTileRows - first_tile);
+    weights = args.linear.weights + tile * num_blocks(matrix) * Format::kTileBytes;
+  }
+  __device__ __forceinline__ std::byte* stage() const {
+    return ring.memory + ring.stage * Stage::kBytes;
+  }
+  __device__ __forceinline__ void bring_weights(const StageWalk& walk) const {
+    const int lane = threadIdx.x % 32;
+    const int bytes = walk.count * Format::kTileBytes;
+    std::uint64_t* full = ring.full + ring.stage;
+    if (lane == 0) arrive_expecting(full, tiles * bytes + kTokens * Stage::kRowBytes);
+    __syncwarp();
+    if (lane < tiles)
+      copy_bulk(stage() + lane * Stage::kTileBytes,
+                weights + static_cast<std::int64_t>(walk.block) * Format::kTileBytes, bytes, full);
+  }
+  __device__ __forceinline__ void bring_rows(const StageWalk& walk) const {
+    if (threadIdx.x % 32 != 0) return;
+    for (int box = 0; box < Stage::kRowBytes / kBoxBytes; ++box)
+      copy_box(stage() + Stage::kWeightBytes + box * kTokens * kBoxBytes, &args.x,
+               walk.block * Format::kRowBytes + box * kBoxBytes, first_token,
+               ring.full + ring.stage);
+  }
+  /// Weights come before the kernel in front of this one is over, rows of x behind it.
+  __device__ __forceinline__ void fill(int first_part, int last_part) {
+    const Ring start = ring;
+    StageWalk early(args.linear.matrix, first_part, last_part);
+    for (int i = 0; i < Stage::kStages && early.next(); ++i) {
+      bring_weights(early);
+      ring.advance<Stage>();
+    }
+    wait_for_previous();
+    ring = start;
+    StageWalk walk(args.linear.matrix, first_part, last_part);
+    for (int i = 0; walk.next(); ++i) {
+      if (i >= Stage::kStages) {
+        wait_phase(ring.empty + ring.stage, ring.parity ^ 1);
+        bring_weights(walk);
+      }
+      bring_rows(walk);
+      ring.advance<Stage>();
+    }
+  }
+};
+
+/// d += the blocks of a stage; `fresh`: d = those blocks.
+template <class Format, int kTokens, int kCount, int kSize>
+__device__ __forceinline__ void multiply_blocks(const std::byte* weights, const std::byte* rows,
+                                                typename Format::Part (&d)[kSize], bool fresh) {
+  std::uint32_t a[kCount * Format::kSteps][4];
+#pragma unroll
+  for (int block = 0; block < kCount; ++block) {
+    const auto w = Format::shared_weights(weights + block * Format::kTileBytes);
+#pragma unroll
+    for (int step = 0; step < Format::kSteps; ++step)
+      Format::operand(w, step, a[block * Format::kSteps + step]);
+  }
+  begin_wgmma();
+#pragma unroll
+  for (int step = 0; step < kCount * Format::kSteps; ++step) {
+    const std::byte* at = rows + step / 4 * (kTokens * kBoxBytes) + step % 4 * 32;
+    Format::multiply_all(d, a[step], operand_descriptor(shared_address(at)), step > 0 || !fresh);
+  }
+  finish_wgmma();
+}
+
+template <int kSize, class Part>
+__device__ __forceinline__ void add_sums(Part (&total)[kSize], const Part (&d)[kSize]) {
+#pragma unroll
+  for (int i = 0; i < kSize; ++i) total[i] += d[i];
+}
+template <int kSize, class Part>
+__device__ __forceinline__ void clear_sums(Part (&d)[kSize]) {
+#pragma unroll
+  for (int i = 0; i < kSize; ++i) d[i] = 0;
+}
+
+/// d = the sum over part `part` of K for the group's rows; of formats that add stages: total += it,
+/// stage by stage.
+template <class Format, int kTokens, int kSize>
+__device__ __forceinline__ void sum_part(const MatrixView& matrix, Ring& ring, int part,
+                                         bool present, typename Format::Part (&d)[kSize],
+                                         typename Format::Part (&total)[kSize]) {
+  using Stage = WgmmaStage<Format, kTokens>;
+  const int warp = threadIdx.x / 32;
+  const int lane = threadIdx.x % 32;
+  bool fresh = true;
+  StageWalk walk(matrix, part, part + 1);
+  while (walk.next()) {
+    const std::byte* stage = ring.memory + ring.stage * Stage::kBytes;
+    const std::byte* weights = stage + warp * Stage::kTileBytes + lane * 16;
+    const std::byte* rows = stage + Stage::kWeightBytes;
+    wait_phase(ring.full + ring.stage, ring.parity);
+    if (present) {
+      if (walk.count == kStageBlocks) {
+        multiply_blocks<Format, kTokens, kStageBlocks>(weights, rows, d, fresh);
+      } else {
+        multiply_blocks<Format, kTokens, 1>(weights, rows, d, fresh);
+      }
+    }
+    if (lane == 0) arrive(ring.empty + ring.stage);
+    ring.advance<Stage>();
+    if constexpr (Format::kAddsStages) {
+      add_sums(total, d);
+    } else {
+      fresh = false;
+    }
+  }
+  if (fresh) clear_sums(d);  // a part without blocks, or added already
+}
+
+/// Sums of a block, [token][row], padded so that a warp's stores meet no bank twice.
+inline constexpr int kSumStride = kWgmmaRows + 4;
+
+template <int kSize, class Part>
+__device__ __forceinline__ void store_sums(const Part (&d)[kSize], float* sums) {
+  const int lane = threadIdx.x % 32;
+  const int row = threadIdx.x / 32 * kTileRows + lane / 4;
+#pragma unroll
+  for (int i = 0; i < kSize; ++i) {
+    const int token = i / 4 * 8 + lane % 4 * 2 + i % 2;
+    float* place = sums + token * kSumStride + row + i % 4 / 2 * 8;
+    if constexpr (std::is_same_v<Part, int>) {
+      *place = __int_as_float(d[i]);
+    } else {
+      *place = d[i];
+    }
+  }
+}
+
+__device__ __forceinline__ void sync_groups() {
+  asm volatile("barrier.sync 1, %0;" ::"n"(kMultiplyThreads) : "memory");
+}
+
+/// Finishes tokens [begin, end) of the block's rows; total(token, row) is a finished sum over K.
+template <class Format, class Total>
+__device__ __forceinline__ void finish_tokens(const LinearArgs& args, int first_row,
+                                              int first_token, int begin, int end, Total total) {
+  const EpilogueArgs& epilogue = args.epilogue;
+  const auto value = [&](int token, int row) {
+    return Format::value(args, first_token + token, first_row + row, total(token, row));
+  };
+  const int present = min(end, epilogue.num_tokens - first_token);
+  const int rows = min(kWgmmaRows, args.matrix.rows - first_row);
+  if (epilogue.kind == Epilogue::kSwiGlu) {
+    constexpr int kPairs = kWgmmaRows / 2;
+    for (int i = begin * kPairs + threadIdx.x; i < present * kPairs; i += kMultiplyThreads) {
+      const int place = i % kPairs;
+      const int row = place / kTileRows * 2 * kTileRows + place % kTileRows;
+      if (row >= rows) continue;
+      finish_gated(epilogue, first_token + i / kPairs, first_row + row, value(i / kPairs, row),
+                   value(i / kPairs, row + kTileRows));
+    }
+    return;
+  }
+#pragma unroll 8
+  for (int i = begin * kWgmmaRows + threadIdx.x; i < present * kWgmmaRows; i += kMultiplyThreads) {
+    const int token = i / kWgmmaRows;
+    const int row = i % kWgmmaRows;
+    const bool valid = row < rows;
+    const float result = valid ? value(token, row) : 0.0F;
+    if (valid) finish(epilogue, first_token + token, first_row + row, result);
+    if (epilogue.kind == Epilogue::kLogits)
+      offer_best(epilogue, first_token + token, first_row + row, result, valid);
+  }
+}
+
+#endif
+
+template <class Format, int kTokens, int kSplit>
+__global__ void __launch_bounds__(kWgmmaThreads, 1)
+    linear_wgmma_kernel(const __grid_constant__ WgmmaArgs args) {
+#if defined(IOL_HAS_WGMMA)
+  static_assert(kSplit == 1 || kSplit == kNumParts / 2);
+  using Stage = WgmmaStage<Format, kTokens>;
+  using Part = typename Format::Part;
+  extern __shared__ __align__(1024) std::byte memory[];
+  __shared__ std::uint64_t full[Stage::kStages];
+  __shared__ std::uint64_t empty[Stage::kStages];
+  Ring ring = {memory, full, empty};
+  if (threadIdx.x == 0) {
+    for (int stage = 0; stage < Stage::kStages; ++stage) {
+      init_barrier(full + stage, 1);
+      init_barrier(empty + stage, kMultiplyThreads / 32);
+    }
+    publish_barriers();
+  }
+  __syncthreads();
+  let_next_start();
+  const int rank = blockIdx.x % kSplit;
+  const int first_token = blockIdx.x / kSplit * kTokens;
+  const int first_tile = blockIdx.y * kWgmmaTiles;
+  const int first_row = first_tile * kTileRows;
+  const MatrixView& matrix = args.linear.matrix;
+  if (threadIdx.x >= kMultiplyThreads) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    if (threadIdx.x < kMultiplyThreads + 32)
+      RingFiller<Format, kTokens>(args, ring, first_tile, first_token)
+          .fill(rank * kNumParts / kSplit, (rank + 1) * kNumParts / kSplit);
+    if constexpr (kSplit > 1) {
+      __syncwarp();
+      cluster_barrier();
+      cluster_barrier();
+    }
+  } else {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    wait_for_previous();
+    const bool present =
+        first_row + static_cast<int>(threadIdx.x) / kGroupThreads * (kWgmmaRows / 2) < matrix.rows;
+    auto* sums = reinterpret_cast<float*>(memory);
+    Part d[kTokens / 2];
+    Part total[kTokens / 2] = {};
+    if constexpr (kSplit == 1) {
+      for (int part = 0; part < kNumParts; ++part) {
+        sum_part<Format, kTokens>(matrix, ring, part, present, d, total);
+        if constexpr (!Format::kAddsStages) add_sums(total, d);
+      }
+      sync_groups();  // the stages are empty
+      store_sums(total, sums);
+      sync_groups();
+      finish_tokens<Format>(args.linear, first_row, first_token, 0, kTokens,
+                            [&](int token, int row) {
+                              return Format::part(sums[token * kSumStride + row]);
+                            });
+    } else {
+      sum_part<Format, kTokens>(matrix, ring, rank * 2, present, d, total);
+      if constexpr (!Format::kAddsStages) add_sums(total, d);
+      sum_part<Format, kTokens>(matrix, ring, rank * 2 + 1, present, d, total);
+      sync_groups();
+      store_sums(total, sums);
+      store_sums(d, sums + kTokens * kSumStride);
+      cluster_barrier();
+      constexpr int kShare = kTokens / kSplit;
+      finish_tokens<Format>(args.linear, first_row, first_token, rank * kShare,
+                            (rank + 1) * kShare, [&](int token, int row) {
+                              Part sum = 0;
+#pragma unroll
+                              for (int part = 0; part < kNumParts; ++part)
+                                sum += Format::part(load_from(
+                                    sums + (part % 2 * kTokens + token) * kSumStride + row,
+                                    part / 2));
+                              return sum;
+                            });
+      cluster_barrier();  // nobody leaves while its memory is read
+    }
+  }
+#endif
+}
+
+template <class Format, int kTokens, int kSplit>
+void launch_wgmma(const LinearTask& task, StreamHandle stream) {
+  using Stage = WgmmaStage<Format, kTokens>;
+  auto* kernel = linear_wgmma_kernel<Format, kTokens, kSplit>;
+  constexpr int kBytes = Stage::kStages * Stage::kBytes;
+  static_assert(kSplit == 1 || 2 * kTokens * kSumStride * 4 <= kBytes);
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  const LinearArgs linear = linear_args<Format>(task);
+  const WgmmaArgs args = {linear, row_map(linear.x, static_cast<int>(linear.x_row_bytes),
+                                          task.num_tokens, kTokens)};
+  cudaLaunchAttribute attributes[2] = {};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim.x = kSplit;
+  attributes[1].val.clusterDim.y = 1;
+  attributes[1].val.clusterDim.z = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3((task.num_tokens + kTokens - 1) / kTokens * kSplit,
+                        (task.matrix.rows + kWgmmaRows - 1) / kWgmmaRows);
+  config.blockDim = dim3(kWgmmaThreads);
+  config.dynamicSmemBytes = kBytes;
+  config.stream = stream;
+  config.attrs = attributes;
+  config.numAttrs = kSplit > 1 ? 2 : 1;
+  // An error is found by the check behind the launch.
+  static_cast<void>(cudaLaunchKernelEx(&config, kernel, args));
+}
+
+/// In the shape that the task asks for, else in the best for its size.
+template <class Format>
+void launch_wgmma(const LinearTask& task, StreamHandle stream) {
+  const WideShape shape = task.shape.tokens != 0 ? task.shape : wide_shape(task);
+  if (shape.tokens == 128) {
+    shape.split > 1 ? launch_wgmma<Format, 128, 4>(task, stream)
+                    : launch_wgmma<Format, 128, 1>(task, stream);
+  } else {
+    shape.split > 1 ? launch_wgmma<Format, 64, 4>(task, stream)
+                    : launch_wgmma<Format, 64, 1>(task, stream);
+  }
+}
+
+}  // namespace iol::cuda

@@ -1,0 +1,79 @@
+#pragma once
+// Matrix multiply-accumulate of a warpgroup, D += A B with A [64, k] in registers, B [k, N] in
+// shared memory and D [64, N] (PTX ISA, "wgmma.mma_async"). Warp w of the group holds rows 16 w ..
+// 16 w + 15 of A and D as a warp holds those of the mma of 16 rows (mma.cuh), columns 8 j .. 8 j +
+// 7 of D in d[4 j .. 4 j + 3]. B lies as N rows of 128 bytes of k, swizzled by the copy engine.
+//
+// Without `accumulate`, D = A B.
+#include <cstdint>
+
+namespace iol::cuda {
+
+#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#define IOL_HAS_WGMMA 1
+#endif
+
+#if defined(IOL_HAS_WGMMA)
+
+/// The descriptor of B ("Matrix descriptor"): 128-byte swizzle, groups of eight rows 1,024 bytes
+/// apart. `address` begins within the first row, the tile at a multiple of 1,024 bytes.
+__device__ __forceinline__ std::uint64_t operand_descriptor(std::uint32_t address) {
+  constexpr std::uint64_t kSwizzle128 = std::uint64_t{1} << 62;
+  constexpr std::uint64_t kGroupStride = std::uint64_t{1024 / 16} << 32;
+  constexpr std::uint64_t kLeading = std::uint64_t{1} << 16;  // not used with a swizzle
+  return kSwizzle128 | kGroupStride | kLeading | (address & 0x3ffffU) >> 4;
+}
+
+/// Registers written so far are seen by the multiplications that follow.
+__device__ __forceinline__ void begin_wgmma() {
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+/// Waits for all multiplications begun.
+__device__ __forceinline__ void finish_wgmma() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+}
+
+// clang-format off
+#define IOL_4(c, d, i) c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3])
+#define IOL_16(c, d, i) IOL_4(c, d, i), IOL_4(c, d, i + 4), IOL_4(c, d, i + 8), IOL_4(c, d, i + 12)
+#define IOL_32(c, d) IOL_16(c, d, 0), IOL_16(c, d, 16)
+#define IOL_64(c, d) IOL_16(c, d, 0), IOL_16(c, d, 16), IOL_16(c, d, 32), IOL_16(c, d, 48)
+#define IOL_NAMES_32 \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define IOL_NAMES_64 \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+// The names of A's four registers, B's descriptor and the flag, behind D's.
+#define IOL_INPUTS_32 "{%32, %33, %34, %35}, %36"
+#define IOL_FLAG_32 "%37"
+#define IOL_INPUTS_64 "{%64, %65, %66, %67}, %68"
+#define IOL_FLAG_64 "%69"
+
+#define IOL_WGMMA(name, type, c, size, shape, flags)                                               \
+  __device__ __forceinline__ void name(type(&d)[size], const std::uint32_t(&a)[4],                 \
+                                       std::uint64_t b, bool accumulate) {                         \
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " IOL_FLAG_##size ", 0;\n"                      \
+                 "wgmma.mma_async.sync.aligned." shape " {" IOL_NAMES_##size "}, "                 \
+                 IOL_INPUTS_##size ", p" flags ";\n}"                                              \
+                 : IOL_##size(c, d)                                                                \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int{accumulate}));      \
+  }
+// clang-format on
+
+IOL_WGMMA(wgmma_bf16, float, "+f", 32, "m64n64k16.f32.bf16.bf16", ", 1, 1, 0")
+IOL_WGMMA(wgmma_bf16, float, "+f", 64, "m64n128k16.f32.bf16.bf16", ", 1, 1, 0")
+IOL_WGMMA(wgmma_f16, float, "+f", 32, "m64n64k16.f32.f16.f16", ", 1, 1, 0")
+IOL_WGMMA(wgmma_f16, float, "+f", 64, "m64n128k16.f32.f16.f16", ", 1, 1, 0")
+IOL_WGMMA(wgmma_e4m3, float, "+f", 32, "m64n64k32.f32.e4m3.e4m3", ", 1, 1")
+IOL_WGMMA(wgmma_e4m3, float, "+f", 64, "m64n128k32.f32.e4m3.e4m3", ", 1, 1")
+IOL_WGMMA(wgmma_int8, int, "+r", 32, "m64n64k32.s32.s8.s8", "")
+IOL_WGMMA(wgmma_int8, int, "+r", 64, "m64n128k32.s32.s8.s8", "")
+
+#undef IOL_WGMMA
+#endif
+
+}  // namespace iol::cuda

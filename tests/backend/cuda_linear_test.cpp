@@ -1,0 +1,130 @@
+// The GPU kernel for many tokens, in every shape of its blocks, against the kernels for few tokens
+// and against double precision. Needs a GPU of compute capability 9.0.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "backend/cuda/cuda_device.h"
+#include "backend/cuda/kernels/kernel_level.h"
+#include "bench/kernels/linear_case.h"
+
+namespace iol::cuda {
+namespace {
+
+constexpr WideShape kShapes[] = {{128, 1}, {64, 1}, {128, 4}, {64, 4}};
+
+std::vector<std::uint32_t> product(const LinearCase& linear, const LinearTask& task) {
+  const Stream stream;
+  linear.clear();
+  cuda::linear(task, stream.get());
+  check_launch("a product");
+  stream.synchronize("a product");
+  return linear.results();
+}
+
+/// By the kernels for at most 64 tokens, 64 at a time.
+std::vector<std::uint32_t> product_by_few(const LinearCase& linear) {
+  const Stream stream;
+  linear.clear();
+  for (int first = 0; first < linear.shape().tokens; first += 64)
+    cuda::linear(
+        linear.part(linear.task(false), first, std::min(64, linear.shape().tokens - first)),
+        stream.get());
+  check_launch("a product");
+  stream.synchronize("a product");
+  return linear.results();
+}
+
+std::string name_of(const testing::TestParamInfo<MatrixLayout>& info) {
+  switch (info.param) {
+    case MatrixLayout::kBf16:
+      return "bf16";
+    case MatrixLayout::kF16:
+      return "f16";
+    case MatrixLayout::kInt8:
+      return "int8";
+    case MatrixLayout::kInt8Bf16:
+      return "int8_times_bf16";
+    case MatrixLayout::kInt8F16:
+      return "int8_times_f16";
+    default:
+      return "fp8";
+  }
+}
+
+class CudaLinearTest : public testing::TestWithParam<MatrixLayout> {
+ protected:
+  void SetUp() override {
+    if (cuda_status().devices.empty()) GTEST_SKIP() << cuda_status().reason;
+    if (!takes_hopper_kernels()) GTEST_SKIP() << "needs compute capability 9.0";
+  }
+};
+
+// Rows that end within a block, K whose parts are odd or empty, tokens that end within a tile.
+const LinearShape kCases[] = {
+    {"", MatrixLayout::kBf16, 192, 64, 65, Epilogue::kStore},
+    {"", MatrixLayout::kBf16, 320, 704, 130, Epilogue::kAdd},
+    {"", MatrixLayout::kBf16, 256, 5632, 100, Epilogue::kSwiGlu},
+    {"", MatrixLayout::kBf16, 1088, 2048, 257, Epilogue::kLogits},
+};
+
+TEST_P(CudaLinearTest, every_shape_gives_the_bits_of_the_kernels_for_few_tokens) {
+  if (GetParam() == MatrixLayout::kFp8) GTEST_SKIP() << "fp8 sums are another instruction's";
+  for (LinearShape shape : kCases) {
+    shape.layout = GetParam();
+    const LinearCase linear(shape);
+    const auto want = product_by_few(linear);
+    for (const WideShape& wide : kShapes) {
+      LinearTask task = linear.task(true);
+      task.shape = wide;
+      EXPECT_EQ(product(linear, task), want)
+          << shape.rows << " x " << shape.columns << ", " << shape.tokens << " tokens in blocks of "
+          << wide.tokens << " split by " << wide.split;
+    }
+  }
+}
+
+/// fp8 instructions add products to a sum of at least 13 fraction bits below the largest of them:
+/// an error of 2^-13 sum |x w| in each of the sums that are added. The kernels for few tokens have
+/// f32 sums of the exact products.
+TEST_P(CudaLinearTest, fp8_sums_are_within_the_instructions_precision) {
+  if (GetParam() != MatrixLayout::kFp8) GTEST_SKIP() << "of fp8";
+  for (LinearShape shape : kCases) {
+    if (shape.epilogue == Epilogue::kSwiGlu || shape.epilogue == Epilogue::kLogits) continue;
+    shape.layout = GetParam();
+    const LinearCase linear(shape);
+    const auto want = product_by_few(linear);
+    double norm = 0;
+    const auto count = static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.rows);
+    for (std::size_t i = 0; i < count; ++i) norm += std::pow(std::bit_cast<float>(want[i]), 2);
+    for (const WideShape& wide : kShapes) {
+      LinearTask task = linear.task(true);
+      task.shape = wide;
+      const auto got = product(linear, task);
+      double off = 0;
+      for (std::size_t i = 0; i < count; ++i)
+        off += std::pow(std::bit_cast<float>(got[i]) - std::bit_cast<float>(want[i]), 2);
+      // Random signs: sum |x w| is about sqrt(K) times a result.
+      EXPECT_LT(std::sqrt(off / norm), 0x1p-13 * std::sqrt(shape.columns)) << wide.tokens;
+      EXPECT_GT(off, 0) << "the instruction is not fp8";
+    }
+  }
+}
+
+TEST_P(CudaLinearTest, rows_in_the_wrong_order_are_noticed) {
+  LinearShape shape = kCases[1];
+  shape.layout = GetParam();
+  const LinearCase linear(shape);
+  LinearTask task = linear.task(true);
+  task.x.values = linear.task(false).x.values;
+  EXPECT_NE(product(linear, task), product_by_few(linear));
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, CudaLinearTest,
+                         testing::Values(MatrixLayout::kBf16, MatrixLayout::kF16,
+                                         MatrixLayout::kInt8, MatrixLayout::kInt8Bf16,
+                                         MatrixLayout::kInt8F16, MatrixLayout::kFp8),
+                         name_of);
+
+}  // namespace
+}  // namespace iol::cuda

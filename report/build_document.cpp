@@ -6,6 +6,7 @@
 #include "report/confidence.h"
 #include "report/details.h"
 #include "report/headline.h"
+#include "report/ladder.h"
 
 namespace iol::report {
 namespace {
@@ -13,6 +14,7 @@ namespace {
 RunSection build_section(const RunReport& report, const std::string& prefix) {
   RunSection section;
   add_headline(section, report);
+  if (const auto ladder = find_ladder(report)) add_ladder(section, report, *ladder, prefix);
   add_confidence(section, report);
   add_details(section, report);
   section.charts = build_charts(report, prefix);

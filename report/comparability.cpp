@@ -67,6 +67,7 @@ void check_workloads(const Records& base, const Records& next) {
   };
   const std::vector<Field> fields = {{{"load", "input_tokens"}, "--input-tokens"},
                                      {{"load", "output_tokens"}, "--output-tokens"},
+                                     {{"load", "output_limit"}, "--ladder, output limit"},
                                      {{"seed"}, "--seed"}};
   for (const Field& field : fields) {
     const Json* before = field_at(base.environment.fields, field.path);

@@ -76,6 +76,8 @@ struct RunSection {
   std::string context;  // under what conditions, one line
   std::vector<Tile> tiles;
   Table headline;
+  std::vector<Chart> ladder_charts;  // of a ladder's rungs; empty for other runs
+  std::vector<Table> ladder;
   std::vector<Finding> findings;
   Table not_measured;
   Table repeatability;

@@ -148,6 +148,11 @@ std::string render_section(const RunSection& run, bool several) {
   html += fmt::format("<p class=\"eyebrow\">{}</p><h1>{}</h1>\n", escape_html(run.context),
                       render_prose(run.sentence));
   html += render_tiles(run.tiles) + render_table(run.headline, "stack headline") + "</section>\n";
+  if (!run.ladder.empty()) {
+    html += "<section><h2>The ladder</h2>\n" + render_charts(run.ladder_charts);
+    for (const Table& table : run.ladder) html += render_table(table, "plain");
+    html += "</section>\n";
+  }
   html += "<section><h2>How sure are we?</h2>\n" + render_findings(run.findings);
   html += render_table(run.not_measured, "plain");
   html += render_fold("Repeatability of every scenario", render_table(run.repeatability, "plain"));
@@ -215,6 +220,7 @@ std::string render_html(const Document& document) {
   std::string body;
   for (const RunSection& run : document.runs) {
     body += render_section(run, document.runs.size() > 1);
+    for (const Chart& chart : run.ladder_charts) charts[chart.id] = chart.data;
     for (const Chart& chart : run.charts) charts[chart.id] = chart.data;
   }
   std::string regenerate;

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <vector>
 
 #include "report/format.h"
 
@@ -64,6 +66,29 @@ std::string render_code(const std::string& code) {
   return fence + "\n" + one_line + "\n" + fence + "\n\n";
 }
 
+/// A ladder's picture where no script draws it: a bar of text per rung.
+std::string render_bars(const Chart& chart) {
+  constexpr double kLongestBar = 40;
+  const Json& labels = chart.data.at("categories");
+  const Json& notes = chart.data.at("notes");
+  const auto values = chart.data.at("series").front().at("values").get<std::vector<double>>();
+  const double most = *std::max_element(values.begin(), values.end());
+  std::string text;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const auto length = most > 0 ? std::lround(values[i] / most * kLongestBar) : 0L;
+    std::string bar;
+    for (long n = 0; n < std::max(length, 1L); ++n) bar += "█";
+    std::string label = labels[i].get<std::string>();
+    // Nothing of a record may end the block.
+    std::replace_if(
+        label.begin(), label.end(), [](char c) { return c == '`' || c == '\n' || c == '\r'; }, ' ');
+    text += fmt::format("{:<24} {} {}\n", label, bar, notes[i].get<std::string>());
+  }
+  return escape_markdown(chart.title) + ", " +
+         escape_markdown(chart.data.at("x_title").get<std::string>()) + ":\n\n```\n" + text +
+         "```\n\n";
+}
+
 const char* level_text(Level level) {
   switch (level) {
     case Level::kOk:
@@ -82,6 +107,8 @@ std::string render_section(const RunSection& run, bool with_heading) {
   text += render_prose(run.sentence) + "\n\n";
   if (!run.context.empty()) text += escape_markdown(run.context) + "\n\n";
   text += render_table(run.headline);
+  for (const Chart& chart : run.ladder_charts) text += render_bars(chart);
+  for (const Table& table : run.ladder) text += render_table(table);
   text += "## How sure are we?\n\n";
   for (const Finding& finding : run.findings) {
     text += fmt::format("- {}{}: {}\n", level_text(finding.level), escape_markdown(finding.title),

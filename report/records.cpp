@@ -67,6 +67,20 @@ RunKey run_key(const JsonFields& fields) {
   return key;
 }
 
+LadderRecord parse_ladder(const JsonFields& fields) {
+  LadderRecord ladder;
+  ladder.kv_cache_bytes = fields.number("kv_cache_bytes");
+  ladder.kv_sequences = fields.integer("kv_sequences");
+  const Json* rungs = fields.find("rungs");
+  if (rungs == nullptr || !rungs->is_array()) fields.fail("rungs", "an array");
+  for (const Json& item : *rungs) {
+    const JsonFields rung(item, "environment", "ladder.rungs[]");
+    ladder.rungs.push_back({rung.string("subject"), rung.string("label"), rung.string("change"),
+                            rung.string("lever")});
+  }
+  return ladder;
+}
+
 EnvironmentRecord parse_environment(const JsonFields& fields) {
   EnvironmentRecord record;
   record.fields = fields.json();
@@ -88,6 +102,7 @@ EnvironmentRecord parse_environment(const JsonFields& fields) {
       record.not_measured.push_back({entry.string("what"), entry.string("why")});
     }
   }
+  if (const auto ladder = fields.optional_object("ladder")) record.ladder = parse_ladder(*ladder);
   return record;
 }
 
@@ -114,6 +129,12 @@ SubjectRecord parse_subject(const JsonFields& fields) {
   record.weight_bytes_per_step = fields.optional_number("weight_bytes_per_step");
   record.kv_bytes_per_token = fields.optional_number("kv_bytes_per_token");
   record.memory_reserved_bytes = fields.optional_number("memory_reserved_bytes");
+  if (const auto settings = fields.optional_object("settings")) {
+    record.max_batch = settings->optional_integer("max_batch");
+  }
+  if (const auto memory = fields.optional_object("memory")) {
+    record.weights_bytes = memory->optional_number("weights_bytes");
+  }
   return record;
 }
 
@@ -178,6 +199,13 @@ RunRecord parse_run(const JsonFields& fields) {
   record.start_ns = fields.integer("start_ns");
   record.end_ns = fields.integer("end_ns");
   record.others_processor_s = fields.optional_number("others_processor_s");
+  const auto details = fields.optional_object("details");
+  const auto engine = details ? details->optional_object("engine") : std::nullopt;
+  const auto load = engine ? engine->optional_object("load") : std::nullopt;
+  if (!load) return record;
+  record.running_mean = load->number("running_mean");
+  record.kv_tokens_reserved_mean =
+      load->number("kv_blocks_used_mean") * load->number("kv_block_tokens");
   return record;
 }
 
@@ -236,6 +264,8 @@ class RecordCollector {
     } else if (type == "run") {
       RunRecord run = parse_run(fields);
       if (!is_warmup(fields)) records_.runs.push_back(std::move(run));
+    } else if (type == "left_out") {
+      left_out_.push_back({fields.string("subject"), fields.string("why")});
     } else if (type == "device_sample") {
       records_.device_samples.push_back(parse_device_sample(fields));
       note_missing_power(fields);
@@ -258,6 +288,7 @@ class RecordCollector {
     }
     for (const RequestRecord& request : records_.requests) check_subject(request.run.subject);
     for (const CanaryRecord& canary : records_.canaries) check_subject(canary.run.subject);
+    for (const NotMeasured& left_out : left_out_) forget(left_out);
     records_.folder = file_.parent_path();
     return std::move(records_);
   }
@@ -280,6 +311,24 @@ class RecordCollector {
           "give 'iol report' both folders",
           where, run_id, records_.run_id);
     }
+  }
+
+  /// A subject that was left out before anything of it was measured vanishes, with the reason.
+  void forget(const NotMeasured& left_out) {
+    const auto is_its = [&](const RequestRecord& request) {
+      return request.run.subject == left_out.what;
+    };
+    const auto measured =
+        std::any_of(records_.requests.begin(), records_.requests.end(),
+                    [&](const auto& request) { return is_its(request) && !request.warmup; });
+    if (measured) {
+      records_.notes.push_back(left_out.what + " ended early: " + left_out.why);
+      return;
+    }
+    records_.environment.not_measured.push_back(left_out);
+    std::erase_if(records_.requests, is_its);
+    std::erase_if(records_.subjects,
+                  [&](const SubjectRecord& subject) { return subject.name == left_out.what; });
   }
 
   void set_environment(const JsonFields& fields, const std::string& where) {
@@ -312,6 +361,7 @@ class RecordCollector {
 
   std::filesystem::path file_;
   Records records_;
+  std::vector<NotMeasured> left_out_;  // subject and reason
   bool has_environment_ = false;
 };
 

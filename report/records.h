@@ -5,7 +5,9 @@
 //
 //   environment    any fields; shown as they are. Read by name: `command`, `revision`, `seed`,
 //                  `started_at` (text), `slo` {`ttft_ms`, `tpot_ms`, `e2e_ms`},
-//                  `canary_read_bytes_per_s` (number), `not_measured` [{`what`, `why`}]
+//                  `canary_read_bytes_per_s` (number), `not_measured` [{`what`, `why`}],
+//                  `ladder` {`kv_cache_bytes`, `kv_sequences`,
+//                  `rungs` [{`subject`, `label`, `change`, `lever`}]}
 //   subject        `name`, `label`, `kind`, `model` {`name`, `hash`, `synthetic`}, settings under
 //                  any name; `weight_bytes_per_step`, `kv_bytes_per_token` (null when unknown)
 //   request        `metadata` {`request_id`, `subject`, `scenario`, `concurrency`, `repetition`,
@@ -16,7 +18,9 @@
 //                  `phase`, `position` (`before` | `after`), `read_bytes_per_s`,
 //                  `weights_read_bytes_per_s` (of a working set as large as the weights; optional)
 //   run            the same key, `phase`, `start_ns`, `end_ns`, `others_processor_s` (processor
-//                  time that the idle subjects used meanwhile)
+//                  time that the idle subjects used meanwhile), `details`.`engine`.`load`
+//                  {`running_mean`, `kv_blocks_used_mean`, `kv_block_tokens`}: means over steps
+//   left_out       `subject`, `why`: it died before its first measured run
 //   device_sample  `t_ns`, `device`, `subject` (when the sample is of one subject's process),
 //                  `power_w` or null and `power_unavailable` (why), `energy_joules` (the
 //                  device's counter; optional),
@@ -54,12 +58,27 @@ struct NotMeasured {
   std::string why;
 };
 
+/// One rung of a ladder: a subject, and the one thing that differs from the rung before.
+struct RungRecord {
+  std::string subject;
+  std::string label;
+  std::string change;
+  std::string lever;  // in_flight_batching, paged_kv_cache, quantized_weights, ...
+};
+
+struct LadderRecord {
+  double kv_cache_bytes = 0;      // of each rung of ours
+  std::int64_t kv_sequences = 1;  // of the longest request that these hold, unquantized
+  std::vector<RungRecord> rungs;
+};
+
 struct EnvironmentRecord {
   Json fields = Json::object();  // everything but record_type, schema_version and run_id
   std::string command;
   Slo slo;
   std::optional<double> canary_read_bytes_per_s;
   std::vector<NotMeasured> not_measured;
+  std::optional<LadderRecord> ladder;
 };
 
 struct SubjectRecord {
@@ -71,6 +90,8 @@ struct SubjectRecord {
   std::optional<double> weight_bytes_per_step;
   std::optional<double> kv_bytes_per_token;
   std::optional<double> memory_reserved_bytes;
+  std::optional<std::int64_t> max_batch;  // sequences that it runs at once, at most
+  std::optional<double> weights_bytes;    // in memory
   Json fields = Json::object();
 };
 
@@ -123,6 +144,8 @@ struct RunRecord {
   std::int64_t start_ns = 0;
   std::int64_t end_ns = 0;
   std::optional<double> others_processor_s;
+  std::optional<double> running_mean;             // sequences in a step, mean over the run's steps
+  std::optional<double> kv_tokens_reserved_mean;  // of all of them together
 };
 
 struct DeviceSample {

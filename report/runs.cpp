@@ -86,11 +86,28 @@ void add_canaries(Run& run, const Records& records) {
   }
 }
 
+void add_engine_load(Run& run, const Records& records) {
+  for (const RunRecord& record : records.runs) {
+    if (record.run != run.key) continue;
+    run.running_mean = record.running_mean;
+    if (record.running_mean && *record.running_mean > 0 && record.kv_tokens_reserved_mean) {
+      run.kv_tokens_per_sequence = *record.kv_tokens_reserved_mean / *record.running_mean;
+    }
+  }
+}
+
+/// Sequences that a step reads the cache of: as measured, else as many as may run at once.
+double sequences_of(const Run& run, const SubjectRecord& subject) {
+  if (run.running_mean && *run.running_mean > 0) return *run.running_mean;
+  return static_cast<double>(
+      std::min(run.key.concurrency, subject.max_batch.value_or(run.key.concurrency)));
+}
+
 void add_limit(Run& run, const SubjectRecord& subject) {
   if (!subject.weight_bytes_per_step || !subject.kv_bytes_per_token) return;
   if (!run.weights_bytes_per_s || *run.weights_bytes_per_s <= 0 || !run.tpot_ms) return;
   if (*run.tpot_ms <= 0) return;
-  const double sequences = static_cast<double>(run.key.concurrency);
+  const double sequences = sequences_of(run, subject);
   const double bytes = *subject.weight_bytes_per_step +
                        *subject.kv_bytes_per_token * run.mean_context_tokens * sequences;
   run.decode_floor_ms = bytes / *run.weights_bytes_per_s * 1e3;
@@ -127,6 +144,7 @@ std::vector<Run> group_runs(const Records& records) {
     add_rates(run, records.environment.slo);
     mark_length(run);
     add_canaries(run, records);
+    add_engine_load(run, records);
     add_limit(run, *records.find_subject(run.key.subject));
     result.push_back(std::move(run));
   }

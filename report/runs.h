@@ -34,11 +34,16 @@ struct Run {
   bool canary_moved = false;   // after / before is off 1 by more than 10 %
   bool length_is_off = false;  // output tokens are off the asked length by more than 10 %
 
-  /// (weight bytes + KV bytes of every sequence) / weights_bytes_per_s: the least a decode step
-  /// can take on this machine at that moment; absent when the bytes or the canary are unknown.
+  /// (weight bytes + KV bytes of every running sequence) / weights_bytes_per_s: the least a decode
+  /// step can take on this machine at that moment; absent when the bytes or the canary are unknown.
   std::optional<double> decode_floor_ms;
   /// decode_floor_ms / tpot_ms: how much of the machine's limit the subject reached.
   std::optional<double> limit_fraction;
+
+  /// Sequences in a step and the cache's tokens reserved for each, means over the steps; absent for
+  /// subjects that don't say.
+  std::optional<double> running_mean;
+  std::optional<double> kv_tokens_per_sequence;
 
   double duration_s() const { return static_cast<double>(end_ns - begin_ns) * 1e-9; }
   /// Mean of the canaries on either side; the environment's when the run has none of its own.

@@ -96,6 +96,8 @@ Summary summarize_runs(const Records& records, const RunGroup& runs, std::uint64
   summary.decode_floor_ms = median_of(runs, &Run::decode_floor_ms);
   summary.limit_fraction = median_of(runs, &Run::limit_fraction);
   summary.canary_bytes_per_s = median_of(runs, &Run::canary_bytes_per_s);
+  summary.running_mean = median_of(runs, &Run::running_mean);
+  summary.kv_tokens_per_sequence = median_of(runs, &Run::kv_tokens_per_sequence);
   summary.resources = measure_resources(records, runs);
   if (summary.resources.energy_joules && output_tokens > 0) {
     summary.energy_per_output_token_j = *summary.resources.energy_joules / output_tokens;

@@ -43,6 +43,8 @@ struct Summary {
   std::optional<double> decode_floor_ms;                  // medians over the repetitions
   std::optional<double> limit_fraction;
   std::optional<double> canary_bytes_per_s;
+  std::optional<double> running_mean;            // sequences in a step
+  std::optional<double> kv_tokens_per_sequence;  // of the cache, reserved
   Resources resources;
   std::optional<double> energy_per_output_token_j;
   std::int64_t runs_with_moved_canary = 0;

@@ -1,4 +1,5 @@
 // summary.json: the numbers of a report for scripts and dashboards.
+#include "report/ladder.h"
 #include "report/summary.h"
 
 namespace iol::report {
@@ -58,6 +59,8 @@ Json to_json(const RunReport& report, const Summary& summary) {
   json["limit_fraction"] = or_null(summary.limit_fraction);
   json["decode_floor_ms"] = or_null(summary.decode_floor_ms);
   json["canary_read_bytes_per_s"] = or_null(summary.canary_bytes_per_s);
+  json["running_mean"] = or_null(summary.running_mean);
+  json["kv_tokens_per_sequence"] = or_null(summary.kv_tokens_per_sequence);
   json["memory_peak_bytes"] = or_null(summary.resources.memory_peak_bytes);
   json["memory_reserved_bytes"] = or_null(summary.resources.memory_reserved_bytes);
   json["power_mean_w"] = or_null(summary.resources.power_mean_w);
@@ -116,6 +119,7 @@ Json to_json(const RunReport& report) {
                           {"identical", agreement.identical}});
   }
   json["output_agreements"] = std::move(agreements);
+  if (const auto ladder = find_ladder(report)) json["ladder"] = ladder_json(report, *ladder);
   json["notes"] = report.records.notes;
   return json;
 }

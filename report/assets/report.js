@@ -27,6 +27,10 @@
     const index = series.subject % 8;
     const tone = colour("--s" + index);
     const base = { label: series.label, borderColor: tone, backgroundColor: tone };
+    if (type === "ladder") {
+      const tones = series.values.map((_, rung) => colour("--s" + (rung % 8)));
+      return { ...base, data: series.values, backgroundColor: tones, borderRadius: 4, maxBarThickness: 30, borderWidth: 0 };
+    }
     if (type === "bars") {
       return { ...base, data: series.values, borderRadius: 4, maxBarThickness: 46, borderWidth: 0 };
     }
@@ -63,6 +67,9 @@
     const values = chart.series.flatMap((series) => series.values || series.points.map((p) => p[1])).filter((v) => v > 0);
     // Above a factor of 30 the smaller lines would lie on the axis.
     const wide = chart.type !== "time" && Math.max(...values) / Math.min(...values) > 30;
+    if (chart.type === "ladder") {
+      return { x: numeric(chart.x_title, { beginAtZero: true, grace: "18%" }), y: axis("", { grid: { display: false } }) };
+    }
     if (chart.type === "cdf") {
       return { x: logarithmic(chart.x_title), y: numeric(chart.y_title, { min: 0, max: 100 }) };
     }
@@ -71,18 +78,34 @@
     return { x, y };
   };
 
+  /** Writes each rung's number and gain at the end of its bar. */
+  const barNotes = (notes) => ({
+    id: "bar-notes",
+    afterDatasetsDraw(drawn) {
+      const { ctx } = drawn;
+      ctx.save();
+      ctx.fillStyle = colour("--ink");
+      ctx.font = `600 12px ${Chart.defaults.font.family}`;
+      ctx.textBaseline = "middle";
+      drawn.getDatasetMeta(0).data.forEach((bar, rung) => ctx.fillText(notes[rung], bar.x + 6, bar.y));
+      ctx.restore();
+    },
+  });
+
   const draw = (canvas, chart) => new Chart(canvas, {
-    type: chart.type === "bars" ? "bar" : "line",
+    type: ["bars", "ladder"].includes(chart.type) ? "bar" : "line",
+    plugins: chart.notes ? [barNotes(chart.notes)] : [],
     data: { labels: chart.categories, datasets: chart.series.map((series) => dataset(series, chart.type)) },
     options: {
       animation: false,
+      indexAxis: chart.type === "ladder" ? "y" : "x",
       responsive: true,
       maintainAspectRatio: false,
       interaction: { mode: chart.type === "cdf" || chart.type === "time" ? "nearest" : "index", intersect: false },
       scales: scalesOf(chart),
       plugins: {
-        legend: { position: "bottom", labels: { color: colour("--ink"), usePointStyle: true, boxHeight: 7, padding: 16 } },
-        tooltip: { callbacks: { label: (item) => ` ${item.dataset.label}: ${short.format(item.parsed.y)}` } },
+        legend: { display: chart.type !== "ladder", position: "bottom", labels: { color: colour("--ink"), usePointStyle: true, boxHeight: 7, padding: 16 } },
+        tooltip: { callbacks: { label: (item) => ` ${item.dataset.label}: ${short.format(item.parsed[chart.type === "ladder" ? "x" : "y"])}` } },
       },
     },
   });

@@ -16,9 +16,11 @@ To the parent:
 Times are CLOCK_MONOTONIC nanoseconds, the clock of the parent's steady_clock. While a run is being
 timed nothing but the tiny progress lines is sent; the request lines follow its end.
 
-What is measured is static batching, which is what `generate` does: C requests are taken at a time,
-padded on the left to the longest prompt, and the next C start when the longest of them has ended.
-A request's own last token counts as its end, although its slot stays busy until the batch ends.
+What is measured is static batching, which is what `generate` does: B requests are taken at a time,
+padded on the left to the longest prompt, and the next B start when the longest of them has ended.
+B is the concurrency C, or --batch where that is smaller: what memory has room for. A request's own
+last token counts as its end, although its slot stays busy until the batch ends. That end sends the
+next request, so C are under way at any time, and latency counts the wait for a batch.
 
 The fair best of what transformers offers, and why:
 - inference_mode, greedy, no logits processor, no end-of-sequence test (every request generates
@@ -59,6 +61,8 @@ def parse_arguments():
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--max-length", type=int, required=True,
                         help="longest prompt plus longest output: the static cache's length")
+    parser.add_argument("--batch", type=int, default=0,
+                        help="requests of a static batch at most; 0: as many as are under way")
     parser.add_argument("--attention", choices=["auto", "sdpa", "eager"], default="auto")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -251,27 +255,34 @@ class PyTorchSubject:
     def run(self, message, send):
         """Closed loop at a fixed concurrency, in static batches. Returns the lines to send."""
         requests, concurrency = message["requests"], message["concurrency"]
-        self.use_attention(concurrency, requests[:concurrency], message["phase"])
+        batch_size = min(concurrency, self.arguments.batch or concurrency)
+        self.use_attention(batch_size, requests[:batch_size], message["phase"])
         graphs_before = self.graphs_compiled()
         finished = []
         run_start_ns = time.monotonic_ns()
-        for first in range(0, len(requests), concurrency):
-            batch = requests[first:first + concurrency]
+        for first in range(0, len(requests), batch_size):
+            batch = requests[first:first + batch_size]
             output_tokens = max(request["output_tokens"] for request in batch)
-            finished.append((batch, *self.generate(batch, output_tokens)))
+            finished.append((batch, self.generate(batch, output_tokens)[1]))
             send({"type": "progress", "completed": first + len(batch)})
         run_end_ns = time.monotonic_ns()
-        for batch, start_ns, clock in finished:
+        ends_ns = []  # of the requests of the batches before, ascending
+        for number, (batch, clock) in enumerate(finished):
             tokens = self.torch.stack(clock.steps, dim=1).tolist()  # [batch][step]
             for row, request in enumerate(batch):
                 wanted = request["output_tokens"]
-                send({"type": "request", "id": request["id"], "start_ns": start_ns,
+                # The end of a request sends the next one, which may wait for its batch.
+                ahead = number * batch_size + row - concurrency
+                send({"type": "request", "id": request["id"],
+                      "start_ns": run_start_ns if ahead < 0 else ends_ns[ahead],
                       "token_times_ns": clock.times_ns[:wanted], "tokens": tokens[row][:wanted]})
+            ends_ns = sorted(ends_ns + [clock.times_ns[request["output_tokens"] - 1]
+                                        for request in batch])
         send({"type": "done", "start_ns": run_start_ns, "end_ns": run_end_ns,
               "graphs_compiled": self.graphs_compiled() - graphs_before,
               "device_reserved_bytes":
                   self.torch.cuda.max_memory_reserved() if self.on_gpu else None,
-              "settings": {"attention": self.attention_of_batch.get(concurrency)
+              "settings": {"attention": self.attention_of_batch.get(batch_size)
                            or self.attention_setting()}})
 
 

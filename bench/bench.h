@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/ladder.h"
 #include "bench/scenario.h"
 #include "engine/engine.h"
 
@@ -22,7 +23,9 @@ struct BenchOptions {
   /// Our engine. 0 for max_batch means the highest concurrency, 0 for kv_cache_tokens what the
   /// requests under way need; model is set from the one above.
   EngineConfig engine;
-  nlohmann::json slo;  // null or {ttft_ms, tpot_ms, e2e_ms}
+  nlohmann::json slo;  // null or what parse_slo() gives
+  /// Set: the rungs of the ladder instead of one engine.
+  std::optional<LadderOptions> ladder;
   std::filesystem::path output_folder;
   std::vector<std::string> command;  // the command line, for the record
   double silence_seconds = 1800;     // a subject that says nothing for so long is given up
@@ -35,9 +38,6 @@ struct BenchOptions {
 /// records of the runs that ended are whole then. Throws InputError for what can't be run and
 /// ResourceError for a subject that died or a disk that is full.
 bool run_bench(const BenchOptions& options);
-
-/// Parses "ttft=200ms,tpot=20ms,e2e=2s" into {ttft_ms, tpot_ms, e2e_ms}.
-nlohmann::json parse_slo(const std::string& text);
 
 /// results/<UTC time>-<model>, with a number behind it when that exists.
 std::filesystem::path default_output_folder(const std::string& model);

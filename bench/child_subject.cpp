@@ -17,7 +17,8 @@ json run_message(const Load& load) {
   for (const auto& request : load.requests) {
     requests.push_back({{"id", request.id},
                         {"prompt", request.prompt_tokens},
-                        {"output_tokens", request.output_tokens}});
+                        {"output_tokens", request.output_tokens},
+                        {"output_limit", request.most_output_tokens()}});
   }
   return {{"type", "run"},
           {"phase", phase_name(load.phase)},

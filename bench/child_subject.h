@@ -11,7 +11,7 @@ namespace iol::bench {
 ///
 /// To the child:
 ///   {"type": "run", "phase": "warmup"|"measure", "concurrency": C,
-///    "requests": [{"id": 0, "prompt": [ids], "output_tokens": 200}, ...]}
+///    "requests": [{"id": 0, "prompt": [ids], "output_tokens": 200, "output_limit": 200}, ...]}
 ///   {"type": "quit"}                              (end of input means the same)
 /// From the child:
 ///   {"type": "ready", ...}                        once the model is loaded; the rest is details

@@ -1,5 +1,6 @@
 #include "bench/engine_child.h"
 
+#include <algorithm>
 #include <istream>
 #include <mutex>
 #include <ostream>
@@ -93,6 +94,7 @@ std::vector<WorkloadRequest> parse_requests(const json& message) {
     request.id = item.at("id").get<std::int64_t>();
     request.prompt_tokens = item.at("prompt").get<std::vector<std::int32_t>>();
     request.output_tokens = item.at("output_tokens").get<std::int64_t>();
+    request.output_limit = item.value("output_limit", request.output_tokens);
     requests.push_back(std::move(request));
   }
   return requests;
@@ -109,6 +111,48 @@ json request_message(const RequestResult& result) {
   return message;
 }
 
+/// What the steps of a run had under way, summed on the engine's thread.
+struct StepSums {
+  std::int64_t steps = 0;
+  std::int64_t running = 0;
+  std::int64_t blocks_used = 0;
+  int most_running = 0;
+  int most_blocks_used = 0;
+
+  void add(const StepRecord& step) {
+    ++steps;
+    running += step.num_running;
+    blocks_used += step.num_blocks_used;
+    most_running = std::max(most_running, step.num_running);
+    most_blocks_used = std::max(most_blocks_used, step.num_blocks_used);
+  }
+
+  [[nodiscard]] json record(const Engine& engine) const {
+    if (steps == 0) return nullptr;
+    const auto mean = [&](std::int64_t sum) {
+      return static_cast<double>(sum) / static_cast<double>(steps);
+    };
+    return {{"running_mean", mean(running)},
+            {"running_max", most_running},
+            {"kv_blocks_used_mean", mean(blocks_used)},
+            {"kv_blocks_used_max", most_blocks_used},
+            {"kv_blocks", engine.stats().num_blocks},
+            {"kv_block_tokens", engine.config().block_size}};
+  }
+};
+
+json engine_details(const Engine& engine, const EngineStats& before, const StepSums& sums) {
+  const auto after = engine.stats();
+  return {{"steps", after.num_steps - before.num_steps},
+          {"step_ns", after.step_ns - before.step_ns},
+          {"host_ns", after.host_ns - before.host_ns},
+          {"prompt_tokens", after.prompt_tokens - before.prompt_tokens},
+          {"cached_tokens", after.cached_tokens - before.cached_tokens},
+          {"generated_tokens", after.generated_tokens - before.generated_tokens},
+          {"preemptions", after.num_preemptions - before.num_preemptions},
+          {"load", sums.record(engine)}};
+}
+
 void serve_run(Engine& engine, const json& message, LineWriter& writer) {
   const auto requests = parse_requests(message);
   Load load;
@@ -118,6 +162,8 @@ void serve_run(Engine& engine, const json& message, LineWriter& writer) {
   // Every run begins without remembered prefixes, so that repetitions are alike.
   engine.clear_prefix_cache();
   const auto before = engine.stats();
+  StepSums sums;
+  engine.on_step([&](const StepRecord& step) { sums.add(step); });
   std::int64_t reported_ns = now_ns();
   const auto result = run_closed_loop(engine, load, [&](std::int64_t completed) {
     const auto now = now_ns();
@@ -125,19 +171,14 @@ void serve_run(Engine& engine, const json& message, LineWriter& writer) {
     reported_ns = now;
     writer.send({{"type", "progress"}, {"completed", completed}});
   });
-  const auto after = engine.stats();
+  // The last step ends after its last token has been handed over.
+  engine.drain();
+  engine.on_step({});
   for (const auto& request : result.requests) writer.send(request_message(request));
   writer.send({{"type", "done"},
                {"start_ns", result.start_ns},
                {"end_ns", result.end_ns},
-               {"engine",
-                {{"steps", after.num_steps - before.num_steps},
-                 {"step_ns", after.step_ns - before.step_ns},
-                 {"host_ns", after.host_ns - before.host_ns},
-                 {"prompt_tokens", after.prompt_tokens - before.prompt_tokens},
-                 {"cached_tokens", after.cached_tokens - before.cached_tokens},
-                 {"generated_tokens", after.generated_tokens - before.generated_tokens},
-                 {"preemptions", after.num_preemptions - before.num_preemptions}}}});
+               {"engine", engine_details(engine, before, sums)}});
 }
 
 }  // namespace

@@ -52,13 +52,14 @@ class ClosedLoop {
   bool submit(const WorkloadRequest& wanted, RequestResult& result) {
     Request request;
     request.prompt_tokens = wanted.prompt_tokens;
-    request.sampling.max_tokens = static_cast<int>(wanted.output_tokens);
+    request.sampling.max_tokens = static_cast<int>(wanted.most_output_tokens());
     request.sampling.ignore_eos = true;
     result.start_ns = now_ns();
     result.intended_start_ns = result.start_ns;
     try {
-      engine_.submit(std::move(request),
-                     [this, &result](const TokenEvent& event) { receive(result, event); });
+      engine_.submit(std::move(request), [this, &wanted, &result](const TokenEvent& event) {
+        receive(wanted, result, event);
+      });
       return true;
     } catch (const Error& error) {
       result.error = error.what();
@@ -66,20 +67,31 @@ class ClosedLoop {
     }
   }
 
-  void receive(RequestResult& result, const TokenEvent& event) {
-    if (event.token) {
+  void receive(const WorkloadRequest& wanted, RequestResult& result, const TokenEvent& event) {
+    const auto length = static_cast<std::size_t>(wanted.output_tokens);
+    const bool had_all = result.tokens.size() == length;
+    if (event.token && !had_all) {
       result.token_times_ns.push_back(now_ns());
       result.tokens.push_back(*event.token);
     }
-    if (!event.finish_reason) return;
+    const bool has_all = result.tokens.size() == length;
+    if (!event.finish_reason) {
+      // Below its limit: it ends here, as an end-of-sequence token would end it. The engine's next
+      // step is without it; what counts as its end for the loop is the answer to the cancellation.
+      if (has_all && !had_all) {
+        engine_.cancel(event.request);
+        submit_next();
+      }
+      return;
+    }
     if (*event.finish_reason == FinishReason::kError) {
       result.error = event.error.empty() ? "the step that held it failed" : event.error;
-    } else if (*event.finish_reason == FinishReason::kCancelled) {
+    } else if (*event.finish_reason == FinishReason::kCancelled && !has_all) {
       result.error = "cancelled";
     } else if (result.tokens.empty()) {
       result.error = "ended without a token";
     }
-    submit_next();
+    if (!had_all) submit_next();
     count_end();
   }
 

@@ -10,7 +10,9 @@ namespace iol::bench {
 
 /// Closed loop: `load.concurrency` requests are under way until none is left to send; the end of
 /// one sends the next, from the engine's own thread and without waking another one. Greedy, exactly
-/// the asked number of tokens, no end-of-sequence. Times are read when the engine hands over a
+/// the asked number of tokens, no end-of-sequence. A request whose `output_limit` is higher is
+/// submitted with that limit and cancelled at its last token, so that the engine can't know its
+/// length in advance. Times are read when the engine hands over a
 /// token, which is what a client in the same process sees.
 ///
 /// `on_completed` is called with the number of ended requests from the engine's thread; it must not

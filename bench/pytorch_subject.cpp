@@ -102,6 +102,8 @@ std::vector<std::unique_ptr<Subject>> make_pytorch_subjects(const PythonEnvironm
                         std::to_string(options.num_threads),
                         "--max-length",
                         std::to_string(options.max_request_tokens),
+                        "--batch",
+                        std::to_string(options.max_batch),
                         "--seed",
                         std::to_string(options.seed)};
     if (model.synthetic()) {
@@ -115,6 +117,7 @@ std::vector<std::unique_ptr<Subject>> make_pytorch_subjects(const PythonEnvironm
                        {"kv_cache", "contiguous"},
                        {"prefix_cache", false},
                        {"speculation", "none"}};
+    if (options.max_batch > 0) launch.settings["max_batch"] = options.max_batch;
     subjects.push_back(std::make_unique<ChildSubject>(std::move(launch)));
   }
   return subjects;

@@ -31,6 +31,7 @@ struct PyTorchOptions {
   Device device = {DeviceKind::kCpu, 0};
   int num_threads = 1;
   std::int64_t max_request_tokens = 0;  // longest prompt and output of one request together
+  int max_batch = 0;                    // of a static batch; 0: the load's concurrency
   std::uint64_t seed = 0;
 };
 

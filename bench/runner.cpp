@@ -86,24 +86,46 @@ class Runner {
 
   void run() {
     for (const auto& subject : in_.subjects) {
-      progress_.describe(fmt::format("loading {}", subject->name()));
-      const auto ready = subject->start(patience_);
-      in_.records.write("subject", subject_record(*subject, in_.model, ready));
+      running_.push_back(subject.get());
+      unless_left_out(*subject, [&] {
+        progress_.describe(fmt::format("loading {}", subject->name()));
+        const auto ready = subject->start(patience_);
+        in_.records.write("subject", subject_record(*subject, in_.model, ready));
+      });
     }
     for (const auto& load : in_.plan.loads) run_load(load);
   }
 
  private:
   void run_load(const PlannedLoad& load) {
-    for (const auto& subject : in_.subjects) {
-      for (std::size_t i = 0; i < load.warm_ups.size(); ++i) {
-        run_once(*subject, load, load.warm_ups[i], static_cast<int>(i), Phase::kWarmUp);
-      }
+    const auto subjects = running_;  // some may not come through their warm-up
+    for (Subject* subject : subjects) {
+      unless_left_out(*subject, [&] {
+        for (std::size_t i = 0; i < load.warm_ups.size(); ++i) {
+          run_once(*subject, load, load.warm_ups[i], static_cast<int>(i), Phase::kWarmUp);
+        }
+      });
     }
     for (std::size_t i = 0; i < load.repetitions.size(); ++i) {
-      for (const auto& subject : in_.subjects) {
+      for (Subject* subject : running_) {
         run_once(*subject, load, load.repetitions[i], static_cast<int>(i), Phase::kMeasure);
       }
+    }
+  }
+
+  /// Runs `work`; where the bench may go on without the subject and the subject dies in it, it is
+  /// left out from here on.
+  template <class Work>
+  void unless_left_out(Subject& subject, const Work& work) {
+    const bool may_be_left_out = in_.leaves_out_failing && subject.kind() == "pytorch";
+    try {
+      work();
+    } catch (const ResourceError& error) {
+      if (!may_be_left_out) throw;
+      subject.stop();
+      std::erase(running_, &subject);
+      in_.records.write("left_out", {{"subject", subject.name()}, {"why", error.what()}});
+      if (in_.note) in_.note(fmt::format("without {}: {}", subject.name(), error.what()));
     }
   }
 
@@ -191,6 +213,7 @@ class Runner {
   }
 
   const RunnerInputs& in_;
+  std::vector<Subject*> running_;  // those that haven't been left out
   Patience patience_;
   ProgressBar progress_;
 };

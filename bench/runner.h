@@ -25,6 +25,10 @@ struct RunnerInputs {
   PackageEnergy& energy;
   GpuMonitor* gpu = nullptr;  // the GPU that the subjects run on
   std::function<bool()> interrupted;
+  std::function<void(const std::string&)> note = {};  // one line for the user
+  /// A PyTorch subject that dies before its first measured run is left out, with a record that says
+  /// why, and the others go on.
+  bool leaves_out_failing = false;
   double silence_seconds = 1800;
   bool shows_progress = false;
 };

@@ -11,7 +11,8 @@ namespace {
 constexpr int kOneRoundFrom = 32;
 constexpr std::int64_t kMaxRequestsPerRun = 1'000'000;
 
-std::int64_t default_num_requests(int concurrency) {
+std::int64_t default_num_requests(int concurrency, std::optional<int> num_rounds) {
+  if (num_rounds) return std::max(4, *num_rounds * concurrency);
   return concurrency < kOneRoundFrom ? 2 * concurrency : concurrency;
 }
 
@@ -39,7 +40,8 @@ std::vector<LoadPoint> load_points(const ScenarioOptions& options) {
     };
     if (std::any_of(points.begin(), points.end(), same)) return;
     points.push_back(
-        {scenario, concurrency, options.num_requests.value_or(default_num_requests(concurrency))});
+        {scenario, concurrency,
+         options.num_requests.value_or(default_num_requests(concurrency, options.num_rounds))});
   };
   for (const auto& scenario : options.scenarios) {
     if (scenario == "latency") {
@@ -55,9 +57,37 @@ std::vector<LoadPoint> load_points(const ScenarioOptions& options) {
 
 /// A warm-up has every batch size that the runs will have: the full one, and the remainder that a
 /// static batch ends with.
-std::int64_t num_warm_up_requests(const LoadPoint& point) {
+std::int64_t num_warm_up_requests(const LoadPoint& point, std::optional<int> static_batch) {
   if (point.num_requests <= point.concurrency) return point.num_requests;
-  return point.concurrency + point.num_requests % point.concurrency;
+  const int batch = std::min(static_batch.value_or(point.concurrency), point.concurrency);
+  const int full_batches = (point.concurrency + batch - 1) / batch;
+  return std::min(point.num_requests, full_batches * batch + point.num_requests % batch);
+}
+
+/// Calls `visit` with every request of `plan`, warm-ups included.
+template <class SomePlan, class Visit>
+void for_each_request(SomePlan& plan, const Visit& visit) {
+  for (auto& load : plan.loads) {
+    for (auto* runs : {&load.warm_ups, &load.repetitions}) {
+      for (auto& run : *runs) {
+        for (auto& request : run) visit(request);
+      }
+    }
+  }
+}
+
+std::int64_t num_input_tokens(const WorkloadRequest& request) {
+  return static_cast<std::int64_t>(request.prompt_tokens.size());
+}
+
+void allow_longest_output(Plan& plan, std::int64_t max_context) {
+  std::int64_t longest = 0;
+  for_each_request(plan, [&](const WorkloadRequest& request) {
+    longest = std::max(longest, request.output_tokens);
+  });
+  for_each_request(plan, [&](WorkloadRequest& request) {
+    request.output_limit = std::min(longest, max_context - num_input_tokens(request));
+  });
 }
 
 }  // namespace
@@ -71,18 +101,13 @@ Plan make_plan(const ScenarioOptions& options, const PromptSource& source,
     auto requests = make_requests(source, options.input_tokens, options.output_tokens, next_id,
                                   count, options.seed, max_context);
     next_id += count;
-    for (const auto& request : requests) {
-      const auto input_tokens = static_cast<std::int64_t>(request.prompt_tokens.size());
-      plan.max_request_tokens =
-          std::max(plan.max_request_tokens, input_tokens + request.output_tokens);
-    }
     return requests;
   };
   for (const auto& point : load_points(options)) {
     PlannedLoad load;
     load.point = point;
     for (int i = 0; i < options.num_warm_ups; ++i) {
-      load.warm_ups.push_back(make(num_warm_up_requests(point)));
+      load.warm_ups.push_back(make(num_warm_up_requests(point, options.static_batch)));
     }
     for (int i = 0; i < options.num_repetitions; ++i) {
       load.repetitions.push_back(make(point.num_requests));
@@ -90,6 +115,11 @@ Plan make_plan(const ScenarioOptions& options, const PromptSource& source,
     plan.max_concurrency = std::max(plan.max_concurrency, point.concurrency);
     plan.loads.push_back(std::move(load));
   }
+  if (!options.lengths_are_known) allow_longest_output(plan, max_context);
+  for_each_request(plan, [&](const WorkloadRequest& request) {
+    plan.max_request_tokens =
+        std::max(plan.max_request_tokens, num_input_tokens(request) + request.most_output_tokens());
+  });
   plan.num_runs_per_subject = static_cast<std::int64_t>(plan.loads.size()) *
                               (options.num_warm_ups + options.num_repetitions);
   return plan;

@@ -20,12 +20,18 @@ struct LoadPoint {
 struct ScenarioOptions {
   std::vector<std::string> scenarios = {"latency", "throughput"};
   std::vector<int> concurrencies = {1, 4, 16, 64};  // of throughput
-  std::optional<std::int64_t> num_requests;         // per load and repetition; nothing: by load
+  std::optional<std::int64_t> num_requests = {};    // per load and repetition; nothing: by load
+  std::optional<int> num_rounds = {};  // then: times that every slot is filled; 4 requests at least
   LengthDistribution input_tokens = LengthDistribution::parse("100", "--input-tokens");
   LengthDistribution output_tokens = LengthDistribution::parse("200", "--output-tokens");
   int num_repetitions = 6;
   int num_warm_ups = 1;
   std::uint64_t seed = 0;
+  /// Clients that don't know how long an output will be allow the longest one of the whole plan
+  /// (as far as the context reaches); those that do, exactly what they get.
+  bool lengths_are_known = true;
+  std::optional<int> static_batch =
+      {};  // of subjects that batch statically; nothing: the concurrency
 };
 
 /// One load with the requests of every run. Each run has prompts of its own, the same for every
@@ -39,7 +45,7 @@ struct PlannedLoad {
 struct Plan {
   std::vector<PlannedLoad> loads;
   int max_concurrency = 1;
-  std::int64_t max_request_tokens = 0;  // longest prompt and output of one request together
+  std::int64_t max_request_tokens = 0;  // longest prompt and allowed output of one request
   std::int64_t num_runs_per_subject = 0;
 };
 

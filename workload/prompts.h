@@ -13,6 +13,13 @@ struct WorkloadRequest {
   std::int64_t id = 0;  // unique within a bench
   std::vector<std::int32_t> prompt_tokens;
   std::int64_t output_tokens = 0;  // exactly this many are generated
+  /// The most that the client allows, which a server has to be ready for when it can't know that
+  /// the output ends earlier; 0: output_tokens.
+  std::int64_t output_limit = 0;
+
+  [[nodiscard]] std::int64_t most_output_tokens() const {
+    return output_limit > output_tokens ? output_limit : output_tokens;
+  }
 };
 
 /// Where the ids of prompts come from.

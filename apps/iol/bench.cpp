@@ -8,13 +8,16 @@
 #include <iostream>
 #include <memory>
 
+#include "backend/kv_format.h"
 #include "base/error.h"
 #include "bench/bench.h"
 #include "bench/engine_child.h"
 #include "bench/iol_subject.h"
+#include "bench/slo.h"
 #include "command.h"
 #include "engine_options.h"
 #include "report/report.h"
+#include "results_cost.h"
 
 namespace iol::cli {
 namespace {
@@ -23,22 +26,30 @@ constexpr const char* kExamples = R"(Examples:
   iol bench demo                                   PyTorch and iol on the demo model
   iol bench demo --engines iol --scenario latency  one stream of ours alone
   iol bench synthetic:tinyllama-1.1b --concurrency 1,8,32 --repeat 6
+  iol bench demo --ladder                          what each lever buys, one rung at a time
   iol bench FOLDER --input-tokens uniform:50:150 --output-tokens 200 -o results/mine)";
+
+// A ladder without objectives of the user's shows goodput under these.
+constexpr const char* kLadderSlo = "llama3.1-8b-interactive";
 
 /// What the command line says, as text; turned into bench::BenchOptions when it runs.
 struct BenchArguments {
+  CLI::App* command = nullptr;  // knows which options were given
   EngineOptions engine;
   std::string model;
   std::vector<std::string> engines;
   std::vector<std::string> scenarios;
-  std::string input_tokens = "100";
-  std::string output_tokens = "200";
+  std::string input_tokens;
+  std::string output_tokens;
   std::vector<int> concurrencies;
   std::int64_t num_requests = 0;
   int num_repetitions = 6;
   int num_warm_ups = 1;
   std::string slo;
   double timeout_s = 1800;
+  double usd_per_hour = 0;
+  bool ladder = false;
+  int kv_sequences = 0;
   std::string output_folder;
   std::string engine_child;
 };
@@ -50,8 +61,9 @@ struct LaterOption {
   bool is_flag;
 };
 constexpr LaterOption kLaterOptions[] = {
-    {"--ladder", "the ladder of levers", true}, {"--rate", "open-loop load", false},
-    {"--arrival", "arrival processes", false},  {"--trace", "trace replay", false},
+    {"--rate", "open-loop load", false},
+    {"--arrival", "arrival processes", false},
+    {"--trace", "trace replay", false},
     {"--speed", "trace replay", false},
 };
 
@@ -85,6 +97,38 @@ void refuse_later_values(const BenchArguments& arguments) {
   }
 }
 
+/// The quantized rungs; refuses options that the rungs decide.
+bench::LadderOptions ladder_options(const BenchArguments& arguments) {
+  for (const char* option :
+       {"--scheduler", "--kv-allocation", "--prefix-cache", "--kv-cache-tokens"}) {
+    if (arguments.command->count(option) > 0) {
+      throw_input_error("{}: --ladder sets it, rung by rung; leave one of the two out", option);
+    }
+  }
+  bench::LadderOptions ladder;
+  ladder.kv_sequences = arguments.kv_sequences;
+  const EngineConfig asked = engine_config(arguments.engine, arguments.model);
+  if (arguments.engine.quant_is_given) {
+    ladder.quant = asked.quant;
+    if (asked.quant.format == WeightFormat::kNone) {
+      throw_input_error(
+          "--quant none: --ladder has a rung for it already; name a quantized format");
+    }
+  } else {
+    ladder.quant.group_size = asked.quant.group_size;
+    ladder.quant.head = asked.quant.head;
+    ladder.quant.keep = asked.quant.keep;
+  }
+  if (asked.kv_dtype) {
+    ladder.kv_dtype = *asked.kv_dtype;
+    if (!is_quantized_kv(*asked.kv_dtype)) {
+      throw_input_error("--kv-cache {}: --ladder has rungs for it already; int8 or fp8",
+                        arguments.engine.kv_cache);
+    }
+  }
+  return ladder;
+}
+
 std::vector<std::string> command_line() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
   std::vector<std::string> words;
@@ -98,16 +142,28 @@ bench::BenchOptions bench_options(const BenchArguments& arguments) {
   options.model = arguments.model;
   if (!arguments.engines.empty()) options.engines = arguments.engines;
   auto& scenario = options.scenario;
+  if (arguments.kv_sequences != 0 && !arguments.ladder) {
+    throw_input_error("--kv-sequences: goes with --ladder; alone, use --kv-cache-tokens");
+  }
+  if (arguments.ladder) {
+    scenario = bench::ladder_scenario();
+    options.ladder = ladder_options(arguments);
+  }
   if (!arguments.scenarios.empty()) scenario.scenarios = arguments.scenarios;
   if (!arguments.concurrencies.empty()) scenario.concurrencies = arguments.concurrencies;
   if (arguments.num_requests != 0) scenario.num_requests = arguments.num_requests;
-  scenario.input_tokens = LengthDistribution::parse(arguments.input_tokens, "--input-tokens");
-  scenario.output_tokens = LengthDistribution::parse(arguments.output_tokens, "--output-tokens");
+  if (!arguments.input_tokens.empty()) {
+    scenario.input_tokens = LengthDistribution::parse(arguments.input_tokens, "--input-tokens");
+  }
+  if (!arguments.output_tokens.empty()) {
+    scenario.output_tokens = LengthDistribution::parse(arguments.output_tokens, "--output-tokens");
+  }
   scenario.num_repetitions = arguments.num_repetitions;
   scenario.num_warm_ups = arguments.num_warm_ups;
   scenario.seed = arguments.engine.common.seed;
   options.engine = engine_config(arguments.engine, arguments.model);
   if (!arguments.slo.empty()) options.slo = bench::parse_slo(arguments.slo);
+  if (arguments.slo.empty() && arguments.ladder) options.slo = bench::parse_slo(kLadderSlo);
   options.output_folder = arguments.output_folder.empty()
                               ? bench::default_output_folder(arguments.model)
                               : std::filesystem::path(arguments.output_folder);
@@ -148,6 +204,7 @@ void run(const BenchArguments& arguments) {
     throw ExitCode{130};
   }
   report::write_report(folder, folder);
+  if (arguments.usd_per_hour > 0) record_costs(folder, arguments.usd_per_hour);
   print_result(arguments, folder);
 }
 
@@ -160,12 +217,11 @@ void add_load_options(CLI::App& command, BenchArguments& arguments) {
       .add_option("--scenario", arguments.scenarios,
                   "latency: one stream; throughput: several concurrencies (default: both)")
       ->delimiter(',');
-  command
-      .add_option("--input-tokens", arguments.input_tokens,
-                  "length of prompts: 100, uniform:50:150, normal:100:20, lognormal:MU:SIGMA")
-      ->capture_default_str();
-  command.add_option("--output-tokens", arguments.output_tokens, "length of outputs, likewise")
-      ->capture_default_str();
+  command.add_option("--input-tokens", arguments.input_tokens,
+                     "length of prompts: 100 (default), uniform:50:150, normal:100:20, "
+                     "lognormal:MU:SIGMA");
+  command.add_option("--output-tokens", arguments.output_tokens,
+                     "length of outputs, likewise (default: 200)");
   command
       .add_option("--requests", arguments.num_requests,
                   "requests per load and repetition (default: twice the concurrency, once from "
@@ -183,7 +239,28 @@ void add_load_options(CLI::App& command, BenchArguments& arguments) {
   command.add_option("--warmup", arguments.num_warm_ups, "warm-up runs per load")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
-  command.add_option("--slo", arguments.slo, "objectives for goodput: ttft=200ms,tpot=20ms,e2e=2s");
+  command
+      .add_option("--usd-per-hour", arguments.usd_per_hour,
+                  "what this machine costs an hour: cost per million tokens in the report")
+      ->check(CLI::Range(1e-9, 1e9));
+  command.add_option("--slo", arguments.slo,
+                     "objectives for goodput: ttft=200ms,tpot=20ms,e2e=2s, or MLPerf's by name: " +
+                         bench::slo_preset_names());
+}
+
+void add_ladder_options(CLI::App& command, BenchArguments& arguments) {
+  const std::string group = "Ladder";
+  command
+      .add_flag("--ladder", arguments.ladder,
+                "PyTorch, then this engine with one lever more per rung: in-flight batching, paged "
+                "KV cache, --quant weights (default: int8), --kv-cache (default: int8)")
+      ->group(group);
+  command
+      .add_option("--kv-sequences", arguments.kv_sequences,
+                  "with --ladder: sequences of the longest request that the KV memory of every "
+                  "rung holds (default: a quarter of the concurrency)")
+      ->check(CLI::Range(1, 4096))
+      ->group(group);
 }
 
 }  // namespace
@@ -192,10 +269,12 @@ void add_bench_command(CLI::App& program) {
   auto arguments = std::make_shared<BenchArguments>();
   CLI::App* command = program.add_subcommand(
       "bench", "Compare engines on a model: latency, throughput, memory, with intervals");
+  arguments->command = command;
   command->footer(kExamples);
   command->add_option("MODEL", arguments->model,
                       "folder, Hub id in the local cache, demo, or synthetic:NAME");
   add_load_options(*command, *arguments);
+  add_ladder_options(*command, *arguments);
   add_later_options(*command);
   command->add_option("-o,--output", arguments->output_folder,
                       "results folder (default: results/<UTC time>-<model>)");

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/error.h"
 #include "bench/installed_files.h"
@@ -13,8 +12,8 @@
 #include "commands.h"
 #include "economics/cost_output.h"
 #include "economics/study.h"
-#include "report/read_summary.h"
 #include "report/write_cost_records.h"
+#include "results_cost.h"
 #include "workload/audit_output.h"
 
 namespace iol::cli {
@@ -114,46 +113,6 @@ eco::PriceFile load_prices(const CostOptions& options) {
   return eco::load_price_file(*shipped, eco::today());
 }
 
-/// The load that every subject has run, with the most sequences: the same work for all of them.
-const report::MeasuredLoad& choose_load(const report::MeasuredRun& run,
-                                        const CostOptions& options) {
-  std::set<std::string> subjects;
-  for (const auto& load : run.loads) subjects.insert(load.subject);
-  const report::MeasuredLoad* best = nullptr;
-  for (const auto& load : run.loads) {
-    if (!options.scenario.empty() && load.scenario != options.scenario) continue;
-    if (options.concurrency != 0 && load.concurrency != options.concurrency) continue;
-    std::set<std::string> with_it;
-    for (const auto& other : run.loads) {
-      const bool alike = other.scenario == load.scenario && other.concurrency == load.concurrency;
-      if (alike && other.output_throughput_tok_s) with_it.insert(other.subject);
-    }
-    if (with_it != subjects) continue;
-    const auto rank = [](const report::MeasuredLoad& entry) {
-      return std::pair(entry.scenario == "throughput", entry.concurrency);
-    };
-    if (best == nullptr || rank(load) > rank(*best)) best = &load;
-  }
-  if (best != nullptr) return *best;
-  throw_input_error(
-      "{}: no load{}{} for which output_throughput_tok_s is known of all of its {} subjects; run "
-      "'iol bench' again, or choose another --scenario or --concurrency",
-      run.file.string(), options.scenario.empty() ? "" : " '" + options.scenario + "'",
-      options.concurrency == 0 ? "" : fmt::format(" of concurrency {}", options.concurrency),
-      subjects.size());
-}
-
-void take_measurements(const CostOptions& options, const report::MeasuredRun& run,
-                       eco::CostQuestion& question) {
-  const auto& chosen = choose_load(run, options);
-  question.load = fmt::format("{}, concurrency {}", chosen.scenario, chosen.concurrency);
-  for (const auto& load : run.loads) {
-    if (load.scenario != chosen.scenario || load.concurrency != chosen.concurrency) continue;
-    question.subjects.push_back(
-        {load.subject, load.label, *load.output_throughput_tok_s, load.power_mean_w});
-  }
-}
-
 void take_given(const CostOptions& options, eco::CostQuestion& question) {
   const std::optional<double> power =
       options.given("--power-w") ? std::optional(options.power_w) : std::nullopt;
@@ -245,7 +204,7 @@ void cost(CostOptions& options) {
   } else {
     const report::MeasuredRun run = report::read_summary(options.results);
     folder = run.file.parent_path();
-    take_measurements(options, run, question);
+    take_measurements(run, {options.scenario, options.concurrency}, question);
   }
   const eco::CostAnswer answer = eco::answer(question);
   if (options.record) {

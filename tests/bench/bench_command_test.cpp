@@ -42,10 +42,9 @@ class BenchCommand : public ::testing::Test {
 
 TEST_F(BenchCommand, refuses_what_is_not_available_yet_and_says_so) {
   for (const char* arguments :
-       {"demo --ladder", "demo --rate 5", "demo --arrival poisson", "demo --trace file.csv",
-        "demo --speed 2", "demo --draft ngram", "demo --scenario load",
-        "demo --scenario latency,sweep", "demo --input-tokens trace",
-        "demo --engines openai:http://localhost:8000"}) {
+       {"demo --rate 5", "demo --arrival poisson", "demo --trace file.csv", "demo --speed 2",
+        "demo --draft ngram", "demo --scenario load", "demo --scenario latency,sweep",
+        "demo --input-tokens trace", "demo --engines openai:http://localhost:8000"}) {
     const auto result = run_iol("bench " + std::string(arguments));
     EXPECT_EQ(result.exit_code, 2) << arguments << ": " << result.error;
     EXPECT_THAT(result.error, HasSubstr("not available yet")) << arguments;
@@ -73,6 +72,11 @@ TEST_F(BenchCommand, refuses_impossible_options_in_one_line) {
                                 "demo --kv-cache int3",
                                 "demo --threads -1",
                                 "no-such-model",
+                                "demo --ladder --scheduler static",
+                                "demo --ladder --quant none",
+                                "demo --ladder --kv-cache bf16",
+                                "demo --ladder --engines pytorch",
+                                "demo --kv-sequences 4",
                                 "demo --unknown-option",
                                 "demo --device cuda"}) {
     const auto result = run_iol("bench " + std::string(arguments));
@@ -154,6 +158,40 @@ TEST_F(BenchCommand, a_quantized_cache_is_counted_and_its_quality_measured) {
     }
   }
   EXPECT_EQ(found, 2);
+}
+
+TEST_F(BenchCommand, a_ladder_climbs_every_rung_and_says_what_each_gained) {
+  const auto result = run_iol(
+      "bench demo --ladder --engines iol --concurrency 8 --requests 8 --repeat 2 --input-tokens "
+      "uniform:8:32 --output-tokens uniform:2:12 --usd-per-hour 0.5 --quiet -o " +
+      folder_.string());
+  ASSERT_EQ(result.exit_code, 0) << result.error;
+  const auto summary = json::parse(std::ifstream(folder_ / "summary.json"));
+  const auto& rungs = summary.at("ladder").at("rungs");
+  ASSERT_EQ(rungs.size(), 5U);
+  for (const auto& rung : rungs) EXPECT_GT(rung.at("usd_per_million_output_tokens"), 0);
+  EXPECT_EQ(summary.at("qualities").size(), 5U);
+  for (const auto& quality : summary.at("qualities")) {
+    const bool plain =
+        !quality.contains("kl_divergence_nats") || quality.at("kl_divergence_nats").is_null();
+    const std::string subject = quality.at("subject");
+    EXPECT_EQ(plain, subject.find("int8") == std::string::npos) << subject;
+  }
+  // Batching and allocation don't change a token.
+  for (const auto& agreement : summary.at("output_agreements")) {
+    const std::string subject = agreement.at("subject");
+    if (subject.find("int8") != std::string::npos) continue;
+    EXPECT_EQ(agreement.at("identical"), agreement.at("compared")) << subject;
+  }
+  const auto kv_tokens = [&](const std::string& subject) {
+    for (const auto& one : summary.at("summaries")) {
+      if (one.at("subject") == subject && one.at("scenario") == "throughput") {
+        return one.at("kv_tokens_per_sequence").get<double>();
+      }
+    }
+    return 0.0;
+  };
+  EXPECT_GT(kv_tokens("iol-in-flight"), kv_tokens("iol-paged"));
 }
 
 TEST_F(BenchCommand, a_full_disk_is_one_line_and_leaves_whole_records) {

@@ -58,9 +58,10 @@ class PyTorchBaseline : public ::testing::Test {
     }
   }
 
-  std::vector<std::unique_ptr<Subject>> subjects() const {
-    return make_pytorch_subjects(environment_, model_,
-                                 {.num_threads = 2, .max_request_tokens = 90, .seed = 0});
+  std::vector<std::unique_ptr<Subject>> subjects(int batch = 0) const {
+    return make_pytorch_subjects(
+        environment_, model_,
+        {.num_threads = 2, .max_request_tokens = 90, .max_batch = batch, .seed = 0});
   }
 
   void expect_goldens(const RunResult& result) {
@@ -72,6 +73,31 @@ class PyTorchBaseline : public ::testing::Test {
       EXPECT_TRUE(std::is_sorted(one.token_times_ns.begin(), one.token_times_ns.end()));
       EXPECT_GE(one.start_ns, result.start_ns);
       EXPECT_LE(one.token_times_ns.back(), result.end_ns);
+    }
+  }
+
+  /// Tokens of a batch come together, the next batch begins when the longest of this one has ended,
+  /// and the end of a request has sent the next one of a loop of `concurrency`.
+  void expect_static_batches(const RunResult& result, int concurrency, int batch) {
+    std::vector<std::int64_t> ends;
+    const auto& requests = result.requests;
+    for (std::size_t first = 0; first < requests.size();) {
+      const auto last = std::min(first + static_cast<std::size_t>(batch), requests.size());
+      const std::vector<std::int64_t> ends_before = ends;
+      for (std::size_t i = first; i < last; ++i) {
+        EXPECT_EQ(requests[i].token_times_ns.front(), requests[first].token_times_ns.front());
+        if (!ends_before.empty()) {
+          EXPECT_GE(requests[i].token_times_ns.front(), ends_before.back());
+        }
+        if (i < static_cast<std::size_t>(concurrency)) {
+          EXPECT_EQ(requests[i].start_ns, requests[0].start_ns);
+        } else {
+          EXPECT_EQ(requests[i].start_ns, ends_before[i - static_cast<std::size_t>(concurrency)]);
+        }
+        ends.push_back(requests[i].token_times_ns.back());
+      }
+      std::sort(ends.begin(), ends.end());
+      first = last;
     }
   }
 
@@ -108,17 +134,18 @@ TEST_F(PyTorchBaseline, eager_gives_greedy_tokens_alone_and_in_padded_batches) {
     expect_goldens(result);
     EXPECT_THAT(result.details.at("settings").at("attention").get<std::string>(),
                 ::testing::AnyOf("sdpa", "eager"));
-    // Static batches: those of one batch start together, and the next when its longest has ended.
-    for (std::size_t i = 1; i < requests_.size(); ++i) {
-      const auto& previous = result.requests[i - 1];
-      const auto& one = result.requests[i];
-      if (i % static_cast<std::size_t>(concurrency) != 0) {
-        EXPECT_EQ(one.start_ns, previous.start_ns);
-      } else {
-        EXPECT_GE(one.start_ns, previous.token_times_ns.back());
-      }
-    }
+    expect_static_batches(result, concurrency, concurrency);
   }
+  eager->stop();
+}
+
+TEST_F(PyTorchBaseline, a_batch_smaller_than_the_load_lets_requests_wait_for_it) {
+  const auto eager = std::move(subjects(/*batch=*/2)[0]);
+  eager->start({});
+  const auto result = eager->run({Phase::kMeasure, 4, requests_}, {});
+  expect_goldens(result);
+  expect_static_batches(result, 4, 2);
+  EXPECT_EQ(result.requests[3].start_ns, result.requests[0].start_ns);  // sent, not yet begun
   eager->stop();
 }
 

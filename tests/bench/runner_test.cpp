@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "bench/bench.h"
+#include "bench/slo.h"
 
 namespace iol::bench {
 namespace {

@@ -1,0 +1,32 @@
+#pragma once
+// Which engines a bench runs.
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/device.h"
+#include "bench/bench_model.h"
+#include "bench/pytorch_subject.h"
+
+namespace iol::bench {
+
+struct EngineChoice {
+  bool iol = false;
+  std::optional<PythonEnvironment> pytorch;
+};
+
+struct EngineChoiceInputs {
+  /// As the user names them; nothing: pytorch where it can be had, and iol.
+  const std::optional<std::vector<std::string>>& asked;
+  const BenchModel& model;
+  const Device& device;
+  std::function<void(const std::string&)> note;  // one line for the user
+};
+
+/// What is left out by default goes into `not_measured` as {what, why}; asked for by name it is an
+/// InputError.
+EngineChoice choose_engines(const EngineChoiceInputs& inputs, nlohmann::json& not_measured);
+
+}  // namespace iol::bench

@@ -3,8 +3,8 @@
 The parent (`iol bench`) starts one of these per subject. Each line is one JSON object.
 
 From the parent:
-  {"type": "run", "phase": "warmup"|"measure", "concurrency": C,
-   "requests": [{"id": 0, "prompt": [ids], "output_tokens": 200}, ...]}
+  {"type": "run", "phase": "warmup"|"probe"|"measure", "concurrency": C,
+   "requests": [{"id": 0, "prompt": [ids], "output_tokens": 200, "due_ns": 0}, ...]}
   {"type": "quit"}                              (end of input means the same)
 To the parent:
   {"type": "ready", "versions": {...}, "settings": {...}, "memory": {...}, "load_ns": N}
@@ -20,7 +20,8 @@ What is measured is static batching, which is what `generate` does: B requests a
 padded on the left to the longest prompt, and the next B start when the longest of them has ended.
 B is the concurrency C, or --batch where that is smaller: what memory has room for. A request's own
 last token counts as its end, although its slot stays busy until the batch ends. That end sends the
-next request, so C are under way at any time, and latency counts the wait for a batch.
+next request, so C are under way at any time, and latency counts the wait for a batch. In an open
+loop (C = 0) a batch takes what is due when it begins, B at most, and waits when nothing is.
 
 The fair best of what transformers offers, and why:
 - inference_mode, greedy, no logits processor, no end-of-sequence test (every request generates
@@ -47,6 +48,7 @@ import time
 import traceback
 
 TRIAL_TOKENS = 96  # output tokens of a timed trial when attention is being chosen
+OPEN_LOOP_BATCH = 16  # requests of a static batch at most, when none is asked for
 TRIALS = 2  # of each implementation, interleaved; the best counts
 
 
@@ -252,29 +254,52 @@ class PyTorchSubject:
         from torch._dynamo.utils import counters
         return counters["stats"].get("unique_graphs", 0)
 
+    def batches(self, requests, batch_size, open_loop, run_start_ns):
+        """The requests of each batch in turn: the next ones, of an open loop those that are due."""
+        first = 0
+        while first < len(requests):
+            last = min(first + batch_size, len(requests))
+            if open_loop:
+                wait_ns = run_start_ns + requests[first]["due_ns"] - time.monotonic_ns()
+                if wait_ns > 0:
+                    time.sleep(wait_ns * 1e-9)
+                now_ns = time.monotonic_ns() - run_start_ns
+                while last > first + 1 and requests[last - 1]["due_ns"] > now_ns:
+                    last -= 1
+            yield requests[first:last]
+            first = last
+
     def run(self, message, send):
-        """Closed loop at a fixed concurrency, in static batches. Returns the lines to send."""
+        """A load in static batches. Sends its progress, and the requests when it has ended."""
         requests, concurrency = message["requests"], message["concurrency"]
-        batch_size = min(concurrency, self.arguments.batch or concurrency)
+        open_loop = concurrency == 0
+        batch_size = self.arguments.batch or concurrency or OPEN_LOOP_BATCH
+        if not open_loop:
+            batch_size = min(batch_size, concurrency)
         self.use_attention(batch_size, requests[:batch_size], message["phase"])
         graphs_before = self.graphs_compiled()
         finished = []
+        completed = 0
         run_start_ns = time.monotonic_ns()
-        for first in range(0, len(requests), batch_size):
-            batch = requests[first:first + batch_size]
+        for batch in self.batches(requests, batch_size, open_loop, run_start_ns):
             output_tokens = max(request["output_tokens"] for request in batch)
             finished.append((batch, self.generate(batch, output_tokens)[1]))
-            send({"type": "progress", "completed": first + len(batch)})
+            completed += len(batch)
+            send({"type": "progress", "completed": completed})
         run_end_ns = time.monotonic_ns()
         ends_ns = []  # of the requests of the batches before, ascending
-        for number, (batch, clock) in enumerate(finished):
+        index = 0
+        for batch, clock in finished:
             tokens = self.torch.stack(clock.steps, dim=1).tolist()  # [batch][step]
             for row, request in enumerate(batch):
                 wanted = request["output_tokens"]
-                # The end of a request sends the next one, which may wait for its batch.
-                ahead = number * batch_size + row - concurrency
-                send({"type": "request", "id": request["id"],
-                      "start_ns": run_start_ns if ahead < 0 else ends_ns[ahead],
+                if open_loop:
+                    start_ns = run_start_ns + request["due_ns"]
+                else:  # the end of a request sends the next one, which may wait for its batch
+                    ahead = index - concurrency
+                    start_ns = run_start_ns if ahead < 0 else ends_ns[ahead]
+                index += 1
+                send({"type": "request", "id": request["id"], "start_ns": start_ns,
                       "token_times_ns": clock.times_ns[:wanted], "tokens": tokens[row][:wanted]})
             ends_ns = sorted(ends_ns + [clock.times_ns[request["output_tokens"] - 1]
                                         for request in batch])

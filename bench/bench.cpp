@@ -24,6 +24,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kIolName = "iol";
+constexpr std::int64_t kMostTraceRequests = 100'000;
 
 /// What the load needs of our engine: a slot and room in the cache for every request under way.
 EngineConfig engine_for(const BenchOptions& options, const BenchModel& model, const Plan& plan) {
@@ -37,7 +38,11 @@ EngineConfig engine_for(const BenchOptions& options, const BenchModel& model, co
     config.verify = false;  // it has been verified, once is enough
   }
   if (config.num_threads == 0) config.num_threads = default_num_threads();
-  if (config.max_batch == 0) config.max_batch = plan.max_concurrency;
+  if (config.max_batch == 0) {
+    config.max_batch = plan.max_concurrency;
+    if (plan.has_open_loops)
+      config.max_batch = std::max(config.max_batch, EngineConfig{}.max_batch);
+  }
   if (config.kv_cache_tokens == 0) {
     const auto blocks_per_request = plan.max_request_tokens / config.block_size + 2;
     config.kv_cache_tokens =
@@ -57,8 +62,18 @@ struct Lineup {
   std::optional<LadderPlan> ladder;
 };
 
-Lineup make_lineup(const BenchOptions& options, const EngineChoice& choice, const BenchModel& model,
-                   const Plan& plan, const EngineConfig& engine) {
+/// Under arrivals a static batch may have any size.
+void leave_out_compiled(std::vector<std::unique_ptr<Subject>>& subjects, json& not_measured) {
+  std::erase_if(subjects,
+                [](const auto& subject) { return subject->name() == "pytorch-compiled"; });
+  not_measured.push_back(
+      {{"what", "pytorch-compiled under arrivals"},
+       {"why", "it has one graph per batch size and would compile while the clock runs"}});
+}
+
+Lineup make_lineup(const BenchOptions& options, const ScenarioOptions& scenario,
+                   const EngineChoice& choice, const BenchModel& model, const Plan& plan,
+                   const EngineConfig& engine, json& not_measured) {
   Lineup lineup;
   PyTorchOptions pytorch{.device = engine.device,
                          .num_threads = engine.num_threads,
@@ -66,11 +81,12 @@ Lineup make_lineup(const BenchOptions& options, const EngineChoice& choice, cons
                          .seed = options.scenario.seed};
   if (options.ladder) {
     lineup.ladder = plan_ladder(*options.ladder, engine, model, plan, choice.pytorch.has_value(),
-                                /*reuses_prefixes=*/false);
+                                scenario.trace && scenario.trace->shares_prefixes);
     pytorch.max_batch = lineup.ladder->kv_sequences;
   }
   if (choice.pytorch) {
     lineup.subjects = make_pytorch_subjects(*choice.pytorch, model, pytorch);
+    if (plan.has_open_loops) leave_out_compiled(lineup.subjects, not_measured);
   }
   if (!choice.iol) return lineup;
   if (!lineup.ladder) {
@@ -93,12 +109,22 @@ json load_record(const ScenarioOptions& options, const Plan& plan) {
     loads.push_back({{"scenario", load.point.scenario},
                      {"concurrency", load.point.concurrency},
                      {"requests", load.point.num_requests}});
+    if (load.point.rate_req_s) loads.back()["rate_req_s"] = *load.point.rate_req_s;
   }
   json record = {{"loads", std::move(loads)},
                  {"input_tokens", options.input_tokens.text()},
                  {"output_tokens", options.output_tokens.text()},
                  {"repetitions", options.num_repetitions},
                  {"warm_ups", options.num_warm_ups}};
+  if (options.trace) {
+    record["input_tokens"] = record["output_tokens"] = "trace";
+    record["trace"] = {{"file", options.trace->path.filename().string()},
+                       {"requests_read", options.trace->entries.size()},
+                       {"left_out_without_answer", options.trace->failed},
+                       {"left_out_longer_than_context", options.trace->too_long},
+                       {"shares_prefixes", options.trace->shares_prefixes},
+                       {"speed", options.trace_speed}};
+  }
   if (!options.lengths_are_known) record["output_limit"] = "the longest output of the plan";
   return record;
 }
@@ -141,6 +167,15 @@ void note_what_gpu_hides(GpuMonitor& gpu, json& not_measured) {
   }
 }
 
+/// What of a trace is not replayed is said, not swallowed.
+void note_left_out(const BenchOptions& options, const TraceLoad& trace) {
+  if (!options.note || trace.failed + trace.too_long == 0) return;
+  options.note(fmt::format(
+      "--trace {}: {} requests are read; left out are {} longer than the model's context and {} "
+      "without an answer",
+      trace.path.string(), trace.entries.size(), trace.too_long, trace.failed));
+}
+
 /// What is known before the first run about what will be missing; `gpu` may be null.
 void note_missing(const BenchOptions& options, GpuMonitor* gpu, const PackageEnergy& energy,
                   json& not_measured) {
@@ -181,10 +216,19 @@ bool run_bench(const BenchOptions& options) {
   }
   const PromptSource prompts = load_prompt_source(model);
   ScenarioOptions scenario = options.scenario;
+  if (options.trace) {
+    scenario.trace =
+        read_trace_load(*options.trace, scenario.num_requests.value_or(kMostTraceRequests),
+                        model.config.max_position_embeddings);
+    note_left_out(options, *scenario.trace);
+  }
   if (options.ladder) scenario.static_batch = ladder_kv_sequences(*options.ladder, scenario);
+  if (has_sweep(scenario) && options.slo.is_null()) {
+    throw_input_error("--scenario sweep: which objectives? Give --slo");
+  }
   const Plan plan = make_plan(scenario, prompts, model.config.max_position_embeddings);
   const EngineConfig engine = engine_for(options, model, plan);
-  Lineup lineup = make_lineup(options, choice, model, plan, engine);
+  Lineup lineup = make_lineup(options, scenario, choice, model, plan, engine, not_measured);
   create_folder(options.output_folder);
   MemoryCanary canary(engine.device, engine.num_threads);
   PackageEnergy energy;
@@ -205,7 +249,12 @@ bool run_bench(const BenchOptions& options) {
   if (!options.slo.is_null()) environment["slo"] = options.slo;
   if (lineup.ladder) environment["ladder"] = ladder_record(*lineup.ladder);
   records.write("environment", std::move(environment));
+  RequestMaker maker(scenario, prompts, model.config.max_position_embeddings);
+  const SweepInputs sweep{scenario, maker,
+                          scenario.rates_req_s.empty() ? 1 : scenario.rates_req_s.front(),
+                          options.slo};
   const bool completed = run_bench(RunnerInputs{.plan = plan,
+                                                .sweep = has_sweep(scenario) ? &sweep : nullptr,
                                                 .model = model,
                                                 .subjects = lineup.subjects,
                                                 .records = records,

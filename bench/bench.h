@@ -19,7 +19,8 @@ struct BenchOptions {
   /// Of "pytorch" and "iol". Nothing: both, and pytorch is left out with a note when it isn't
   /// installed.
   std::optional<std::vector<std::string>> engines;
-  ScenarioOptions scenario;
+  ScenarioOptions scenario;  // without its trace
+  std::optional<std::filesystem::path> trace;
   /// Our engine. 0 for max_batch means the highest concurrency, 0 for kv_cache_tokens what the
   /// requests under way need; model is set from the one above.
   EngineConfig engine;

@@ -18,6 +18,7 @@ json run_message(const Load& load) {
     requests.push_back({{"id", request.id},
                         {"prompt", request.prompt_tokens},
                         {"output_tokens", request.output_tokens},
+                        {"due_ns", request.due_ns},
                         {"output_limit", request.most_output_tokens()}});
   }
   return {{"type", "run"},
@@ -92,7 +93,7 @@ void ChildSubject::add_result(RunResult& result, const json& message, const Load
   RequestResult request;
   request.id = message.at("id").get<std::int64_t>();
   request.start_ns = message.at("start_ns").get<std::int64_t>();
-  request.intended_start_ns = request.start_ns;
+  request.intended_start_ns = message.value("intended_start_ns", request.start_ns);
   if (message.contains("error") && !message["error"].is_null()) {
     request.error = message["error"].get<std::string>();
   } else {

@@ -11,13 +11,15 @@ namespace iol::bench {
 ///
 /// To the child:
 ///   {"type": "run", "phase": "warmup"|"measure", "concurrency": C,
-///    "requests": [{"id": 0, "prompt": [ids], "output_tokens": 200, "output_limit": 200}, ...]}
+///    "requests": [{"id": 0, "prompt": [ids], "output_tokens": 200, "output_limit": 200,
+///                  "due_ns": 0}, ...]}             concurrency 0: each is sent when it is due
 ///   {"type": "quit"}                              (end of input means the same)
 /// From the child:
 ///   {"type": "ready", ...}                        once the model is loaded; the rest is details
 ///   {"type": "progress", "completed": N}          now and then during a run
-///   {"type": "request", "id": 0, "start_ns": T, "token_times_ns": [...], "tokens": [...],
-///    "error": "..."}                              after the run has ended; error only on failure
+///   {"type": "request", "id": 0, "start_ns": T, "intended_start_ns": T, "token_times_ns": [...],
+///    "tokens": [...], "error": "..."}                              after the run has ended; error
+///    only on failure
 ///   {"type": "done", "start_ns": T, "end_ns": T, ...}    the rest is details
 ///   {"type": "error", "message": "one line"}      it can't go on
 class ChildSubject : public Subject {

@@ -94,6 +94,7 @@ std::vector<WorkloadRequest> parse_requests(const json& message) {
     request.id = item.at("id").get<std::int64_t>();
     request.prompt_tokens = item.at("prompt").get<std::vector<std::int32_t>>();
     request.output_tokens = item.at("output_tokens").get<std::int64_t>();
+    request.due_ns = item.value("due_ns", std::int64_t{0});
     request.output_limit = item.value("output_limit", request.output_tokens);
     requests.push_back(std::move(request));
   }
@@ -101,7 +102,10 @@ std::vector<WorkloadRequest> parse_requests(const json& message) {
 }
 
 json request_message(const RequestResult& result) {
-  json message = {{"type", "request"}, {"id", result.id}, {"start_ns", result.start_ns}};
+  json message = {{"type", "request"},
+                  {"id", result.id},
+                  {"start_ns", result.start_ns},
+                  {"intended_start_ns", result.intended_start_ns}};
   if (result.error) {
     message["error"] = *result.error;
   } else {
@@ -156,7 +160,6 @@ json engine_details(const Engine& engine, const EngineStats& before, const StepS
 void serve_run(Engine& engine, const json& message, LineWriter& writer) {
   const auto requests = parse_requests(message);
   Load load;
-  load.phase = message.at("phase") == "warmup" ? Phase::kWarmUp : Phase::kMeasure;
   load.concurrency = message.at("concurrency").get<int>();
   load.requests = requests;
   // Every run begins without remembered prefixes, so that repetitions are alike.
@@ -165,20 +168,20 @@ void serve_run(Engine& engine, const json& message, LineWriter& writer) {
   StepSums sums;
   engine.on_step([&](const StepRecord& step) { sums.add(step); });
   std::int64_t reported_ns = now_ns();
-  const auto result = run_closed_loop(engine, load, [&](std::int64_t completed) {
+  const auto result = run_load(engine, load, [&](std::int64_t completed) {
     const auto now = now_ns();
     if (now - reported_ns < kProgressIntervalNs) return;
     reported_ns = now;
     writer.send({{"type", "progress"}, {"completed", completed}});
   });
-  // The last step ends after its last token has been handed over.
-  engine.drain();
   engine.on_step({});
   for (const auto& request : result.requests) writer.send(request_message(request));
-  writer.send({{"type", "done"},
+  json done = result.details;
+  done.update({{"type", "done"},
                {"start_ns", result.start_ns},
                {"end_ns", result.end_ns},
                {"engine", engine_details(engine, before, sums)}});
+  writer.send(done);
 }
 
 }  // namespace

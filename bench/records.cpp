@@ -180,6 +180,7 @@ json run_record(const RunLabel& label, const RunResult& result, double others_pr
   record["start_ns"] = result.start_ns;
   record["end_ns"] = result.end_ns;
   record["details"] = result.details;
+  if (label.rate_req_s) record["rate_req_s"] = *label.rate_req_s;
   record["others_processor_s"] = others_processor_seconds;
   return record;
 }

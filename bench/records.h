@@ -2,6 +2,7 @@
 // Writes records.jsonl: one JSON object a line, each whole on disk before the next begins.
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "bench/device_sampler.h"
@@ -35,9 +36,10 @@ class RecordWriter {
 struct RunLabel {
   std::string subject;
   std::string scenario;
-  int concurrency = 1;
+  int concurrency = 1;  // 0: an open loop
   int repetition = 0;
   Phase phase = Phase::kMeasure;
+  std::optional<double> rate_req_s = {};  // of an open loop
 };
 
 /// The metrics follow measurement.md, in milliseconds; output_hash tells apart what was generated.

@@ -1,5 +1,6 @@
 #include "bench/runner.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "backend/kv_format.h"
@@ -94,6 +95,7 @@ class Runner {
       });
     }
     for (const auto& load : in_.plan.loads) run_load(load);
+    if (in_.sweep != nullptr) run_sweep();
   }
 
  private:
@@ -129,13 +131,57 @@ class Runner {
     }
   }
 
-  void run_once(Subject& subject, const PlannedLoad& planned,
-                const std::vector<WorkloadRequest>& requests, int repetition, Phase phase) {
-    const RunLabel label{subject.name(), planned.point.scenario, planned.point.concurrency,
-                         repetition, phase};
+  /// One probe of each subject after the other, until every search has ended.
+  void run_sweep() {
+    SweepInputs const& sweep = *in_.sweep;
+    const auto subjects = running_;
+    std::vector<SubjectSweep> sweeps;
+    for (Subject* subject : subjects) sweeps.emplace_back(*subject, sweep);
+    bool any = true;
+    for (int round = 0; any; ++round) {
+      any = false;
+      for (auto& one : sweeps) {
+        const auto point = one.next_point();
+        if (!point) continue;
+        any = true;
+        const auto requests = one.requests(*point);
+        const auto result =
+            run_once(one.subject(), {*point, {}, {}}, requests, round, Phase::kProbe);
+        one.judge(*point, result);
+      }
+    }
+    for (const auto& one : sweeps) in_.records.write("sweep", one.record());
+    run_load(common_load(sweep, sweeps));
+  }
+
+  /// The highest rate that every subject meets, for the repetitions; where none meets any, the
+  /// lowest that was tried.
+  PlannedLoad common_load(const SweepInputs& sweep, const std::vector<SubjectSweep>& sweeps) const {
+    double rate = sweep.first_rate_req_s;
+    for (std::size_t i = 0; i < sweeps.size(); ++i) {
+      const double own = sweeps[i].best_rate_req_s();
+      rate = i == 0 ? own : std::min(rate, own);
+    }
+    PlannedLoad load;
+    load.point = rate_point(sweep.options, rate);
+    for (int i = 0; i < sweep.options.num_repetitions; ++i) {
+      load.repetitions.push_back(sweep.maker.make(load.point, load.point.num_requests));
+    }
+    return load;
+  }
+
+  RunResult run_once(Subject& subject, const PlannedLoad& planned,
+                     const std::vector<WorkloadRequest>& requests, int repetition, Phase phase) {
+    const RunLabel label{
+        subject.name(), planned.point.scenario,  planned.point.concurrency, repetition,
+        phase,          planned.point.rate_req_s};
     progress_.describe(
-        fmt::format("{} {} x{}, {} {}", label.subject, label.scenario, label.concurrency,
-                    phase == Phase::kWarmUp ? "warm-up" : "repetition", repetition + 1));
+        fmt::format("{} {}{}, {} {}", label.subject, label.scenario,
+                    label.concurrency > 0 ? fmt::format(" x{}", label.concurrency) : std::string(),
+                    phase == Phase::kWarmUp  ? "warm-up"
+                    : phase == Phase::kProbe ? "probe"
+                                             : "repetition",
+                    repetition + 1));
     patience_.on_progress = [&](std::int64_t completed) {
       progress_.advance_within(static_cast<double>(completed) /
                                static_cast<double>(requests.size()));
@@ -145,7 +191,7 @@ class Runner {
     if (phase == Phase::kMeasure) canary_before = read_canary();
     const double others_before = processor_seconds_of_others(subject);
     DeviceSampler sampler(subject.process_id().value_or(0), in_.energy, in_.gpu);
-    const auto result = run_or_record_failure(subject, {phase, label.concurrency, requests}, label);
+    auto result = run_or_record_failure(subject, {phase, label.concurrency, requests}, label);
     const auto samples = sampler.take();
     const double others = processor_seconds_of_others(subject) - others_before;
     if (canary_before) {
@@ -159,6 +205,7 @@ class Runner {
     write_requests(label, requests, result);
     write_samples(label, samples);
     progress_.finish_step();
+    return result;
   }
 
   CanaryReading read_canary() {

@@ -12,12 +12,14 @@
 #include "bench/records.h"
 #include "bench/scenario.h"
 #include "bench/subject.h"
+#include "bench/sweep.h"
 
 namespace iol::bench {
 
 /// What a runner works with; everything is used from one thread.
 struct RunnerInputs {
   const Plan& plan;
+  const SweepInputs* sweep = nullptr;  // after the plan's loads
   const BenchModel& model;
   std::vector<std::unique_ptr<Subject>>& subjects;
   RecordWriter& records;

@@ -16,14 +16,14 @@
 
 namespace iol::bench {
 
-enum class Phase : std::uint8_t { kWarmUp, kMeasure };
-/// "warmup" or "measure", as records say it.
+enum class Phase : std::uint8_t { kWarmUp, kProbe, kMeasure };
+/// "warmup", "probe" (of a sweep) or "measure", as records say it.
 std::string_view phase_name(Phase phase);
 
 /// What came of one request. Times are now_ns() of this machine, whichever process took them.
 struct RequestResult {
   std::int64_t id = 0;
-  std::int64_t intended_start_ns = 0;  // equal to start_ns in a closed loop
+  std::int64_t intended_start_ns = 0;  // when it was due; equal to start_ns in a closed loop
   std::int64_t start_ns = 0;
   std::vector<std::int64_t> token_times_ns;  // [output tokens] when each reached the client
   std::vector<std::int32_t> tokens;          // [output tokens]
@@ -38,7 +38,8 @@ struct RunResult {
   nlohmann::json details = nlohmann::json::object();  // what the subject adds, for the records
 };
 
-/// A closed loop: `concurrency` requests are under way at any time, in the order given.
+/// A closed loop, in which `concurrency` requests are under way at any time, in the order given; or
+/// (concurrency 0) an open one, in which each request is sent when it is due.
 struct Load {
   Phase phase = Phase::kMeasure;
   int concurrency = 1;

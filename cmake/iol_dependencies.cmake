@@ -13,6 +13,7 @@ pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
 # Used header-only: no library to ship.
 find_path(IOL_TOMLPLUSPLUS_INCLUDE_DIR toml++/toml.h REQUIRED)
+find_package(Boost 1.74 REQUIRED)
 
 add_library(iol_dependencies_public INTERFACE)
 target_link_libraries(iol_dependencies_public INTERFACE fmt::fmt Threads::Threads)

@@ -8,6 +8,7 @@
 
 #include "report/format.h"
 #include "report/headline.h"
+#include "report/load_tables.h"
 #include "report/resources.h"
 
 namespace iol::report {
@@ -219,7 +220,8 @@ std::vector<Chart> build_charts(const RunReport& report, const std::string& pref
   const auto chart = [&](const char* id, std::string title, std::string description) {
     return Chart{prefix + id, std::move(title), std::move(description), Json()};
   };
-  const std::string streams = streams_text(find_focus(report).latency_concurrency);
+  const Focus focus = find_focus(report);
+  const std::string streams = load_text(focus.latency_scenario, focus.latency_concurrency);
   std::vector<Chart> charts;
   const auto keep = [&](std::optional<Chart> built) {
     if (built) charts.push_back(std::move(*built));
@@ -234,6 +236,7 @@ std::vector<Chart> build_charts(const RunReport& report, const std::string& pref
         const MetricSummary* found = summary.find("inter_token_latency");
         return found != nullptr ? std::optional(found->distribution.p50) : std::nullopt;
       }));
+  for (Chart& built : load_charts(report, prefix)) charts.push_back(std::move(built));
   keep(percentile_chart(
       report, chart("latency", "Request latency, " + streams, "Request latency of " + streams),
       "request_latency"));

@@ -71,7 +71,8 @@ Table repeatability_table(const RunReport& report) {
     std::vector<Cell> cells(10);
     cells[0].text = label_of(report, summary.subject);
     cells[0].subject = index_of(report, summary.subject);
-    cells[1].text = fmt::format("{}, {}", summary.scenario, streams_text(summary.concurrency));
+    cells[1].text = summary.scenario;
+    if (summary.concurrency > 0) cells[1].text += ", " + streams_text(summary.concurrency);
     cells[2].text = std::to_string(summary.repetitions);
     cells[3].text = format_count(summary.requests);
     cells[4].text = std::to_string(summary.failed);

@@ -8,6 +8,7 @@
 
 #include "report/format.h"
 #include "report/headline.h"
+#include "report/load_tables.h"
 #include "report/lookup.h"
 
 namespace iol::report {
@@ -26,6 +27,7 @@ Cell subject_cell(const RunReport& report, const std::string& subject) {
 }
 
 std::string scenario_text(const std::string& scenario, std::int64_t concurrency) {
+  if (concurrency == 0) return scenario;
   return fmt::format("{}, {}", scenario, streams_text(concurrency));
 }
 
@@ -275,8 +277,8 @@ Table environment_table(const RunReport& report) {
 }  // namespace
 
 void add_details(RunSection& section, const RunReport& report) {
-  for (Table table : {throughput_table(report), latency_table(report), resources_table(report),
-                      quality_table(report)}) {
+  for (Table table : {throughput_table(report), sweep_table(report), load_table(report),
+                      latency_table(report), resources_table(report), quality_table(report)}) {
     if (table.empty()) continue;
     drop_absent_columns(table);
     section.details.push_back(std::move(table));

@@ -12,6 +12,9 @@
 namespace iol::report {
 namespace {
 
+// Of a load generator: below what any latency here is resolved to.
+constexpr double kPunctualMs = 1;
+
 std::string plural(std::int64_t count, const char* noun) {
   return fmt::format("{} {}{}", format_count(count), noun, count == 1 ? "" : "s");
 }
@@ -187,7 +190,8 @@ void add_plausibility(std::vector<Finding>& findings, const RunReport& report) {
         {Level::kWarning, "Limit",
          fmt::format("{} with {} is at {} of the limit: it read its weights faster than the canary "
                      "read as many bytes, so the true limit lies higher.",
-                     label_of(report, summary.subject), streams_text(summary.concurrency),
+                     label_of(report, summary.subject),
+                     load_text(summary.scenario, summary.concurrency),
                      format_percent(*summary.limit_fraction))});
   }
   std::int64_t inconsistent = 0;
@@ -212,6 +216,28 @@ void add_plausibility(std::vector<Finding>& findings, const RunReport& report) {
                         "nothing."});
     break;
   }
+}
+
+/// A generator that is late sends another load than the one asked for.
+void add_lateness(std::vector<Finding>& findings, const RunReport& report) {
+  double worst_ms = 0;
+  double share = 0;
+  bool any = false;
+  for (const Summary& summary : report.summaries) {
+    if (!summary.lateness_p99_ms) continue;
+    any = true;
+    worst_ms = std::max(worst_ms, *summary.lateness_p99_ms);
+    share = std::max(share, summary.generator_processor_share.value_or(0));
+  }
+  if (!any) return;
+  const bool punctual = worst_ms < kPunctualMs;
+  findings.push_back(
+      {punctual ? Level::kOk : Level::kWarning, "Load generator",
+       fmt::format(
+           "99 % of the requests were sent within {} of when they were due; it took {} of a "
+           "processor. Latencies count from when they were due.{}",
+           format_duration_ms(worst_ms), format_percent(share),
+           punctual ? "" : " It was late: the machine is too busy to generate this load.")});
 }
 
 /// Greedy outputs, request by request: the same prompt gave the same tokens, or not.
@@ -259,6 +285,7 @@ std::vector<Finding> find_findings(const RunReport& report) {
   if (auto noise = noise_finding(report)) findings.push_back(std::move(*noise));
   add_agreement(findings, report);
   add_neighbours(findings, report);
+  add_lateness(findings, report);
   add_plausibility(findings, report);
   for (const std::string& note : report.records.notes) {
     findings.push_back({Level::kWarning, "Records", note});

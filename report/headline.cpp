@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "report/format.h"
 #include "report/lookup.h"
@@ -80,7 +81,7 @@ Prose sentence_of(const RunReport& report, const Focus& focus) {
     prose.push_back({"."});
     return prose;
   }
-  prose.push_back({fmt::format("For {}, ", streams_text(latency->concurrency))});
+  prose.push_back({fmt::format("For {}, ", load_text(latency->scenario, latency->concurrency))});
   bool compared = false;
   for (const SubjectRecord& other : report.records.subjects) {
     const Comparison* gain = gain_over(report, latency, other.name, "request_latency");
@@ -233,13 +234,15 @@ Table headline_table(const RunReport& report, const Focus& focus) {
   table.caption = fmt::format(
       "Same model, same prompts, same machine. × is the gain over {}, with its interval below.",
       focus.baseline->label);
-  table.columns = {{"Engine", "", false},
-                   {"Request latency", streams_text(focus.latency_concurrency) + ", median"},
-                   {"Tokens/s", streams_text(focus.latency_concurrency)},
-                   {"Tokens/s", many},
-                   {"Memory", "peak"},
-                   {"Of the machine's limit", streams_text(focus.latency_concurrency)},
-                   {"Quality", "perplexity"}};
+  table.columns = {
+      {"Engine", "", false},
+      {"Request latency",
+       load_text(focus.latency_scenario, focus.latency_concurrency) + ", median"},
+      {"Tokens/s", load_text(focus.latency_scenario, focus.latency_concurrency)},
+      {"Tokens/s", many},
+      {"Memory", "peak"},
+      {"Of the machine's limit", load_text(focus.latency_scenario, focus.latency_concurrency)},
+      {"Quality", "perplexity"}};
   for (const SubjectRecord& subject : report.records.subjects) {
     const Summary* latency = focus.latency(report, subject.name);
     const Summary* throughput = focus.throughput(report, subject.name);
@@ -287,14 +290,19 @@ Focus find_focus(const RunReport& report) {
       focus.throughput_concurrency =
           std::max(focus.throughput_concurrency.value_or(0), summary.concurrency);
     }
-    const bool better = latency == nullptr || summary.concurrency < latency->concurrency ||
-                        (summary.concurrency == latency->concurrency &&
-                         summary.scenario == "latency" && latency->scenario != "latency");
-    if (better) latency = &summary;
+    // Closed loops first, of few streams; among those of one the scenario that says so.
+    const auto rank = [](const Summary& s) {
+      return std::tuple(s.concurrency == 0, s.concurrency, s.scenario != "latency");
+    };
+    if (latency == nullptr || rank(summary) < rank(*latency)) latency = &summary;
   }
   focus.latency_scenario = latency->scenario;
   focus.latency_concurrency = latency->concurrency;
   return focus;
+}
+
+std::string load_text(const std::string& scenario, std::int64_t concurrency) {
+  return concurrency == 0 ? scenario : streams_text(concurrency);
 }
 
 std::string streams_text(std::int64_t concurrency) {

@@ -32,6 +32,8 @@ void add_headline(RunSection& section, const RunReport& report);
 
 /// "one stream", "16 streams".
 std::string streams_text(std::int64_t concurrency);
+/// The same of a closed loop; the name of an open one: "poisson 5 req/s".
+std::string load_text(const std::string& scenario, std::int64_t concurrency);
 
 /// The label of a subject by its name.
 const std::string& label_of(const RunReport& report, const std::string& subject);

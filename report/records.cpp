@@ -63,7 +63,7 @@ RunKey run_key(const JsonFields& fields) {
   key.scenario = fields.optional_string("scenario").value_or("latency");
   key.concurrency = fields.optional_integer("concurrency").value_or(1);
   key.repetition = fields.optional_integer("repetition").value_or(0);
-  if (key.concurrency < 1) fields.fail("concurrency", "at least 1");
+  if (key.concurrency < 0) fields.fail("concurrency", "at least 1, or 0 of an open loop");
   return key;
 }
 
@@ -150,7 +150,9 @@ RequestRecord parse_request(const JsonFields& fields) {
   record.request_id = metadata.optional_string("request_id").value_or("");
   record.run = run_key(metadata);
   const std::string phase = metadata.string("phase");
-  if (phase != "warmup" && phase != "measure") metadata.fail("phase", "'warmup' or 'measure'");
+  if (phase != "warmup" && phase != "measure" && phase != "probe") {
+    metadata.fail("phase", "'warmup', 'probe' or 'measure'");
+  }
   record.warmup = phase == "warmup";
   record.intended_start_ns = metadata.integer("intended_start_ns");
   record.start_ns = metadata.optional_integer("start_ns").value_or(record.intended_start_ns);
@@ -199,7 +201,13 @@ RunRecord parse_run(const JsonFields& fields) {
   record.start_ns = fields.integer("start_ns");
   record.end_ns = fields.integer("end_ns");
   record.others_processor_s = fields.optional_number("others_processor_s");
+  record.rate_req_s = fields.optional_number("rate_req_s");
   const auto details = fields.optional_object("details");
+  if (const auto generator = details ? details->optional_object("generator") : std::nullopt) {
+    record.generator =
+        GeneratorRecord{generator->number("lateness_p99_ms"), generator->number("processor_s"),
+                        generator->integer("in_flight_max")};
+  }
   const auto engine = details ? details->optional_object("engine") : std::nullopt;
   const auto load = engine ? engine->optional_object("load") : std::nullopt;
   if (!load) return record;
@@ -209,7 +217,41 @@ RunRecord parse_run(const JsonFields& fields) {
   return record;
 }
 
-bool is_warmup(const JsonFields& fields) { return fields.optional_string("phase") == "warmup"; }
+ProbeRecord parse_probe(const JsonFields& fields) {
+  ProbeRecord probe;
+  probe.rate_req_s = fields.number("rate_req_s");
+  if (probe.rate_req_s <= 0) fields.fail("rate_req_s", "above 0");
+  probe.passed = fields.optional_boolean("passed").value_or(false);
+  probe.requests = fields.optional_integer("requests").value_or(0);
+  probe.failed = fields.optional_integer("failed").value_or(0);
+  probe.ttft_p99_ms = fields.optional_number("ttft_p99_ms");
+  probe.tpot_p99_ms = fields.optional_number("tpot_p99_ms");
+  probe.e2e_p99_ms = fields.optional_number("e2e_p99_ms");
+  probe.output_throughput_tok_s = fields.optional_number("output_throughput_tok_s");
+  return probe;
+}
+
+SweepRecord parse_sweep(const JsonFields& fields, const std::string& where) {
+  SweepRecord record;
+  record.fields = fields.json();
+  for (const char* name : {"record_type", "schema_version", "run_id"}) record.fields.erase(name);
+  record.subject = fields.string("subject");
+  record.arrival = fields.optional_string("arrival").value_or("");
+  record.seconds_per_probe = fields.optional_number("seconds_per_probe").value_or(0);
+  record.highest_rate_req_s = fields.optional_number("highest_rate_req_s");
+  record.lowest_missed_rate_req_s = fields.optional_number("lowest_missed_rate_req_s");
+  const Json* probes = fields.find("probes");
+  if (probes == nullptr || !probes->is_array()) fields.fail("probes", "an array");
+  for (const Json& probe : *probes) {
+    record.probes.push_back(parse_probe(JsonFields(probe, where, "sweep.probes[]")));
+  }
+  return record;
+}
+
+bool is_measured(const JsonFields& fields) {
+  const auto phase = fields.optional_string("phase");
+  return phase != "warmup" && phase != "probe";
+}
 
 DeviceSample parse_device_sample(const JsonFields& fields) {
   DeviceSample sample;
@@ -257,13 +299,15 @@ class RecordCollector {
     } else if (type == "subject") {
       add_subject(fields, where);
     } else if (type == "request") {
-      records_.requests.push_back(parse_request(fields));
+      add_request(parse_request(fields), fields);
     } else if (type == "canary") {
       CanaryRecord canary = parse_canary(fields);
-      if (!is_warmup(fields)) records_.canaries.push_back(std::move(canary));
+      if (is_measured(fields)) records_.canaries.push_back(std::move(canary));
     } else if (type == "run") {
       RunRecord run = parse_run(fields);
-      if (!is_warmup(fields)) records_.runs.push_back(std::move(run));
+      if (is_measured(fields)) records_.runs.push_back(std::move(run));
+    } else if (type == "sweep") {
+      records_.sweeps.push_back(parse_sweep(fields, where));
     } else if (type == "left_out") {
       left_out_.push_back({fields.string("subject"), fields.string("why")});
     } else if (type == "device_sample") {
@@ -288,6 +332,7 @@ class RecordCollector {
     }
     for (const RequestRecord& request : records_.requests) check_subject(request.run.subject);
     for (const CanaryRecord& canary : records_.canaries) check_subject(canary.run.subject);
+    for (const SweepRecord& sweep : records_.sweeps) check_subject(sweep.subject);
     for (const NotMeasured& left_out : left_out_) forget(left_out);
     records_.folder = file_.parent_path();
     return std::move(records_);
@@ -329,6 +374,12 @@ class RecordCollector {
     std::erase_if(records_.requests, is_its);
     std::erase_if(records_.subjects,
                   [&](const SubjectRecord& subject) { return subject.name == left_out.what; });
+  }
+
+  /// What a sweep's probes found is in its record; their requests are for other tools.
+  void add_request(RequestRecord request, const JsonFields& fields) {
+    if (fields.object("metadata").string("phase") == "probe") return;
+    records_.requests.push_back(std::move(request));
   }
 
   void set_environment(const JsonFields& fields, const std::string& where) {

@@ -19,7 +19,13 @@
 //                  `weights_read_bytes_per_s` (of a working set as large as the weights; optional)
 //   run            the same key, `phase`, `start_ns`, `end_ns`, `others_processor_s` (processor
 //                  time that the idle subjects used meanwhile), `details`.`engine`.`load`
-//                  {`running_mean`, `kv_blocks_used_mean`, `kv_block_tokens`}: means over steps
+//                  {`running_mean`, `kv_blocks_used_mean`, `kv_block_tokens`}: means over steps;
+//                  of an open loop `rate_req_s` (not of a trace's own times) and
+//                  `details`.`generator` {`lateness_p99_ms`, `processor_s`, `in_flight_max`}
+//   sweep          `subject`, `arrival`, `slo`, `percentile`, `seconds_per_probe`,
+//                  `highest_rate_req_s`, `lowest_missed_rate_req_s`, `probes` [{`rate_req_s`,
+//                  `passed`, `ttft_p99_ms`, `tpot_p99_ms`, `e2e_p99_ms`,
+//                  `output_throughput_tok_s`, ...}]
 //   left_out       `subject`, `why`: it died before its first measured run
 //   device_sample  `t_ns`, `device`, `subject` (when the sample is of one subject's process),
 //                  `power_w` or null and `power_unavailable` (why), `energy_joules` (the
@@ -103,8 +109,8 @@ struct RequestError {
 /// What a request belongs to: one subject under one scenario at one concurrency, one repetition.
 struct RunKey {
   std::string subject;
-  std::string scenario;          // latency, throughput
-  std::int64_t concurrency = 1;  // sequences in flight in a closed loop
+  std::string scenario;          // latency, throughput, "poisson 5 req/s"
+  std::int64_t concurrency = 1;  // sequences in flight in a closed loop; 0: an open one
   std::int64_t repetition = 0;
   auto operator<=>(const RunKey&) const = default;
 };
@@ -138,6 +144,13 @@ struct CanaryRecord {
   std::optional<double> weights_read_bytes_per_s;
 };
 
+/// How well a load generator kept its times.
+struct GeneratorRecord {
+  double lateness_p99_ms = 0;
+  double processor_s = 0;
+  std::int64_t in_flight_max = 0;
+};
+
 /// What a run as a whole recorded beside its requests.
 struct RunRecord {
   RunKey run;
@@ -146,6 +159,31 @@ struct RunRecord {
   std::optional<double> others_processor_s;
   std::optional<double> running_mean;             // sequences in a step, mean over the run's steps
   std::optional<double> kv_tokens_reserved_mean;  // of all of them together
+  std::optional<double> rate_req_s;               // of an open loop
+  std::optional<GeneratorRecord> generator;       // of an open loop
+};
+
+/// One rate that a sweep tried.
+struct ProbeRecord {
+  double rate_req_s = 0;
+  bool passed = false;
+  std::int64_t requests = 0;
+  std::int64_t failed = 0;
+  std::optional<double> ttft_p99_ms;
+  std::optional<double> tpot_p99_ms;
+  std::optional<double> e2e_p99_ms;
+  std::optional<double> output_throughput_tok_s;
+};
+
+/// The search for the highest rate at which a subject meets its objectives.
+struct SweepRecord {
+  std::string subject;
+  std::string arrival;
+  double seconds_per_probe = 0;
+  std::optional<double> highest_rate_req_s;
+  std::optional<double> lowest_missed_rate_req_s;
+  std::vector<ProbeRecord> probes;
+  Json fields = Json::object();
 };
 
 struct DeviceSample {
@@ -183,6 +221,7 @@ struct Records {
   std::vector<RequestRecord> requests;
   std::vector<CanaryRecord> canaries;
   std::vector<RunRecord> runs;
+  std::vector<SweepRecord> sweeps;
   std::vector<DeviceSample> device_samples;
   std::string power_unavailable;  // why no power could be read; empty when it could
   std::vector<QualityRecord> qualities;

@@ -53,6 +53,7 @@ void add_rates(Run& run, const Slo& slo) {
   const auto good = std::count_if(run.requests.begin(), run.requests.end(),
                                   [&](const RequestRecord* r) { return meets(slo, *r); });
   run.goodput_req_s = static_cast<double>(good) / run.duration_s();
+  run.slo_attainment = static_cast<double>(good) / static_cast<double>(run.requests.size());
 }
 
 void mark_length(Run& run) {
@@ -90,15 +91,23 @@ void add_engine_load(Run& run, const Records& records) {
   for (const RunRecord& record : records.runs) {
     if (record.run != run.key) continue;
     run.running_mean = record.running_mean;
+    run.rate_req_s = record.rate_req_s;
+    if (record.generator) {
+      run.lateness_p99_ms = record.generator->lateness_p99_ms;
+      const double seconds = static_cast<double>(record.end_ns - record.start_ns) * 1e-9;
+      if (seconds > 0) run.generator_processor_share = record.generator->processor_s / seconds;
+    }
     if (record.running_mean && *record.running_mean > 0 && record.kv_tokens_reserved_mean) {
       run.kv_tokens_per_sequence = *record.kv_tokens_reserved_mean / *record.running_mean;
     }
   }
 }
 
-/// Sequences that a step reads the cache of: as measured, else as many as may run at once.
-double sequences_of(const Run& run, const SubjectRecord& subject) {
-  if (run.running_mean && *run.running_mean > 0) return *run.running_mean;
+/// Sequences that a step reads the cache of: as measured, else as many as may run at once; nothing
+/// for an open loop that doesn't say.
+std::optional<double> sequences_of(const Run& run, const SubjectRecord& subject) {
+  if (run.running_mean && *run.running_mean > 0) return run.running_mean;
+  if (run.key.concurrency == 0) return std::nullopt;
   return static_cast<double>(
       std::min(run.key.concurrency, subject.max_batch.value_or(run.key.concurrency)));
 }
@@ -107,9 +116,10 @@ void add_limit(Run& run, const SubjectRecord& subject) {
   if (!subject.weight_bytes_per_step || !subject.kv_bytes_per_token) return;
   if (!run.weights_bytes_per_s || *run.weights_bytes_per_s <= 0 || !run.tpot_ms) return;
   if (*run.tpot_ms <= 0) return;
-  const double sequences = sequences_of(run, subject);
+  const auto sequences = sequences_of(run, subject);
+  if (!sequences) return;
   const double bytes = *subject.weight_bytes_per_step +
-                       *subject.kv_bytes_per_token * run.mean_context_tokens * sequences;
+                       *subject.kv_bytes_per_token * run.mean_context_tokens * *sequences;
   run.decode_floor_ms = bytes / *run.weights_bytes_per_s * 1e3;
   run.limit_fraction = *run.decode_floor_ms / *run.tpot_ms;
 }

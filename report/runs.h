@@ -44,6 +44,11 @@ struct Run {
   /// subjects that don't say.
   std::optional<double> running_mean;
   std::optional<double> kv_tokens_per_sequence;
+  // Of an open loop:
+  std::optional<double> rate_req_s;                 // as asked for
+  std::optional<double> lateness_p99_ms;            // of the generator
+  std::optional<double> generator_processor_share;  // of one processor
+  std::optional<double> slo_attainment;  // share of requests that met all objectives; with SLOs
 
   double duration_s() const { return static_cast<double>(end_ns - begin_ns) * 1e-9; }
   /// Mean of the canaries on either side; the environment's when the run has none of its own.

@@ -70,6 +70,19 @@ std::optional<double> median_of(const RunGroup& runs, std::optional<double> Run:
   return median(std::move(values));
 }
 
+/// Over all requests of the runs, which may differ in number.
+std::optional<double> mean_attainment(const RunGroup& runs) {
+  double met = 0;
+  double requests = 0;
+  for (const Run* run : runs) {
+    if (!run->slo_attainment) continue;
+    met += *run->slo_attainment * static_cast<double>(run->requests.size());
+    requests += static_cast<double>(run->requests.size());
+  }
+  if (requests == 0) return std::nullopt;
+  return met / requests;
+}
+
 Summary summarize_runs(const Records& records, const RunGroup& runs, std::uint64_t seed) {
   Summary summary;
   summary.subject = runs.front()->key.subject;
@@ -98,6 +111,10 @@ Summary summarize_runs(const Records& records, const RunGroup& runs, std::uint64
   summary.canary_bytes_per_s = median_of(runs, &Run::canary_bytes_per_s);
   summary.running_mean = median_of(runs, &Run::running_mean);
   summary.kv_tokens_per_sequence = median_of(runs, &Run::kv_tokens_per_sequence);
+  summary.rate_req_s = median_of(runs, &Run::rate_req_s);
+  summary.lateness_p99_ms = median_of(runs, &Run::lateness_p99_ms);
+  summary.generator_processor_share = median_of(runs, &Run::generator_processor_share);
+  summary.slo_attainment = mean_attainment(runs);
   summary.resources = measure_resources(records, runs);
   if (summary.resources.energy_joules && output_tokens > 0) {
     summary.energy_per_output_token_j = *summary.resources.energy_joules / output_tokens;

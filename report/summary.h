@@ -45,6 +45,11 @@ struct Summary {
   std::optional<double> canary_bytes_per_s;
   std::optional<double> running_mean;            // sequences in a step
   std::optional<double> kv_tokens_per_sequence;  // of the cache, reserved
+  // Of an open loop, medians over the repetitions; the attainment over all requests.
+  std::optional<double> rate_req_s;
+  std::optional<double> lateness_p99_ms;
+  std::optional<double> generator_processor_share;
+  std::optional<double> slo_attainment;  // of a closed one too, when there are objectives
   Resources resources;
   std::optional<double> energy_per_output_token_j;
   std::int64_t runs_with_moved_canary = 0;

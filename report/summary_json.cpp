@@ -59,6 +59,12 @@ Json to_json(const RunReport& report, const Summary& summary) {
   json["limit_fraction"] = or_null(summary.limit_fraction);
   json["decode_floor_ms"] = or_null(summary.decode_floor_ms);
   json["canary_read_bytes_per_s"] = or_null(summary.canary_bytes_per_s);
+  json["slo_attainment"] = or_null(summary.slo_attainment);
+  if (summary.concurrency == 0) {
+    json["rate_req_s"] = or_null(summary.rate_req_s);
+    json["generator_lateness_p99_ms"] = or_null(summary.lateness_p99_ms);
+    json["generator_processor_share"] = or_null(summary.generator_processor_share);
+  }
   json["running_mean"] = or_null(summary.running_mean);
   json["kv_tokens_per_sequence"] = or_null(summary.kv_tokens_per_sequence);
   json["memory_peak_bytes"] = or_null(summary.resources.memory_peak_bytes);
@@ -106,6 +112,11 @@ Json to_json(const RunReport& report) {
   }
   Json comparisons = Json::array();
   for (const auto& comparison : report.comparisons) comparisons.push_back(to_json(comparison));
+  Json sweeps = Json::array();
+  for (const auto& sweep : report.records.sweeps) {
+    sweeps.push_back(with_envelope(report, "sweep", sweep.fields));
+  }
+  if (!sweeps.empty()) json["sweeps"] = std::move(sweeps);
   json["subjects"] = std::move(subjects);
   json["summaries"] = std::move(summaries);
   json["qualities"] = std::move(qualities);

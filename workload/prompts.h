@@ -13,6 +13,7 @@ struct WorkloadRequest {
   std::int64_t id = 0;  // unique within a bench
   std::vector<std::int32_t> prompt_tokens;
   std::int64_t output_tokens = 0;  // exactly this many are generated
+  std::int64_t due_ns = 0;         // in an open loop: after the load's beginning
   /// The most that the client allows, which a server has to be ready for when it can't know that
   /// the output ends earlier; 0: output_tokens.
   std::int64_t output_limit = 0;

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -26,6 +28,9 @@ constexpr const char* kExamples = R"(Examples:
   iol bench demo                                   PyTorch and iol on the demo model
   iol bench demo --engines iol --scenario latency  one stream of ours alone
   iol bench synthetic:tinyllama-1.1b --concurrency 1,8,32 --repeat 6
+  iol bench demo --scenario load --rate 2,5,10 --slo ttft=300ms,tpot=30ms
+  iol bench demo --scenario load --trace trace.csv --speed 4 --duration 60
+  iol bench demo --scenario sweep --slo llama3.1-8b-interactive
   iol bench demo --ladder                          what each lever buys, one rung at a time
   iol bench FOLDER --input-tokens uniform:50:150 --output-tokens 200 -o results/mine)";
 
@@ -50,52 +55,14 @@ struct BenchArguments {
   double usd_per_hour = 0;
   bool ladder = false;
   int kv_sequences = 0;
+  std::vector<double> rates;
+  std::string arrival = "poisson";
+  std::string trace;
+  double speed = 1;
+  double duration_s = 30;
   std::string output_folder;
   std::string engine_child;
 };
-
-// Options of the command's contract whose lever comes later: name, and whether it takes a value.
-struct LaterOption {
-  const char* name;
-  const char* what;
-  bool is_flag;
-};
-constexpr LaterOption kLaterOptions[] = {
-    {"--rate", "open-loop load", false},
-    {"--arrival", "arrival processes", false},
-    {"--trace", "trace replay", false},
-    {"--speed", "trace replay", false},
-};
-
-[[noreturn]] void refuse_later(std::string_view option, std::string_view what) {
-  throw_input_error("{}: {} is not available yet; leave the option out", option, what);
-}
-
-void add_later_options(CLI::App& command) {
-  for (const auto& later : kLaterOptions) {
-    const std::string name = later.name;
-    const std::string what = later.what;
-    if (later.is_flag) {
-      command.add_flag_callback(
-          name, [name, what] { refuse_later(name, what); }, "not available yet");
-    } else {
-      command.add_option_function<std::string>(
-          name, [name, what](const std::string&) { refuse_later(name, what); },
-          "not available yet");
-    }
-  }
-}
-
-void refuse_later_values(const BenchArguments& arguments) {
-  for (const auto& scenario : arguments.scenarios) {
-    if (scenario == "load" || scenario == "sweep") {
-      refuse_later("--scenario " + scenario, "open-loop load");
-    }
-  }
-  if (arguments.input_tokens == "trace" || arguments.output_tokens == "trace") {
-    refuse_later("--input-tokens trace, --output-tokens trace", "trace replay");
-  }
-}
 
 /// The quantized rungs; refuses options that the rungs decide.
 bench::LadderOptions ladder_options(const BenchArguments& arguments) {
@@ -136,8 +103,48 @@ std::vector<std::string> command_line() {
   return words;
 }
 
+void refuse_without(const BenchArguments& arguments, const char* option, const char* needed) {
+  if (arguments.command->count(option) == 0) return;
+  throw_input_error("{}: goes with {}; leave it out, or add that", option, needed);
+}
+
+/// Arrivals, and the trace that lengths or arrivals are taken from.
+void take_open_loop(const BenchArguments& arguments, bench::BenchOptions& options) {
+  auto& scenario = options.scenario;
+  const auto has = [&](const char* name) {
+    const auto& all = scenario.scenarios;
+    return std::find(all.begin(), all.end(), name) != all.end();
+  };
+  const bool is_open = has("load") || has("sweep");
+  for (const char* option : {"--rate", "--arrival", "--duration"}) {
+    if (!is_open) refuse_without(arguments, option, "--scenario load or sweep");
+  }
+  if (arguments.trace.empty()) {
+    refuse_without(arguments, "--speed", "--trace");
+    if (arguments.input_tokens == "trace" || arguments.output_tokens == "trace") {
+      throw_input_error("--input-tokens trace, --output-tokens trace: which one? Give --trace");
+    }
+  } else {
+    options.trace = arguments.trace;
+    for (const auto* lengths : {&arguments.input_tokens, &arguments.output_tokens}) {
+      if (!lengths->empty() && *lengths != "trace") {
+        throw_input_error("--trace: brings the lengths; leave --input-tokens, --output-tokens out");
+      }
+    }
+  }
+  if (!arguments.rates.empty() && arguments.command->count("--speed") > 0) {
+    throw_input_error("--speed: of the trace's own times, which --rate replaces; leave one out");
+  }
+  if (!std::isfinite(arguments.speed) || arguments.speed < 1e-3 || arguments.speed > 1e6) {
+    throw_input_error("--speed {}: expected 0.001 to 1000000", arguments.speed);
+  }
+  scenario.arrival = ArrivalProcess::parse(arguments.arrival, "--arrival");
+  scenario.rates_req_s = arguments.rates;
+  scenario.duration_s = arguments.duration_s;
+  scenario.trace_speed = arguments.speed;
+}
+
 bench::BenchOptions bench_options(const BenchArguments& arguments) {
-  refuse_later_values(arguments);
   bench::BenchOptions options;
   options.model = arguments.model;
   if (!arguments.engines.empty()) options.engines = arguments.engines;
@@ -150,12 +157,13 @@ bench::BenchOptions bench_options(const BenchArguments& arguments) {
     options.ladder = ladder_options(arguments);
   }
   if (!arguments.scenarios.empty()) scenario.scenarios = arguments.scenarios;
+  take_open_loop(arguments, options);
   if (!arguments.concurrencies.empty()) scenario.concurrencies = arguments.concurrencies;
   if (arguments.num_requests != 0) scenario.num_requests = arguments.num_requests;
-  if (!arguments.input_tokens.empty()) {
+  if (!arguments.input_tokens.empty() && arguments.trace.empty()) {
     scenario.input_tokens = LengthDistribution::parse(arguments.input_tokens, "--input-tokens");
   }
-  if (!arguments.output_tokens.empty()) {
+  if (!arguments.output_tokens.empty() && arguments.trace.empty()) {
     scenario.output_tokens = LengthDistribution::parse(arguments.output_tokens, "--output-tokens");
   }
   scenario.num_repetitions = arguments.num_repetitions;
@@ -215,7 +223,9 @@ void add_load_options(CLI::App& command, BenchArguments& arguments) {
       ->delimiter(',');
   command
       .add_option("--scenario", arguments.scenarios,
-                  "latency: one stream; throughput: several concurrencies (default: both)")
+                  "latency: one stream; throughput: several concurrencies (default: both); load: "
+                  "requests arrive at --rate, or as in --trace; sweep: the highest rate that meets "
+                  "--slo")
       ->delimiter(',');
   command.add_option("--input-tokens", arguments.input_tokens,
                      "length of prompts: 100 (default), uniform:50:150, normal:100:20, "
@@ -248,6 +258,33 @@ void add_load_options(CLI::App& command, BenchArguments& arguments) {
                          bench::slo_preset_names());
 }
 
+void add_open_loop_options(CLI::App& command, BenchArguments& arguments) {
+  const std::string group = "Load";
+  command
+      .add_option("--rate", arguments.rates,
+                  "requests per second, one or several; of a sweep: where it begins")
+      ->delimiter(',')
+      ->group(group);
+  command
+      .add_option("--arrival", arguments.arrival,
+                  "constant, poisson, gamma:SHAPE (below 1: bursts) or ramp:FROM (requests/s)")
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--duration", arguments.duration_s,
+                  "seconds over which requests arrive, when --requests doesn't say how many")
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--trace", arguments.trace,
+                  "lengths and shared prefixes of a trace (see 'iol audit'); without --rate its "
+                  "arrivals too")
+      ->group(group);
+  command.add_option("--speed", arguments.speed, "the trace's time runs so many times as fast")
+      ->capture_default_str()
+      ->group(group);
+}
+
 void add_ladder_options(CLI::App& command, BenchArguments& arguments) {
   const std::string group = "Ladder";
   command
@@ -274,8 +311,8 @@ void add_bench_command(CLI::App& program) {
   command->add_option("MODEL", arguments->model,
                       "folder, Hub id in the local cache, demo, or synthetic:NAME");
   add_load_options(*command, *arguments);
+  add_open_loop_options(*command, *arguments);
   add_ladder_options(*command, *arguments);
-  add_later_options(*command);
   command->add_option("-o,--output", arguments->output_folder,
                       "results folder (default: results/<UTC time>-<model>)");
   command

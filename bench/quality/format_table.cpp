@@ -85,7 +85,7 @@ double decode_speed(Engine& engine, const FormatTableOptions& options) {
   const std::vector<WorkloadRequest> requests{request};
   load.concurrency = 1;
   load.requests = requests;
-  const RunResult result = run_closed_loop(engine, load, [](std::int64_t) {});
+  const RunResult result = run_load(engine, load, [](std::int64_t) {});
   if (result.requests.at(0).error) throw Error(*result.requests[0].error);
   const auto& times = result.requests[0].token_times_ns;
   return static_cast<double>(times.size() - 1) /

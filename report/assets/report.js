@@ -37,6 +37,7 @@
     const line = { ...base, borderWidth: 2.25, borderDash: dashes[index], pointStyle: shapes[index], spanGaps: true };
     if (type === "line") return { ...line, data: series.values, pointRadius: 5, pointHoverRadius: 7, tension: 0.15 };
     const points = series.points.map(([x, y]) => ({ x, y }));
+    if (type === "rates") return { ...line, data: points, pointRadius: 4, pointHoverRadius: 6 };
     return { ...line, data: points, pointRadius: 0, pointHitRadius: 8, stepped: type === "cdf" ? "before" : false };
   };
 
@@ -74,7 +75,7 @@
       return { x: logarithmic(chart.x_title), y: numeric(chart.y_title, { min: 0, max: 100 }) };
     }
     const y = wide ? logarithmic(chart.y_title + " (logarithmic)") : numeric(chart.y_title, { beginAtZero: true });
-    const x = chart.type === "time" ? numeric(chart.x_title, { type: "linear" }) : axis(chart.x_title, { grid: { display: false }, offset: true });
+    const x = ["time", "rates"].includes(chart.type) ? numeric(chart.x_title, { type: "linear" }) : axis(chart.x_title, { grid: { display: false }, offset: true });
     return { x, y };
   };
 
@@ -101,7 +102,7 @@
       indexAxis: chart.type === "ladder" ? "y" : "x",
       responsive: true,
       maintainAspectRatio: false,
-      interaction: { mode: chart.type === "cdf" || chart.type === "time" ? "nearest" : "index", intersect: false },
+      interaction: { mode: ["cdf", "time", "rates"].includes(chart.type) ? "nearest" : "index", intersect: false },
       scales: scalesOf(chart),
       plugins: {
         legend: { display: chart.type !== "ladder", position: "bottom", labels: { color: colour("--ink"), usePointStyle: true, boxHeight: 7, padding: 16 } },

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
@@ -42,9 +43,7 @@ class BenchCommand : public ::testing::Test {
 
 TEST_F(BenchCommand, refuses_what_is_not_available_yet_and_says_so) {
   for (const char* arguments :
-       {"demo --rate 5", "demo --arrival poisson", "demo --trace file.csv", "demo --speed 2",
-        "demo --draft ngram", "demo --scenario load", "demo --scenario latency,sweep",
-        "demo --input-tokens trace", "demo --engines openai:http://localhost:8000"}) {
+       {"demo --draft ngram", "demo --engines openai:http://localhost:8000"}) {
     const auto result = run_iol("bench " + std::string(arguments));
     EXPECT_EQ(result.exit_code, 2) << arguments << ": " << result.error;
     EXPECT_THAT(result.error, HasSubstr("not available yet")) << arguments;
@@ -72,6 +71,17 @@ TEST_F(BenchCommand, refuses_impossible_options_in_one_line) {
                                 "demo --kv-cache int3",
                                 "demo --threads -1",
                                 "no-such-model",
+                                "demo --rate 5",
+                                "demo --arrival constant",
+                                "demo --speed 2",
+                                "demo --scenario load",
+                                "demo --scenario sweep --rate 2",
+                                "demo --scenario load --rate 0",
+                                "demo --scenario load --rate nan",
+                                "demo --scenario load --rate 2 --arrival gamma:0",
+                                "demo --scenario load --rate 2 --duration nan",
+                                "demo --scenario load --trace no-such-file",
+                                "demo --input-tokens trace",
                                 "demo --ladder --scheduler static",
                                 "demo --ladder --quant none",
                                 "demo --ladder --kv-cache bf16",
@@ -192,6 +202,71 @@ TEST_F(BenchCommand, a_ladder_climbs_every_rung_and_says_what_each_gained) {
     return 0.0;
   };
   EXPECT_GT(kv_tokens("iol-in-flight"), kv_tokens("iol-paged"));
+}
+
+TEST_F(BenchCommand, a_load_at_a_rate_counts_latency_from_when_requests_were_due) {
+  const auto result = run_iol(
+      "bench demo --engines iol --scenario load --rate 40 --arrival constant --requests 20 "
+      "--repeat 2 --input-tokens 8 --output-tokens 4 --slo ttft=10s --quiet -o " +
+      folder_.string());
+  ASSERT_EQ(result.exit_code, 0) << result.error;
+  std::map<int, std::vector<std::int64_t>> due;
+  for (const auto& record : records()) {
+    if (record["record_type"] != "request" || record["metadata"]["phase"] != "measure") continue;
+    EXPECT_EQ(record["metadata"]["scenario"], "constant 40 req/s");
+    EXPECT_GE(record["metadata"]["start_ns"], record["metadata"]["intended_start_ns"]);
+    due[record["metadata"]["repetition"]].push_back(record["metadata"]["intended_start_ns"]);
+  }
+  ASSERT_EQ(due.size(), 2U);
+  for (auto& [repetition, times] : due) {
+    ASSERT_EQ(times.size(), 20U);
+    for (std::size_t i = 1; i < times.size(); ++i) EXPECT_EQ(times[i] - times[i - 1], 25'000'000);
+  }
+  const auto summary = json::parse(std::ifstream(folder_ / "summary.json"));
+  EXPECT_EQ(summary.at("summaries")[0].at("rate_req_s"), 40);
+  EXPECT_EQ(summary.at("summaries")[0].at("slo_attainment"), 1);
+  EXPECT_TRUE(summary.at("summaries")[0].at("generator_lateness_p99_ms").is_number());
+}
+
+TEST_F(BenchCommand, a_trace_is_replayed_with_its_times_and_shared_prefixes) {
+  std::filesystem::create_directories(folder_);
+  std::ofstream(folder_ / "trace.jsonl")
+      << R"({"timestamp": 0, "input_length": 600, "output_length": 3, "hash_ids": [1, 2]})"
+         "\n"
+      << R"({"timestamp": 400, "input_length": 520, "output_length": 2, "hash_ids": [1, 3]})"
+         "\n"
+      << R"({"timestamp": 500, "input_length": 9000, "output_length": 2, "hash_ids": [4]})"
+         "\n";
+  const auto result = run_iol(
+      "bench demo --engines iol --scenario load --trace " + (folder_ / "trace.jsonl").string() +
+      " --speed 2 --prefix-cache on --repeat 1 --warmup 0 -o " + (folder_ / "out").string());
+  ASSERT_EQ(result.exit_code, 0) << result.error;
+  EXPECT_THAT(result.error, HasSubstr("1 longer than the model's context"));
+  std::ifstream file(folder_ / "out/records.jsonl");
+  std::vector<std::int64_t> due;
+  std::int64_t cached = 0;
+  for (std::string line; std::getline(file, line);) {
+    const auto record = json::parse(line);
+    if (record["record_type"] == "request") due.push_back(record["metadata"]["intended_start_ns"]);
+    if (record["record_type"] == "run") cached = record["details"]["engine"]["cached_tokens"];
+  }
+  ASSERT_EQ(due.size(), 2U);
+  EXPECT_EQ(due[1] - due[0], 200'000'000);
+  EXPECT_EQ(cached, 512);
+}
+
+TEST_F(BenchCommand, a_sweep_finds_a_rate_between_one_that_met_and_one_that_missed) {
+  const auto result = run_iol(
+      "bench demo --engines iol --scenario sweep --rate 20 --duration 0.5 --slo ttft=150ms "
+      "--repeat 2 --input-tokens 16 --output-tokens 8 --quiet -o " +
+      folder_.string());
+  ASSERT_EQ(result.exit_code, 0) << result.error;
+  const auto summary = json::parse(std::ifstream(folder_ / "summary.json"));
+  const auto& sweep = summary.at("sweeps").at(0);
+  EXPECT_GT(sweep.at("probes").size(), 1U);
+  ASSERT_TRUE(sweep.at("highest_rate_req_s").is_number());
+  EXPECT_GT(sweep.at("lowest_missed_rate_req_s"), sweep.at("highest_rate_req_s"));
+  EXPECT_EQ(summary.at("summaries").at(0).at("repetitions"), 2);
 }
 
 TEST_F(BenchCommand, a_full_disk_is_one_line_and_leaves_whole_records) {

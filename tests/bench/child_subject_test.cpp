@@ -81,8 +81,8 @@ TEST(ChildSubject, sends_the_run_as_documented) {
   std::ifstream file(path);
   EXPECT_EQ(nlohmann::json::parse(file), nlohmann::json::parse(R"({
     "type": "run", "phase": "warmup", "concurrency": 2, "requests": [
-      {"id": 0, "prompt": [1, 2, 3], "output_tokens": 2, "output_limit": 2},
-      {"id": 1, "prompt": [4, 5], "output_tokens": 2, "output_limit": 2}]})"));
+      {"id": 0, "prompt": [1, 2, 3], "output_tokens": 2, "output_limit": 2, "due_ns": 0},
+      {"id": 1, "prompt": [4, 5], "output_tokens": 2, "output_limit": 2, "due_ns": 0}]})"));
 }
 
 TEST(ChildSubject, that_dies_while_loading_says_why) {

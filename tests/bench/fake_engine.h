@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "base/clock.h"
@@ -36,11 +37,21 @@ class FakeEngine : public Engine {
     const std::lock_guard lock(mutex_);
     waiting_.push_back({next_id_, std::move(request), std::move(on_token), 0});
     most_under_way = std::max(most_under_way, ++under_way_);
+    ++num_held_;
+    longest_limit = std::max(longest_limit, waiting_.back().request.sampling.max_tokens);
     wake_.notify_all();
     return next_id_++;
   }
-  void cancel(RequestId) override {}
-  void drain() override {}
+  void cancel(RequestId request) override {
+    const std::lock_guard lock(mutex_);
+    cancelled_.insert(request);
+    ++num_cancelled;
+    --under_way_;
+  }
+  void drain() override {
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [&] { return num_held_ == 0; });
+  }
   [[nodiscard]] EngineStats stats() const override { return stats_; }
   [[nodiscard]] EngineMemory memory() const override { return {1000, 200, 30}; }
   void on_step(std::function<void(const StepRecord&)>) override {}
@@ -51,6 +62,8 @@ class FakeEngine : public Engine {
   [[nodiscard]] std::string backend_name() const override { return "fake"; }
 
   int most_under_way = 0;
+  int num_cancelled = 0;
+  int longest_limit = 0;
   int num_prefix_clears = 0;
   std::int32_t failing_first_token = -1;  // a request whose prompt begins with this fails
 
@@ -70,14 +83,33 @@ class FakeEngine : public Engine {
       std::deque<Running> step = std::exchange(waiting_, {});
       lock.unlock();
       std::deque<Running> unfinished;
+      int num_ended = 0;
       for (auto& running : step) {
-        if (!give_token(running)) unfinished.push_back(std::move(running));
+        if (answer_cancellation(running) || give_token(running)) {
+          ++num_ended;
+        } else {
+          unfinished.push_back(std::move(running));
+        }
       }
       lock.lock();
+      num_held_ -= num_ended;
+      if (num_held_ == 0) idle_.notify_all();
       ++stats_.num_steps;
       waiting_.insert(waiting_.begin(), std::make_move_iterator(unfinished.begin()),
                       std::make_move_iterator(unfinished.end()));
     }
+  }
+
+  bool answer_cancellation(Running& running) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (cancelled_.erase(running.id) == 0) return false;
+    }
+    TokenEvent event;
+    event.request = running.id;
+    event.finish_reason = FinishReason::kCancelled;
+    running.on_token(event);
+    return true;
   }
 
   bool give_token(Running& running) {
@@ -106,6 +138,9 @@ class FakeEngine : public Engine {
   EngineStats stats_;
   std::mutex mutex_;
   std::condition_variable wake_;
+  std::condition_variable idle_;
+  std::set<RequestId> cancelled_;
+  int num_held_ = 0;
   std::deque<Running> waiting_;
   RequestId next_id_ = 1;
   int under_way_ = 0;

@@ -1,0 +1,51 @@
+#include "bench/engine_target.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+
+namespace iol::bench {
+namespace {
+
+/// Why a request that ended without all of its tokens did.
+std::string missing_tokens(const TokenEvent& event, const RequestResult& result) {
+  if (*event.finish_reason == FinishReason::kError) {
+    return event.error.empty() ? "the step that held it failed" : event.error;
+  }
+  if (*event.finish_reason == FinishReason::kCancelled) return "cancelled";
+  return fmt::format("ended after {} tokens", result.tokens.size());
+}
+
+}  // namespace
+
+std::optional<std::string> EngineTarget::send(const WorkloadRequest& wanted, RequestResult& result,
+                                              std::function<void()> on_end) {
+  Request request;
+  request.prompt_tokens = wanted.prompt_tokens;
+  request.sampling.max_tokens = static_cast<int>(wanted.most_output_tokens());
+  request.sampling.ignore_eos = true;
+  const auto length = static_cast<std::size_t>(wanted.output_tokens);
+  try {
+    engine_.submit(std::move(request),
+                   [this, &result, length, ended = false,
+                    on_end = std::move(on_end)](const TokenEvent& event) mutable {
+                     if (ended) return;  // the answer to the cancellation below
+                     if (event.token) {
+                       result.token_times_ns.push_back(now_ns());
+                       result.tokens.push_back(*event.token);
+                     }
+                     const bool has_all = result.tokens.size() == length;
+                     if (!has_all && !event.finish_reason) return;
+                     ended = true;
+                     if (!has_all) result.error = missing_tokens(event, result);
+                     // Below its limit: it ends here, as an end-of-sequence token would end it. The
+                     // engine's next step is without it.
+                     if (!event.finish_reason) engine_.cancel(event.request);
+                     on_end();
+                   });
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return std::nullopt;
+}
+
+}  // namespace iol::bench

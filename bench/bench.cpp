@@ -12,6 +12,7 @@
 #include "bench/environment.h"
 #include "bench/iol_subject.h"
 #include "bench/model_access.h"
+#include "bench/openai/openai_subject.h"
 #include "bench/pytorch_subject.h"
 #include "bench/quality/record_quality.h"
 #include "bench/records.h"
@@ -53,6 +54,18 @@ EngineConfig engine_for(const BenchOptions& options, const BenchModel& model, co
     config.max_context = static_cast<int>(plan.max_request_tokens);
   }
   return config;
+}
+
+void add_servers(const BenchOptions& options, const EngineChoice& choice,
+                 const Tokenizer* tokenizer, std::vector<std::unique_ptr<Subject>>& subjects,
+                 json& not_measured) {
+  for (const Endpoint& endpoint : choice.endpoints) {
+    subjects.push_back(std::make_unique<OpenAiSubject>(
+        OpenAiSubjectOptions{endpoint, options.servers.model, options.servers.api_key,
+                             options.servers.request_timeout_s, tokenizer}));
+    not_measured.push_back({{"what", "memory, bytes per step and quality of " + endpoint.name},
+                            {"why", "it is a server; only what it answers is seen"}});
+  }
 }
 
 /// What runs: our one engine, or the rungs of the ladder, behind the PyTorch baseline.
@@ -229,6 +242,8 @@ bool run_bench(const BenchOptions& options) {
   const Plan plan = make_plan(scenario, prompts, model.config.max_position_embeddings);
   const EngineConfig engine = engine_for(options, model, plan);
   Lineup lineup = make_lineup(options, scenario, choice, model, plan, engine, not_measured);
+  const auto tokenizer = choice.endpoints.empty() ? nullptr : load_tokenizer(model);
+  add_servers(options, choice, tokenizer.get(), lineup.subjects, not_measured);
   create_folder(options.output_folder);
   MemoryCanary canary(engine.device, engine.num_threads);
   PackageEnergy energy;

@@ -14,16 +14,24 @@
 
 namespace iol::bench {
 
+/// How the OpenAI endpoints are spoken to.
+struct ServerOptions {
+  std::string model;    // its name there; empty: the first one that a server lists
+  std::string api_key;  // never recorded
+  double request_timeout_s = 600;
+};
+
 struct BenchOptions {
   std::string model = "demo";
-  /// Of "pytorch" and "iol". Nothing: both, and pytorch is left out with a note when it isn't
-  /// installed.
+  /// "pytorch", "iol" and "openai:URL", which a name may follow. Nothing: pytorch and iol, and
+  /// pytorch is left out with a note when it isn't installed.
   std::optional<std::vector<std::string>> engines;
   ScenarioOptions scenario;  // without its trace
   std::optional<std::filesystem::path> trace;
   /// Our engine. 0 for max_batch means the highest concurrency, 0 for kv_cache_tokens what the
   /// requests under way need; model is set from the one above.
   EngineConfig engine;
+  ServerOptions servers;
   nlohmann::json slo;  // null or what parse_slo() gives
   /// Set: the rungs of the ladder instead of one engine.
   std::optional<LadderOptions> ladder;

@@ -65,7 +65,8 @@ std::optional<double> PackageEnergy::joules() {
   return total;
 }
 
-DeviceSampler::DeviceSampler(pid_t process_id, PackageEnergy& energy, GpuMonitor* gpu)
+DeviceSampler::DeviceSampler(std::optional<pid_t> process_id, PackageEnergy& energy,
+                             GpuMonitor* gpu)
     : process_id_(process_id), energy_(energy), gpu_(gpu) {
   last_joules_ = energy_.joules();
   last_ns_ = now_ns();
@@ -86,14 +87,14 @@ std::vector<DeviceSample> DeviceSampler::take() {
 
 void DeviceSampler::sample() {
   DeviceSample sample;
-  sample.memory_used_bytes = read_process_status(process_id_).resident_bytes;
+  if (process_id_) sample.memory_used_bytes = read_process_status(*process_id_).resident_bytes;
   const auto joules = energy_.joules();
   sample.t_ns = now_ns();
   const auto elapsed_ns = sample.t_ns - last_ns_;
   if (joules && last_joules_ && elapsed_ns > 0) {
     sample.power_w = (*joules - *last_joules_) * 1e9 / static_cast<double>(elapsed_ns);
   }
-  if (gpu_ != nullptr) sample.gpu = gpu_->read(process_id_);
+  if (gpu_ != nullptr) sample.gpu = gpu_->read(process_id_.value_or(0));
   last_joules_ = joules;
   last_ns_ = sample.t_ns;
   samples_.push_back(sample);

@@ -46,8 +46,8 @@ class PackageEnergy {
 /// Samples from construction to take(), about 20 times a second, and once at the end.
 class DeviceSampler {
  public:
-  /// `gpu` may be null.
-  DeviceSampler(pid_t process_id, PackageEnergy& energy, GpuMonitor* gpu);
+  /// Without a process its memory is not known; `gpu` may be null.
+  DeviceSampler(std::optional<pid_t> process_id, PackageEnergy& energy, GpuMonitor* gpu);
   ~DeviceSampler();
   DeviceSampler(const DeviceSampler&) = delete;
   DeviceSampler& operator=(const DeviceSampler&) = delete;
@@ -59,7 +59,7 @@ class DeviceSampler {
   void sample();
   void loop();
 
-  pid_t process_id_;
+  std::optional<pid_t> process_id_;
   PackageEnergy& energy_;
   GpuMonitor* gpu_;
   std::optional<double> last_joules_;

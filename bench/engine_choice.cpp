@@ -9,21 +9,11 @@ namespace iol::bench {
 namespace {
 
 void check_names(const std::vector<std::string>& engines) {
-  if (engines.empty()) throw_input_error("--engines: no engine is given");
   for (const auto& engine : engines) {
-    if (engine.starts_with("openai:")) {
-      throw_input_error("--engines {}: OpenAI endpoints are not available yet; use pytorch, iol",
-                        engine);
-    }
     if (engine != "pytorch" && engine != "iol") {
-      throw_input_error("--engines {}: expected pytorch or iol", engine);
+      throw_input_error("--engines {}: expected pytorch, iol or openai:URL[,NAME]", engine);
     }
   }
-}
-
-bool wants(const EngineChoiceInputs& inputs, std::string_view engine) {
-  return !inputs.asked ||
-         std::find(inputs.asked->begin(), inputs.asked->end(), engine) != inputs.asked->end();
 }
 
 /// Why the PyTorch baseline can't run; empty when it can, and `environment` is what runs it.
@@ -44,10 +34,19 @@ std::string missing_pytorch(const EngineChoiceInputs& inputs, PythonEnvironment&
 }  // namespace
 
 EngineChoice choose_engines(const EngineChoiceInputs& inputs, nlohmann::json& not_measured) {
-  if (inputs.asked) check_names(*inputs.asked);
   EngineChoice choice;
-  choice.iol = wants(inputs, "iol");
-  if (!wants(inputs, "pytorch")) return choice;
+  std::vector<std::string> asked = {"pytorch", "iol"};
+  if (inputs.asked) {
+    if (inputs.asked->empty()) throw_input_error("--engines: no engine is given");
+    asked = *inputs.asked;
+    choice.endpoints = take_endpoints(asked);
+    check_names(asked);
+  }
+  const auto wants = [&](std::string_view engine) {
+    return std::find(asked.begin(), asked.end(), engine) != asked.end();
+  };
+  choice.iol = wants("iol");
+  if (!wants("pytorch")) return choice;
   PythonEnvironment environment;
   const std::string missing = missing_pytorch(inputs, environment);
   if (missing.empty()) {

@@ -8,6 +8,7 @@
 
 #include "backend/device.h"
 #include "bench/bench_model.h"
+#include "bench/openai/endpoint.h"
 #include "bench/pytorch_subject.h"
 
 namespace iol::bench {
@@ -15,6 +16,7 @@ namespace iol::bench {
 struct EngineChoice {
   bool iol = false;
   std::optional<PythonEnvironment> pytorch;
+  std::vector<Endpoint> endpoints;
 };
 
 struct EngineChoiceInputs {

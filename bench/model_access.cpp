@@ -71,6 +71,10 @@ BenchModel load_bench_model(const std::string& name, const EngineConfig& engine)
   return model;
 }
 
+std::unique_ptr<Tokenizer> load_tokenizer(const BenchModel& model) {
+  return model.synthetic() ? nullptr : Tokenizer::load(*model.folder);
+}
+
 PromptSource load_prompt_source(const BenchModel& model) {
   if (model.synthetic()) return PromptSource::random_ids(model.config.vocab_size);
   const auto text_path = find_shipped("heldout.txt");

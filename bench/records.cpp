@@ -20,26 +20,39 @@ json metric(double value, std::string_view unit) { return {{"value", value}, {"u
 
 double milliseconds(std::int64_t ns) { return static_cast<double>(ns) * 1e-6; }
 
+/// Gaps between pieces of output, each divided by the tokens in the later piece. A server's pieces
+/// don't say how many they hold: the mean over the answer stands for it.
+json token_gaps(const RequestResult& result, std::int64_t num_tokens) {
+  const auto& times = result.token_times_ns;
+  const double tokens_per_piece =
+      static_cast<double>(num_tokens) / static_cast<double>(times.size());
+  json gaps = json::array();
+  for (std::size_t i = 1; i < times.size(); ++i) {
+    // Microsecond digits: a gap is a step of the engine, never shorter than many of them.
+    const double gap_us = static_cast<double>(times[i] - times[i - 1]) * 1e-3 / tokens_per_piece;
+    gaps.push_back(std::round(gap_us) / 1000.0);
+  }
+  return gaps;
+}
+
 json request_metrics(const WorkloadRequest& request, const RequestResult& result) {
   const auto& times = result.token_times_ns;
-  const auto num_tokens = static_cast<std::int64_t>(times.size());
+  const auto num_tokens =
+      result.num_output_tokens.value_or(static_cast<std::int64_t>(times.size()));
+  const auto num_input =
+      result.num_input_tokens.value_or(static_cast<std::int64_t>(request.prompt_tokens.size()));
   const auto e2e_ns = times.back() - result.intended_start_ns;
   const auto ttft_ns = times.front() - result.intended_start_ns;
   json metrics = {
       {"time_to_first_token", metric(milliseconds(ttft_ns), "ms")},
       {"request_latency", metric(milliseconds(e2e_ns), "ms")},
-      {"input_sequence_length", {{"value", request.prompt_tokens.size()}, {"unit", "tokens"}}},
+      {"input_sequence_length", {{"value", num_input}, {"unit", "tokens"}}},
       {"output_sequence_length", {{"value", num_tokens}, {"unit", "tokens"}}},
   };
-  if (num_tokens < 2) return metrics;  // no gap between tokens: absent, not 0
+  if (num_tokens < 2 || times.size() < 2) return metrics;  // no gap between tokens: absent, not 0
   metrics["inter_token_latency"] =
       metric(milliseconds(e2e_ns - ttft_ns) / static_cast<double>(num_tokens - 1), "ms");
-  json gaps = json::array();
-  for (std::size_t i = 1; i < times.size(); ++i) {
-    // Microsecond digits: a gap is a step of the engine, never shorter than many of them.
-    gaps.push_back(std::round(static_cast<double>(times[i] - times[i - 1]) * 1e-3) / 1000.0);
-  }
-  metrics["itl"] = {{"value", std::move(gaps)}, {"unit", "ms"}};
+  metrics["itl"] = {{"value", token_gaps(result, num_tokens)}, {"unit", "ms"}};
   return metrics;
 }
 
@@ -117,7 +130,7 @@ json request_record(const RunLabel& label, const WorkloadRequest& request,
     record["error"] = {{"type", "RequestFailed"}, {"message", *result.error}};
   } else {
     metadata["end_ns"] = result.token_times_ns.back();
-    metadata["output_hash"] = token_hash(result.tokens);
+    if (!result.tokens.empty()) metadata["output_hash"] = token_hash(result.tokens);
     record["metrics"] = request_metrics(request, result);
     record["error"] = nullptr;
   }

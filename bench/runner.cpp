@@ -39,8 +39,12 @@ json subject_record(const Subject& subject, const BenchModel& model, const json&
   json settings = subject.settings();
   settings.update(ready.value("settings", json::object()));
   const DType kv_dtype = kv_dtype_of(settings, model);
-  const auto weight_bytes =
-      weight_bytes_per_step(model.config, model.dtype, quantization_of(settings));
+  // What a server stores its weights and its cache in is not known.
+  const bool is_known = subject.kind() != "openai";
+  const json weight_bytes =
+      is_known ? json(weight_bytes_per_step(model.config, model.dtype, quantization_of(settings)))
+               : json(nullptr);
+  const json kv_bytes = is_known ? json(kv_bytes_per_token(model.config, kv_dtype)) : json(nullptr);
   const json memory = ready.value("memory", json::object());
   json record = {{"name", subject.name()},
                  {"kind", subject.kind()},
@@ -51,7 +55,7 @@ json subject_record(const Subject& subject, const BenchModel& model, const json&
                  {"memory", memory},
                  {"memory_reserved_bytes", nullptr},
                  {"weight_bytes_per_step", weight_bytes},
-                 {"kv_bytes_per_token", kv_bytes_per_token(model.config, kv_dtype)}};
+                 {"kv_bytes_per_token", kv_bytes}};
   if (memory.contains("kv_cache_bytes")) {
     record["memory_reserved_bytes"] = memory.value("weights_bytes", std::int64_t{0}) +
                                       memory.value("kv_cache_bytes", std::int64_t{0}) +
@@ -190,7 +194,7 @@ class Runner {
     std::optional<CanaryReading> canary_before;
     if (phase == Phase::kMeasure) canary_before = read_canary();
     const double others_before = processor_seconds_of_others(subject);
-    DeviceSampler sampler(subject.process_id().value_or(0), in_.energy, in_.gpu);
+    DeviceSampler sampler(subject.process_id(), in_.energy, in_.gpu);
     auto result = run_or_record_failure(subject, {phase, label.concurrency, requests}, label);
     const auto samples = sampler.take();
     const double others = processor_seconds_of_others(subject) - others_before;

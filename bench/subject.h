@@ -28,6 +28,12 @@ struct RequestResult {
   std::vector<std::int64_t> token_times_ns;  // [output tokens] when each reached the client
   std::vector<std::int32_t> tokens;          // [output tokens]
   std::optional<std::string> error;
+  // Of a server, which answers with text in pieces: token_times_ns is of its pieces and tokens is
+  // empty. Counts are what the server says.
+  std::string text = {};
+  std::optional<std::int64_t> num_input_tokens = {};
+  std::optional<std::int64_t> num_output_tokens = {};
+  std::optional<std::int64_t> num_cached_tokens = {};
 };
 
 /// What came of one run.

@@ -89,11 +89,11 @@ Probe judge_probe(double rate_req_s, const RunResult& result, const json& slo) {
     }
     ttft.push_back(milliseconds(times.front() - request.intended_start_ns));
     e2e.push_back(milliseconds(times.back() - request.intended_start_ns));
-    if (times.size() > 1) {
-      tpot.push_back(milliseconds(times.back() - times.front()) /
-                     static_cast<double>(times.size() - 1));
+    const auto count = request.num_output_tokens.value_or(static_cast<std::int64_t>(times.size()));
+    if (count > 1) {
+      tpot.push_back(milliseconds(times.back() - times.front()) / static_cast<double>(count - 1));
     }
-    tokens += static_cast<std::int64_t>(times.size());
+    tokens += count;
     last_ns = std::max(last_ns, times.back());
   }
   probe.ttft_p99_ms = p99(std::move(ttft));

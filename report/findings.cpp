@@ -218,6 +218,43 @@ void add_plausibility(std::vector<Finding>& findings, const RunReport& report) {
   }
 }
 
+/// What servers say that they counted, and what they remembered from earlier runs.
+void add_usage(std::vector<Finding>& findings, const RunReport& report) {
+  std::map<std::string, UsageRecord> by_subject;
+  for (const RunRecord& run : report.records.runs) {
+    if (!run.usage) continue;
+    UsageRecord& sum = by_subject[run.run.subject];
+    sum.requests += run.usage->requests;
+    sum.without_usage += run.usage->without_usage;
+    sum.checked += run.usage->checked;
+    sum.differs += run.usage->differs;
+    sum.cached_prompt_tokens += run.usage->cached_prompt_tokens;
+  }
+  for (const auto& [subject, usage] : by_subject) {
+    if (report.records.find_subject(subject) == nullptr) continue;
+    const std::string& label = label_of(report, subject);
+    const bool is_sound = usage.without_usage == 0 && usage.differs == 0;
+    std::string text = fmt::format("{} answered {}", label, plural(usage.requests, "request"));
+    text += usage.without_usage == 0
+                ? ", each with its own count of tokens"
+                : fmt::format(", {} without a count: there the pieces of the stream are counted",
+                              format_count(usage.without_usage));
+    if (usage.checked > 0) {
+      text += fmt::format("; the model's tokenizer finds another count for {} of {}",
+                          format_count(usage.differs), format_count(usage.checked));
+    }
+    findings.push_back({is_sound ? Level::kOk : Level::kWarning, "Server's counts", text + "."});
+    if (usage.cached_prompt_tokens > 0) {
+      findings.push_back(
+          {Level::kWarning, "Prefix cache",
+           fmt::format(
+               "{} found {} of these prompts in its prefix cache. Every repetition has prompts "
+               "of its own; restart the server, or switch its cache off.",
+               label, plural(usage.cached_prompt_tokens, "token"))});
+    }
+  }
+}
+
 /// A generator that is late sends another load than the one asked for.
 void add_lateness(std::vector<Finding>& findings, const RunReport& report) {
   double worst_ms = 0;
@@ -285,6 +322,7 @@ std::vector<Finding> find_findings(const RunReport& report) {
   if (auto noise = noise_finding(report)) findings.push_back(std::move(*noise));
   add_agreement(findings, report);
   add_neighbours(findings, report);
+  add_usage(findings, report);
   add_lateness(findings, report);
   add_plausibility(findings, report);
   for (const std::string& note : report.records.notes) {

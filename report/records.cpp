@@ -208,6 +208,12 @@ RunRecord parse_run(const JsonFields& fields) {
         GeneratorRecord{generator->number("lateness_p99_ms"), generator->number("processor_s"),
                         generator->integer("in_flight_max")};
   }
+  if (const auto usage = details ? details->optional_object("usage") : std::nullopt) {
+    record.usage = UsageRecord{usage->integer("requests"), usage->integer("without_usage"),
+                               usage->integer("checked_with_tokenizer"),
+                               usage->integer("differs_from_tokenizer"),
+                               usage->integer("cached_prompt_tokens")};
+  }
   const auto engine = details ? details->optional_object("engine") : std::nullopt;
   const auto load = engine ? engine->optional_object("load") : std::nullopt;
   if (!load) return record;

@@ -22,6 +22,8 @@
 //                  {`running_mean`, `kv_blocks_used_mean`, `kv_block_tokens`}: means over steps;
 //                  of an open loop `rate_req_s` (not of a trace's own times) and
 //                  `details`.`generator` {`lateness_p99_ms`, `processor_s`, `in_flight_max`}
+//                  of a server `details`.`usage` {`requests`, `without_usage`,
+//                  `checked_with_tokenizer`, `differs_from_tokenizer`, `cached_prompt_tokens`}
 //   sweep          `subject`, `arrival`, `slo`, `percentile`, `seconds_per_probe`,
 //                  `highest_rate_req_s`, `lowest_missed_rate_req_s`, `probes` [{`rate_req_s`,
 //                  `passed`, `ttft_p99_ms`, `tpot_p99_ms`, `e2e_p99_ms`,
@@ -151,6 +153,15 @@ struct GeneratorRecord {
   std::int64_t in_flight_max = 0;
 };
 
+/// How far a server's own counts can be trusted.
+struct UsageRecord {
+  std::int64_t requests = 0;  // answered
+  std::int64_t without_usage = 0;
+  std::int64_t checked = 0;  // with the model's own tokenizer
+  std::int64_t differs = 0;
+  std::int64_t cached_prompt_tokens = 0;  // found in the server's prefix cache
+};
+
 /// What a run as a whole recorded beside its requests.
 struct RunRecord {
   RunKey run;
@@ -161,6 +172,7 @@ struct RunRecord {
   std::optional<double> kv_tokens_reserved_mean;  // of all of them together
   std::optional<double> rate_req_s;               // of an open loop
   std::optional<GeneratorRecord> generator;       // of an open loop
+  std::optional<UsageRecord> usage;               // of a server
 };
 
 /// One rate that a sweep tried.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -30,6 +31,7 @@ constexpr const char* kExamples = R"(Examples:
   iol bench synthetic:tinyllama-1.1b --concurrency 1,8,32 --repeat 6
   iol bench demo --scenario load --rate 2,5,10 --slo ttft=300ms,tpot=30ms
   iol bench demo --scenario load --trace trace.csv --speed 4 --duration 60
+  iol bench FOLDER --engines pytorch,iol,openai:http://localhost:8000,vllm
   iol bench demo --scenario sweep --slo llama3.1-8b-interactive
   iol bench demo --ladder                          what each lever buys, one rung at a time
   iol bench FOLDER --input-tokens uniform:50:150 --output-tokens 200 -o results/mine)";
@@ -60,6 +62,7 @@ struct BenchArguments {
   std::string trace;
   double speed = 1;
   double duration_s = 30;
+  bench::ServerOptions servers;
   std::string output_folder;
   std::string engine_child;
 };
@@ -176,6 +179,8 @@ bench::BenchOptions bench_options(const BenchArguments& arguments) {
                               ? bench::default_output_folder(arguments.model)
                               : std::filesystem::path(arguments.output_folder);
   options.command = command_line();
+  options.servers = arguments.servers;
+  if (const char* key = std::getenv("OPENAI_API_KEY")) options.servers.api_key = key;
   options.silence_seconds = arguments.timeout_s;
   options.shows_progress = shows_progress(arguments.engine.common);
   options.interrupted = interrupted;
@@ -219,7 +224,8 @@ void run(const BenchArguments& arguments) {
 void add_load_options(CLI::App& command, BenchArguments& arguments) {
   command
       .add_option("--engines", arguments.engines,
-                  "pytorch, iol (default: both; without pytorch when it isn't installed)")
+                  "pytorch, iol (default: both; without pytorch when it isn't installed), "
+                  "openai:URL[,NAME]: any OpenAI-compatible server")
       ->delimiter(',');
   command
       .add_option("--scenario", arguments.scenarios,
@@ -256,6 +262,20 @@ void add_load_options(CLI::App& command, BenchArguments& arguments) {
   command.add_option("--slo", arguments.slo,
                      "objectives for goodput: ttft=200ms,tpot=20ms,e2e=2s, or MLPerf's by name: " +
                          bench::slo_preset_names());
+}
+
+void add_server_options(CLI::App& command, BenchArguments& arguments) {
+  const std::string group = "OpenAI servers (the key is taken from OPENAI_API_KEY)";
+  command
+      .add_option("--openai-model", arguments.servers.model,
+                  "the model's name at the server (default: the first one that it lists)")
+      ->group(group);
+  command
+      .add_option("--request-timeout", arguments.servers.request_timeout_s,
+                  "seconds after which a request to a server has failed")
+      ->check(CLI::Range(0.001, 1e6))
+      ->capture_default_str()
+      ->group(group);
 }
 
 void add_open_loop_options(CLI::App& command, BenchArguments& arguments) {
@@ -311,6 +331,7 @@ void add_bench_command(CLI::App& program) {
   command->add_option("MODEL", arguments->model,
                       "folder, Hub id in the local cache, demo, or synthetic:NAME");
   add_load_options(*command, *arguments);
+  add_server_options(*command, *arguments);
   add_open_loop_options(*command, *arguments);
   add_ladder_options(*command, *arguments);
   command->add_option("-o,--output", arguments->output_folder,

@@ -103,7 +103,7 @@ Lineup make_lineup(const BenchOptions& options, const ScenarioOptions& scenario,
   }
   if (!choice.iol) return lineup;
   if (!lineup.ladder) {
-    lineup.subjects.push_back(make_iol_subject(engine, kIolName));
+    lineup.subjects.push_back(make_iol_subject(engine, kIolName, options.slow_steps));
     lineup.ours.push_back({kIolName, engine});
     return lineup;
   }
@@ -279,6 +279,7 @@ bool run_bench(const BenchOptions& options) {
                                                 .interrupted = options.interrupted,
                                                 .note = options.note,
                                                 .leaves_out_failing = options.ladder.has_value(),
+                                                .traces_steps = options.traces_steps,
                                                 .silence_seconds = options.silence_seconds,
                                                 .shows_progress = options.shows_progress});
   if (!completed || model.synthetic()) return completed;

@@ -36,6 +36,8 @@ struct BenchOptions {
   /// Set: the rungs of the ladder instead of one engine.
   std::optional<LadderOptions> ladder;
   std::filesystem::path output_folder;
+  bool traces_steps = false;  // a record for every step of ours
+  double slow_steps = 0;  // the share by which every step of ours is made longer, for experiments
   std::vector<std::string> command;  // the command line, for the record
   double silence_seconds = 1800;     // a subject that says nothing for so long is given up
   bool shows_progress = false;

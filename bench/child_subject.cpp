@@ -24,6 +24,7 @@ json run_message(const Load& load) {
   return {{"type", "run"},
           {"phase", phase_name(load.phase)},
           {"concurrency", load.concurrency},
+          {"trace_steps", load.traces_steps},
           {"requests", std::move(requests)}};
 }
 
@@ -128,6 +129,9 @@ RunResult ChildSubject::run(const Load& load, const Patience& patience) {
         if (patience.on_progress) patience.on_progress(completed);
       } else if (message["type"] == "request") {
         add_result(result, message, load);
+      } else if (message["type"] == "step") {
+        message.erase("type");
+        result.steps.push_back(std::move(message));
       } else if (message["type"] == "done") {
         result.start_ns = message.at("start_ns").get<std::int64_t>();
         result.end_ns = message.at("end_ns").get<std::int64_t>();

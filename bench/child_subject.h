@@ -20,6 +20,7 @@ namespace iol::bench {
 ///   {"type": "request", "id": 0, "start_ns": T, "intended_start_ns": T, "token_times_ns": [...],
 ///    "tokens": [...], "error": "..."}                              after the run has ended; error
 ///    only on failure
+///   {"type": "step", "t_ns": T, ...}              of each step, when the run asks for them
 ///   {"type": "done", "start_ns": T, "end_ns": T, ...}    the rest is details
 ///   {"type": "error", "message": "one line"}      it can't go on
 class ChildSubject : public Subject {

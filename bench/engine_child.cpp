@@ -18,6 +18,8 @@ using nlohmann::json;
 
 // Seldom enough to cost the run nothing: the engine's own thread sends it.
 constexpr std::int64_t kProgressIntervalNs = 200'000'000;
+// Of a traced run: no memory is moved for a step while the clock runs, in all but the longest.
+constexpr std::size_t kReservedSteps = std::size_t{1} << 18;
 
 std::string_view policy_name(SchedulerPolicy policy) {
   return policy == SchedulerPolicy::kInFlight ? "in-flight" : "static";
@@ -157,7 +159,26 @@ json engine_details(const Engine& engine, const EngineStats& before, const StepS
           {"load", sums.record(engine)}};
 }
 
-void serve_run(Engine& engine, const json& message, LineWriter& writer) {
+json step_message(const StepRecord& step) {
+  return {{"type", "step"},
+          {"t_ns", step.start_ns},
+          {"duration_ns", step.duration_ns},
+          {"host_ns", step.host_ns},
+          {"prefill_tokens", step.num_prefill_tokens},
+          {"decode_tokens", step.num_decode_tokens},
+          {"running", step.num_running},
+          {"waiting", step.num_waiting},
+          {"blocks_used", step.num_blocks_used}};
+}
+
+/// Keeps the engine's thread busy, as a slower step would.
+void spin(std::int64_t ns) {
+  const auto end_ns = now_ns() + ns;
+  while (now_ns() < end_ns) {
+  }
+}
+
+void serve_run(Engine& engine, const json& message, double slow_steps, LineWriter& writer) {
   const auto requests = parse_requests(message);
   Load load;
   load.concurrency = message.at("concurrency").get<int>();
@@ -166,7 +187,14 @@ void serve_run(Engine& engine, const json& message, LineWriter& writer) {
   engine.clear_prefix_cache();
   const auto before = engine.stats();
   StepSums sums;
-  engine.on_step([&](const StepRecord& step) { sums.add(step); });
+  const bool traces_steps = message.value("trace_steps", false);
+  std::vector<StepRecord> steps;
+  if (traces_steps) steps.reserve(kReservedSteps);
+  engine.on_step([&](const StepRecord& step) {
+    sums.add(step);
+    if (traces_steps) steps.push_back(step);
+    spin(static_cast<std::int64_t>(slow_steps * static_cast<double>(step.duration_ns)));
+  });
   std::int64_t reported_ns = now_ns();
   const auto result = run_load(engine, load, [&](std::int64_t completed) {
     const auto now = now_ns();
@@ -176,6 +204,7 @@ void serve_run(Engine& engine, const json& message, LineWriter& writer) {
   });
   engine.on_step({});
   for (const auto& request : result.requests) writer.send(request_message(request));
+  for (const auto& step : steps) writer.send(step_message(step));
   json done = result.details;
   done.update({{"type", "done"},
                {"start_ns", result.start_ns},
@@ -246,14 +275,16 @@ int serve_engine(const std::string& config_json, const EngineFactory& create_eng
                  std::istream& input, std::ostream& output) {
   LineWriter writer(output);
   try {
-    const auto config = parse_engine_config(json::parse(config_json));
+    const auto document = json::parse(config_json);
+    const auto config = parse_engine_config(document);
+    const double slow_steps = document.value("slow_steps", 0.0);
     const auto start_ns = now_ns();
     const auto engine = create_engine(config);
     writer.send(ready_message(*engine, now_ns() - start_ns));
     for (std::string line; std::getline(input, line);) {
       const auto message = json::parse(line);
       if (message.at("type") == "quit") return 0;
-      serve_run(*engine, message, writer);
+      serve_run(*engine, message, slow_steps, writer);
     }
     return 0;
   } catch (const std::exception& error) {

@@ -16,6 +16,9 @@ nlohmann::json engine_config_json(const EngineConfig& config);
 /// Throws InputError for a field that is missing or of the wrong type.
 EngineConfig parse_engine_config(const nlohmann::json& json);
 
+/// `config_json` is an engine's configuration, and may hold `slow_steps`: the share by which every
+/// step is made longer.
+///
 /// Creates the engine, then serves runs from `input` until it ends or says quit. Answers go to
 /// `output`, which nothing else may write to. A failure becomes an `error` message and exit status
 /// 1; returns the exit status.

@@ -5,8 +5,10 @@
 
 namespace iol::bench {
 
-std::unique_ptr<Subject> make_iol_subject(const EngineConfig& config, const std::string& name) {
-  const auto config_json = engine_config_json(config);
+std::unique_ptr<Subject> make_iol_subject(const EngineConfig& config, const std::string& name,
+                                          double slow_steps) {
+  auto config_json = engine_config_json(config);
+  if (slow_steps > 0) config_json["slow_steps"] = slow_steps;
   ChildSubject::Launch launch;
   launch.name = name;
   launch.kind = "iol";
@@ -16,6 +18,7 @@ std::unique_ptr<Subject> make_iol_subject(const EngineConfig& config, const std:
                      {"kv_cache", config_json.at("kv_allocation")},
                      {"prefix_cache", config.prefix_cache},
                      {"speculation", "none"}};
+  if (slow_steps > 0) launch.settings["slow_steps"] = slow_steps;
   return std::make_unique<ChildSubject>(std::move(launch));
 }
 

@@ -188,6 +188,12 @@ json gpu_sample_record(const RunLabel& label, const DeviceSample& sample, const 
   return record;
 }
 
+json step_record(const RunLabel& label, const json& step) {
+  json record = label_fields(label);
+  record.update(step);
+  return record;
+}
+
 json run_record(const RunLabel& label, const RunResult& result, double others_processor_seconds) {
   json record = label_fields(label);
   record["start_ns"] = result.start_ns;

@@ -56,6 +56,8 @@ nlohmann::json device_sample_record(const RunLabel& label, const DeviceSample& s
 /// The same moment of the GPU; `memory_used_bytes` is that of the subject's process.
 nlohmann::json gpu_sample_record(const RunLabel& label, const DeviceSample& sample,
                                  const GpuMonitor& gpu);
+/// One step of the engine, as it says itself, with the run that it belongs to.
+nlohmann::json step_record(const RunLabel& label, const nlohmann::json& step);
 /// What a run as a whole says: its window, the subject's own details, the processor time that idle
 /// subjects used meanwhile, notes.
 nlohmann::json run_record(const RunLabel& label, const RunResult& result,

@@ -195,7 +195,9 @@ class Runner {
     if (phase == Phase::kMeasure) canary_before = read_canary();
     const double others_before = processor_seconds_of_others(subject);
     DeviceSampler sampler(subject.process_id(), in_.energy, in_.gpu);
-    auto result = run_or_record_failure(subject, {phase, label.concurrency, requests}, label);
+    auto result = run_or_record_failure(
+        subject, {phase, label.concurrency, requests, in_.traces_steps && phase == Phase::kMeasure},
+        label);
     const auto samples = sampler.take();
     const double others = processor_seconds_of_others(subject) - others_before;
     if (canary_before) {
@@ -208,6 +210,7 @@ class Runner {
     in_.records.write("run", std::move(run));
     write_requests(label, requests, result);
     write_samples(label, samples);
+    for (const auto& step : result.steps) in_.records.write("step", step_record(label, step));
     progress_.finish_step();
     return result;
   }

@@ -31,6 +31,7 @@ struct RunnerInputs {
   /// A PyTorch subject that dies before its first measured run is left out, with a record that says
   /// why, and the others go on.
   bool leaves_out_failing = false;
+  bool traces_steps = false;  // of measured runs
   double silence_seconds = 1800;
   bool shows_progress = false;
 };

@@ -42,6 +42,7 @@ struct RunResult {
   std::int64_t end_ns = 0;
   std::vector<RequestResult> requests;
   nlohmann::json details = nlohmann::json::object();  // what the subject adds, for the records
+  std::vector<nlohmann::json> steps;  // one object each, when they are traced and it has any
 };
 
 /// A closed loop, in which `concurrency` requests are under way at any time, in the order given; or
@@ -50,6 +51,7 @@ struct Load {
   Phase phase = Phase::kMeasure;
   int concurrency = 1;
   std::span<const WorkloadRequest> requests;
+  bool traces_steps = false;  // the result is to hold the engine's steps
 };
 
 /// How long work inside a subject may take and how it is stopped early.

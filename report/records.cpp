@@ -254,6 +254,20 @@ SweepRecord parse_sweep(const JsonFields& fields, const std::string& where) {
   return record;
 }
 
+StepRecord parse_step(const JsonFields& fields) {
+  StepRecord step;
+  step.run = run_key(fields);
+  step.t_ns = fields.integer("t_ns");
+  step.duration_ns = fields.integer("duration_ns");
+  step.host_ns = fields.optional_integer("host_ns").value_or(0);
+  step.prefill_tokens = fields.integer("prefill_tokens");
+  step.decode_tokens = fields.integer("decode_tokens");
+  step.running = fields.integer("running");
+  step.waiting = fields.integer("waiting");
+  step.blocks_used = fields.integer("blocks_used");
+  return step;
+}
+
 bool is_measured(const JsonFields& fields) {
   const auto phase = fields.optional_string("phase");
   return phase != "warmup" && phase != "probe";
@@ -312,6 +326,8 @@ class RecordCollector {
     } else if (type == "run") {
       RunRecord run = parse_run(fields);
       if (is_measured(fields)) records_.runs.push_back(std::move(run));
+    } else if (type == "step") {
+      records_.steps.push_back(parse_step(fields));
     } else if (type == "sweep") {
       records_.sweeps.push_back(parse_sweep(fields, where));
     } else if (type == "left_out") {

@@ -39,7 +39,10 @@
 //                  `top1_agreement_ci95`), `text`, `tokens`, `reference`
 //   cost           any fields, passed on to summary.json
 //
-// Other record types (`step`, `summary`, those of a later version) are skipped.
+//   step           the key of its run, `t_ns`, `duration_ns`, `host_ns`, `prefill_tokens`,
+//                  `decode_tokens`, `running`, `waiting`, `blocks_used`
+//
+// Other record types (`summary`, those of a later version) are skipped.
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -175,6 +178,19 @@ struct RunRecord {
   std::optional<UsageRecord> usage;               // of a server
 };
 
+/// One step of our engine.
+struct StepRecord {
+  RunKey run;
+  std::int64_t t_ns = 0;
+  std::int64_t duration_ns = 0;
+  std::int64_t host_ns = 0;  // of which outside the forward pass
+  std::int64_t prefill_tokens = 0;
+  std::int64_t decode_tokens = 0;
+  std::int64_t running = 0;
+  std::int64_t waiting = 0;
+  std::int64_t blocks_used = 0;
+};
+
 /// One rate that a sweep tried.
 struct ProbeRecord {
   double rate_req_s = 0;
@@ -234,6 +250,7 @@ struct Records {
   std::vector<CanaryRecord> canaries;
   std::vector<RunRecord> runs;
   std::vector<SweepRecord> sweeps;
+  std::vector<StepRecord> steps;
   std::vector<DeviceSample> device_samples;
   std::string power_unavailable;  // why no power could be read; empty when it could
   std::vector<QualityRecord> qualities;

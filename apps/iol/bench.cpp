@@ -54,6 +54,8 @@ struct BenchArguments {
   int num_warm_ups = 1;
   std::string slo;
   double timeout_s = 1800;
+  bool traces_steps = false;
+  double slow_steps_percent = 0;
   double usd_per_hour = 0;
   bool ladder = false;
   int kv_sequences = 0;
@@ -155,6 +157,9 @@ bench::BenchOptions bench_options(const BenchArguments& arguments) {
   if (arguments.kv_sequences != 0 && !arguments.ladder) {
     throw_input_error("--kv-sequences: goes with --ladder; alone, use --kv-cache-tokens");
   }
+  if (arguments.slow_steps_percent > 0 && arguments.ladder) {
+    throw_input_error("--slow-steps: not with --ladder, which measures the levers");
+  }
   if (arguments.ladder) {
     scenario = bench::ladder_scenario();
     options.ladder = ladder_options(arguments);
@@ -179,6 +184,8 @@ bench::BenchOptions bench_options(const BenchArguments& arguments) {
                               ? bench::default_output_folder(arguments.model)
                               : std::filesystem::path(arguments.output_folder);
   options.command = command_line();
+  options.traces_steps = arguments.traces_steps;
+  options.slow_steps = arguments.slow_steps_percent / 100;
   options.servers = arguments.servers;
   if (const char* key = std::getenv("OPENAI_API_KEY")) options.servers.api_key = key;
   options.silence_seconds = arguments.timeout_s;
@@ -255,6 +262,13 @@ void add_load_options(CLI::App& command, BenchArguments& arguments) {
   command.add_option("--warmup", arguments.num_warm_ups, "warm-up runs per load")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
+  command.add_flag("--trace-steps", arguments.traces_steps,
+                   "a record for every step of iol; 'iol report --export perfetto' draws them");
+  command
+      .add_option("--slow-steps", arguments.slow_steps_percent,
+                  "for experiments: makes every step of iol so many percent longer, to see whether "
+                  "'iol compare' finds it")
+      ->check(CLI::Range(0.0, 1000.0));
   command
       .add_option("--usd-per-hour", arguments.usd_per_hour,
                   "what this machine costs an hour: cost per million tokens in the report")

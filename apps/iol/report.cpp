@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "command.h"
+#include "report/export.h"
 
 namespace iol::cli {
 namespace {
@@ -20,13 +21,24 @@ struct ReportOptions {
   std::string export_form;
 };
 
-void run_report(const ReportOptions& options) {
-  if (!options.export_form.empty()) {
-    throw_input_error(
-        "--export {}: not available yet; this version writes report.md, report.html "
-        "and summary.json",
-        options.export_form);
+std::filesystem::path folder_of(const std::filesystem::path& results) {
+  return std::filesystem::is_regular_file(results) ? results.parent_path() : results;
+}
+
+void run_export(const ReportOptions& options) {
+  if (options.results.size() > 1) {
+    throw_input_error("--export {}: of one results folder at a time", options.export_form);
   }
+  const std::filesystem::path results = options.results.front();
+  const auto output =
+      options.output.empty() ? folder_of(results) : std::filesystem::path(options.output);
+  for (const auto& file : report::write_export(options.export_form, results, output)) {
+    fmt::print("{}\n", file.string());
+  }
+}
+
+void run_report(const ReportOptions& options) {
+  if (!options.export_form.empty()) return run_export(options);
   if (options.output.empty() && options.results.size() > 1) {
     throw_input_error("-o: name the folder for a report over {} results folders",
                       options.results.size());
@@ -34,8 +46,7 @@ void run_report(const ReportOptions& options) {
   const std::vector<std::filesystem::path> folders(options.results.begin(), options.results.end());
   std::filesystem::path output = options.output;
   if (output.empty()) {
-    const bool is_file = std::filesystem::is_regular_file(folders.front());
-    output = is_file ? folders.front().parent_path() : folders.front();
+    output = folder_of(folders.front());
   }
   report::write_report(folders, output);
   if (options.common.json) {
@@ -58,13 +69,17 @@ void add_report_command(CLI::App& program) {
       ->required();
   command.add_option("-o,--output", options->output,
                      "where to write; the results folder itself when there is one");
-  command.add_option("--export", options->export_form, "the form of another tool: vllm or aiperf")
-      ->check(CLI::IsMember({"vllm", "aiperf"}));
+  command
+      .add_option("--export", options->export_form,
+                  "write another tool's form instead: vllm, aiperf, or perfetto (requests and, of "
+                  "'iol bench --trace-steps', steps over time)")
+      ->check(CLI::IsMember({"vllm", "aiperf", "perfetto"}));
   add_common_options(command, options->common);
   command.footer(
       "Examples:\n"
       "  iol report results/2026-01-31T12-00-00Z-demo\n"
-      "  iol report results/monday results/tuesday -o both");
+      "  iol report results/monday results/tuesday -o both\n"
+      "  iol report results/monday --export perfetto");
   command.callback([options] { run_report(*options); });
 }
 

@@ -56,10 +56,14 @@ TEST(ReportCommand, bad_input_exits_2_with_one_line) {
   EXPECT_THAT(outcome.error, HasSubstr("records.jsonl:1: not a JSON record"));
 }
 
-TEST(ReportCommand, says_which_export_forms_exist) {
-  const Outcome outcome = run_iol("report --export vllm x");
-  EXPECT_EQ(outcome.exit_code, 2);
-  EXPECT_THAT(outcome.error, HasSubstr("not available yet"));
+TEST(ReportCommand, writes_the_forms_of_other_tools) {
+  TemporaryFolder folder;
+  sample::SampleRun({}).write(folder.path());
+  const Outcome outcome = run_iol("report --export aiperf " + folder.path().string());
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.error;
+  EXPECT_EQ(outcome.out, (folder.path() / "profile_export.jsonl").string() + "\n");
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "profile_export.jsonl"));
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "report.html"));
 }
 
 TEST(ReportCommand, an_output_folder_that_can_not_be_made_exits_1) {

@@ -96,6 +96,8 @@ struct Document {
   std::vector<RunSection> runs;
   Table glossary;
   std::vector<std::string> regenerate;  // command lines
+  std::string regenerate_from = "Reports are made from records.jsonl alone, on any machine:";
+  std::string footer = "Every number on this page was measured by the run it describes.";
 };
 
 }  // namespace iol::report

@@ -230,6 +230,8 @@ std::string render_html(const Document& document) {
                               {"body", body},
                               {"glossary", render_table(document.glossary, "plain words")},
                               {"regenerate", regenerate},
+                              {"regenerate_from", escape_html(document.regenerate_from)},
+                              {"footer", escape_html(document.footer)},
                               {"generated_by", escape_html(document.generated_by)},
                               {"chart_data", embed_json(charts)},
                               {"chart_library", std::string(kChartLibrary)},

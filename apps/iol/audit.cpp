@@ -4,12 +4,15 @@
 #include <cmath>
 #include <memory>
 
+#include "audit_page.h"
 #include "base/error.h"
 #include "command.h"
 #include "commands.h"
 #include "model/memory_plan.h"
 #include "model/resolve.h"
 #include "model/synthetic.h"
+#include "report/html.h"
+#include "report/write_file.h"
 #include "workload/advice.h"
 #include "workload/audit.h"
 #include "workload/audit_output.h"
@@ -21,6 +24,7 @@ struct AuditArguments {
   CommonOptions common;
   std::string trace;
   std::string model;
+  std::string html;
   AuditOptions options;
   TraceOptions trace_options;
 };
@@ -48,6 +52,15 @@ ModelBytes model_bytes(const std::string& name) {
   return bytes;
 }
 
+/// How the page is made again: what changes its numbers.
+std::string command_text(const AuditArguments& arguments) {
+  std::string text = fmt::format("iol audit {} --ttft-ms {:g} --tpot-ms {:g} --static-batch {}",
+                                 arguments.trace, arguments.options.times.ttft_ms,
+                                 arguments.options.times.tpot_ms, arguments.options.static_batch);
+  if (!arguments.model.empty()) text += " --model " + arguments.model;
+  return text + " --html " + arguments.html;
+}
+
 void run_audit(const AuditArguments& arguments) {
   constexpr double kHourMs = 3.6e6;
   check("--ttft-ms", arguments.options.times.ttft_ms, 0, kHourMs);
@@ -58,6 +71,11 @@ void run_audit(const AuditArguments& arguments) {
   const auto trace = open_trace(arguments.trace, arguments.trace_options);
   const Workload workload = audit_trace(*trace, arguments.trace, arguments.options);
   const auto advice = advise(workload, model);
+  if (!arguments.html.empty()) {
+    const auto page = audit_page(workload, advice, command_text(arguments));
+    report::write_file_atomically(arguments.html, report::render_html(page));
+    if (!arguments.common.quiet) fmt::print(stderr, "wrote {}\n", arguments.html);
+  }
   if (arguments.common.json) {
     fmt::print("{}\n", audit_json(workload, advice)
                            .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -75,6 +93,7 @@ void add_audit_command(CLI::App& program) {
   command.add_option("trace", arguments->trace, "a trace of requests, plain or gzip")->required();
   command.add_option("--model", arguments->model,
                      "a model, for advice on quantization from its sizes; it isn't loaded");
+  command.add_option("--html", arguments->html, "also write the audit as a page");
   command
       .add_option("--ttft-ms", arguments->options.times.ttft_ms,
                   "time to the first token, for the requests in flight")

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "tests/cli/expect_refused.h"
 #include "tests/report/temporary_folder.h"
@@ -53,6 +55,20 @@ TEST_F(AuditCommand, json_is_one_document_with_the_models_advice) {
       EXPECT_GT(advice.at("factor_at_most").get<double>(), 1);
     }
   }
+}
+
+TEST_F(AuditCommand, writes_itself_as_a_page) {
+  const std::string page = (folder_.path() / "audit.html").string();
+  const Outcome outcome = run_iol("audit " + trace() + " --html " + page);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.error;
+  std::ostringstream html;
+  html << std::ifstream(page).rdbuf();
+  for (const char* part :
+       {"<strong>400 requests</strong>", "paged KV cache", "made from the trace"}) {
+    EXPECT_THAT(html.str(), HasSubstr(part));
+  }
+  EXPECT_EQ(html.str().find("records.jsonl"), std::string::npos);
+  EXPECT_EQ(run_iol("audit " + trace() + " --html /no/such/folder/x.html").exit_code, 1);
 }
 
 TEST_F(AuditCommand, refuses_bad_input_in_one_line) {

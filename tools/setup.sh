@@ -10,7 +10,7 @@ packages=(
   libcli11-dev nlohmann-json3-dev libsimdjson-dev libspdlog-dev libfmt-dev libutf8proc-dev libpcre2-dev
   libsentencepiece-dev libssl-dev libtomlplusplus-dev libboost-dev zlib1g-dev libjs-chart.js
   # testing
-  libgtest-dev libgmock-dev libbenchmark-dev clang libclang-rt-dev clang-format python3
+  libgtest-dev libgmock-dev libbenchmark-dev clang libclang-rt-dev clang-format python3 openssl
   # the PyTorch baseline and the oracle (torch.compile builds against Python's headers)
   python3-venv python3-dev
 )

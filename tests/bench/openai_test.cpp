@@ -1,7 +1,9 @@
 // OpenAI endpoints: URLs, event streams, and a server that does all the things servers do.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -390,6 +392,49 @@ TEST_P(RealServer, gives_the_tokens_and_counts_of_transformers) {
 
 INSTANTIATE_TEST_SUITE_P(Forms, RealServer, ::testing::Bool(),
                          [](const auto& info) { return info.param ? "chat" : "completions"; });
+
+TEST(OpenAiTls, a_certificate_is_verified_against_the_authorities) {
+  const std::string base = ::testing::TempDir() + "openai_tls_" + std::to_string(::getpid());
+  const std::string certificate = base + ".crt";
+  const std::string key = base + ".key";
+  const std::string make =
+      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
+      "-days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout " +
+      key + " -out " + certificate + " 2>/dev/null";
+  ASSERT_EQ(std::system(make.c_str()), 0) << "needs the openssl command";
+  ChildProcess server({"python3", std::string(IOL_SOURCE_DIR) + "/tests/bench/tls_openai_server.py",
+                       certificate, key});
+  const auto port = server.read_line(30, {});
+  ASSERT_EQ(port.outcome, ReadOutcome::kLine) << server.stderr_tail(5);
+  const auto subject_at = [&](const std::string& host) {
+    OpenAiSubjectOptions options;
+    options.endpoint = parse_endpoint("https://" + host + ":" + port.line, "words");
+    options.request_timeout_s = 10;
+    return std::make_unique<OpenAiSubject>(std::move(options));
+  };
+  const auto refusal_at = [&](const std::string& host) -> std::string {
+    try {
+      subject_at(host)->start({});
+    } catch (const ResourceError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(refusal_at("localhost"), HasSubstr("certificate verify failed"));
+  ::setenv("SSL_CERT_FILE", certificate.c_str(), 1);
+  EXPECT_THAT(refusal_at("127.0.0.1"), HasSubstr("certificate verify failed"));  // another name
+  const auto subject = subject_at("localhost");
+  subject->start({});
+  std::vector<WorkloadRequest> load = {{0, {1, 2, 3}, 4}, {1, {4, 5}, 2}};
+  const auto result = subject->run({Phase::kMeasure, 1, load}, {});
+  ::unsetenv("SSL_CERT_FILE");
+  EXPECT_FALSE(result.requests[0].error);
+  EXPECT_EQ(result.requests[0].num_output_tokens, 4);
+  EXPECT_EQ(result.requests[1].text, "word word ");
+  server.stop(2);
+  std::filesystem::remove(certificate);
+  std::filesystem::remove(key);
+}
 
 TEST(OpenAiStart, says_why_it_can_not) {
   OpenAiSubjectOptions options;

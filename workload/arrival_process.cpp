@@ -3,7 +3,6 @@
 #include <boost/math/distributions/gamma.hpp>
 #include <charconv>
 #include <cmath>
-#include <optional>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -15,12 +14,14 @@ namespace {
 constexpr double kSmallestShape = 1e-3;
 constexpr double kLargestShape = 1e6;
 
-std::optional<double> parse_positive(std::string_view text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  if (!std::isfinite(value) || value <= 0) return std::nullopt;
-  return value;
+/// False, and nothing changed, for what is no finite number above 0.
+bool parse_positive(std::string_view text, double& value) {
+  double parsed = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parsed);
+  if (error != std::errc() || end != text.data() + text.size()) return false;
+  if (!std::isfinite(parsed) || parsed <= 0) return false;
+  value = parsed;
+  return true;
 }
 
 std::int64_t nanoseconds(double seconds) {
@@ -43,12 +44,12 @@ ArrivalProcess ArrivalProcess::parse(std::string_view text, std::string_view opt
   const bool has_parameter = colon != std::string_view::npos;
   if (name == "constant" && !has_parameter) return {std::string(text), Kind::kConstant, 0};
   if (name == "poisson" && !has_parameter) return {std::string(text), Kind::kPoisson, 1};
-  const auto parameter =
-      has_parameter ? parse_positive(text.substr(colon + 1)) : std::optional<double>();
-  if (name == "gamma" && parameter && *parameter >= kSmallestShape && *parameter <= kLargestShape) {
-    return {std::string(text), Kind::kGamma, *parameter};
+  double parameter = 0;
+  const bool is_number = has_parameter && parse_positive(text.substr(colon + 1), parameter);
+  if (name == "gamma" && is_number && parameter >= kSmallestShape && parameter <= kLargestShape) {
+    return {std::string(text), Kind::kGamma, parameter};
   }
-  if (name == "ramp" && parameter) return {std::string(text), Kind::kRamp, *parameter};
+  if (name == "ramp" && is_number) return {std::string(text), Kind::kRamp, parameter};
   throw_input_error(
       "{} {}: expected constant, poisson, gamma:SHAPE (0.001 to 1000000; below 1 is bursty) or "
       "ramp:FROM (requests/s at the beginning)",

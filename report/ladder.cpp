@@ -10,6 +10,7 @@ namespace {
 
 constexpr const char* kThroughput = "output_throughput_tok_s";
 constexpr const char* kLatency = "request_latency";
+constexpr double kConfidence = 0.95;  // an interval of less decides nothing
 
 const Comparison* gain_of(const RunReport& report, const Rung& base, const Summary* summary,
                           const char* metric) {
@@ -21,6 +22,7 @@ const Comparison* gain_of(const RunReport& report, const Rung& base, const Summa
 RungVerdict verdict_of(const Rung& rung) {
   const auto* gain = rung.throughput_gain;
   if (gain == nullptr || !gain->gain_interval) return RungVerdict::kUnknown;
+  if (gain->ratio.confidence < kConfidence) return RungVerdict::kUnknown;
   if (gain->significant()) return gain->gain > 1 ? RungVerdict::kHelps : RungVerdict::kSlower;
   const auto* one = rung.latency_gain;
   if (one != nullptr && one->significant() && one->gain > 1) return RungVerdict::kHelpsOne;

@@ -15,7 +15,7 @@ enum class RungVerdict {
   kHelpsOne,      // not under load, but for one stream
   kNoDifference,  // the interval includes 1
   kSlower,        // the interval lies below 1
-  kUnknown,       // one pair only, or no measurement
+  kUnknown,       // too few pairs for an interval of 95 %, or no measurement
 };
 
 /// "helps", "does not help here", ...

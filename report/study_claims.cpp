@@ -69,8 +69,10 @@ StudyClaim weights_speed(const Ladder& ladder) {
   const Rung* rung = ladder.find("quantized_weights");
   claim.measured = gain_text(rung == nullptr ? nullptr : rung->throughput_gain);
   claim.why =
-      "Half the bytes give at most twice the speed of a decode that memory limits; 2.6 takes more "
-      "than this lever. The study's is Llama-2-70B on GPUs and comes before batching, here after.";
+      "Half the bytes give at most twice the speed of a decode that memory limits; more has to "
+      "come "
+      "from faster arithmetic, where the processor has it. The study's is Llama-2-70B on GPUs and "
+      "comes before batching, here after.";
   return claim;
 }
 

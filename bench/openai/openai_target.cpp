@@ -19,6 +19,7 @@
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
 #include <future>
+#include <limits>
 #include <set>
 #include <thread>
 #include <vector>
@@ -150,7 +151,8 @@ struct OpenAiTarget::Client {
                                    const std::function<void(int, std::string_view)>& on_body) {
     const bool was_used = std::exchange(connection->used, true);
     http::response_parser<http::buffer_body> parser;
-    parser.body_limit(boost::none);
+    // Of a number: Boost 1.74 takes "none" for a limit that every length exceeds.
+    parser.body_limit(std::numeric_limits<std::uint64_t>::max());
     try {
       co_await http::async_write(stream, request, asio::use_awaitable);
       co_await http::async_read_header(stream, connection->buffer, parser, asio::use_awaitable);

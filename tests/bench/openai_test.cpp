@@ -172,7 +172,9 @@ class OpenAi : public ::testing::Test {
 TEST_F(OpenAi, counts_what_usage_says_and_keeps_connections) {
   Server server([](Server::Socket& socket, const json& request) {
     EXPECT_EQ(request.at("model"), "tiny");
-    EXPECT_EQ(request.at("prompt"), json::array({1, 2, 3}));
+    if (request.value("stream", false)) {
+      EXPECT_EQ(request.at("prompt"), json::array({1, 2, 3}));
+    }
     return Server::good(socket, request);
   });
   const auto one = subject(server);

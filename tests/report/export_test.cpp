@@ -56,9 +56,13 @@ TEST_F(Export, perfetto_events_follow_the_trace_event_format) {
     const std::string phase = event.at("ph");
     ++phases[phase];
     EXPECT_TRUE(event.at("pid").is_number_integer());
-    if (phase != "M") EXPECT_GE(event.at("ts"), 0);
-    if (phase == "b")
-      EXPECT_TRUE(open.insert(event.at("id").get<std::string>() + event.at("ts").dump()).second);
+    if (phase != "M") {
+      EXPECT_GE(event.at("ts"), 0);
+    }
+    if (phase == "b") {
+      const std::string key = event.at("id").get<std::string>() + event.at("ts").dump();
+      EXPECT_TRUE(open.insert(key).second) << key;
+    }
     if (phase == "X") {
       EXPECT_EQ(event.at("dur"), 800);  // microseconds
       EXPECT_EQ(event.at("name"), "mixed");

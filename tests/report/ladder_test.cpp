@@ -96,6 +96,18 @@ TEST_F(LadderReport, a_rung_that_does_not_help_says_so) {
   EXPECT_EQ(ladder->rungs[3].verdict, RungVerdict::kSlower);
 }
 
+TEST_F(LadderReport, too_few_repetitions_decide_nothing) {
+  std::erase_if(run_->records(), [](const Json& record) {
+    const Json& where = record.contains("metadata") ? record["metadata"] : record;
+    return where.value("repetition", 0) >= 3;
+  });
+  const RunReport run = report();
+  const auto ladder = find_ladder(run);
+  ASSERT_TRUE(ladder);
+  EXPECT_EQ(ladder->rungs[1].verdict, RungVerdict::kUnknown);
+  EXPECT_EQ(ladder->rungs[3].verdict, RungVerdict::kUnknown);
+}
+
 TEST_F(LadderReport, the_claims_stand_beside_what_was_measured) {
   const RunReport run = report();
   const auto ladder = find_ladder(run);

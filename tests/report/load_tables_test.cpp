@@ -88,10 +88,10 @@ TEST_F(LoadReport, stands_in_a_table_with_its_objectives_and_its_generator) {
   const RunReport run = report();
   const Table table = load_table(run);
   ASSERT_EQ(table.rows.size(), 3U * 2);
-  EXPECT_THAT(table.caption, HasSubstr("ttft 1 s, tpot 4 ms"));
+  EXPECT_THAT(table.caption, HasSubstr("ttft 1.00\u00a0s, tpot 4.00\u00a0ms"));
   const Row& last = table.rows.back();
   EXPECT_EQ(last.cells[0].note, "poisson 8 req/s");
-  EXPECT_EQ(last.cells[2].text, "100 %");
+  EXPECT_EQ(last.cells[2].text, "100\u00a0%");
   EXPECT_THAT(last.cells[7].text, HasSubstr("250"));
   EXPECT_TRUE(sweep_table(run).empty());
   EXPECT_EQ(load_charts(run, "").size(), 2U);
@@ -102,9 +102,9 @@ TEST_F(LoadReport, a_sweep_says_between_which_rates_the_limit_lies) {
   const RunReport run = report();
   const Table table = sweep_table(run);
   ASSERT_EQ(table.rows.size(), 1U);
-  EXPECT_EQ(table.rows[0].cells[1].text, "20");
-  EXPECT_EQ(table.rows[0].cells[2].text, "21");
-  EXPECT_EQ(table.rows[0].cells[4].text, "400 ms");
+  EXPECT_EQ(table.rows[0].cells[1].text, "20.0");
+  EXPECT_EQ(table.rows[0].cells[2].text, "21.0");
+  EXPECT_EQ(table.rows[0].cells[4].text, "400\u00a0ms");
   EXPECT_EQ(to_json(run).at("sweeps").size(), 1U);
   const auto charts = load_charts(run, "p-");
   EXPECT_EQ(charts.front().id, "p-rate-ttft");
@@ -131,7 +131,7 @@ TEST_F(LoadReport, a_run_of_loads_alone_has_a_first_sentence) {
   write_report(folder_.path(), folder_.path());
   std::ostringstream markdown;
   markdown << std::ifstream(folder_.path() / "report.md").rdbuf();
-  EXPECT_THAT(markdown.str(), HasSubstr("For poisson 2 req/s, **"));
+  EXPECT_THAT(markdown.str(), HasSubstr("For poisson 2 req/s, iol is **"));
 }
 
 TEST_F(LoadReport, probes_are_not_measured_requests) {

@@ -1,6 +1,7 @@
 #include "bench/openai/openai_target.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <array>
@@ -55,6 +56,15 @@ struct Connection {
 /// The server has closed a connection that was kept, before it said anything: worth another try.
 class StaleConnection : public std::exception {};
 
+/// As many connections as the system lets this process have: a load may have thousands of requests
+/// in flight, each on one.
+void allow_many_connections() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 std::string describe(const boost::system::system_error& error, double timeout_s) {
   const auto code = error.code();
   if (code == beast::error::timeout) return fmt::format("no end within {:g} s", timeout_s);
@@ -70,6 +80,7 @@ std::string describe(const boost::system::system_error& error, double timeout_s)
 struct OpenAiTarget::Client {
   Client(const Endpoint& where, const Options& how)
       : endpoint(where), options(how), work(asio::make_work_guard(context)) {
+    allow_many_connections();
     resolve();
     if (endpoint.tls) {
       tls.set_default_verify_paths();

@@ -23,7 +23,7 @@ class FakeSubject : public Subject {
   FakeSubject(std::string name, std::vector<std::string>& log)
       : name_(std::move(name)), log_(log) {}
   [[nodiscard]] const std::string& name() const override { return name_; }
-  [[nodiscard]] const std::string& kind() const override { return kind_; }
+  [[nodiscard]] const std::string& kind() const override { return kind_name; }
   [[nodiscard]] const json& settings() const override { return settings_; }
   json start(const Patience&) override {
     log_.push_back(name_ + " start");
@@ -53,11 +53,11 @@ class FakeSubject : public Subject {
   void stop() noexcept override { log_.push_back(name_ + " stop"); }
 
   int dies_in_run = 0;
+  std::string kind_name = "fake";
   std::map<std::int64_t, std::vector<std::int32_t>> asked;
 
  private:
   std::string name_;
-  std::string kind_ = "fake";
   json settings_ = {{"batching", "static"}, {"threads", 1}};
   std::vector<std::string>& log_;
   int num_runs_ = 0;
@@ -103,7 +103,8 @@ class RunnerTest : public ::testing::Test {
                                   .records = records,
                                   .canary = canary,
                                   .energy = energy,
-                                  .interrupted = std::move(interrupted)});
+                                  .interrupted = std::move(interrupted),
+                                  .leaves_out_failing = leaves_out_failing_});
   }
 
   std::vector<json> records(const std::string& type) const {
@@ -122,6 +123,7 @@ class RunnerTest : public ::testing::Test {
   std::vector<std::string> log_;
   std::vector<std::unique_ptr<Subject>> subjects_;
   std::vector<FakeSubject*> fakes_;
+  bool leaves_out_failing_ = false;
 };
 
 TEST_F(RunnerTest, warms_up_then_interleaves_the_subjects) {
@@ -183,6 +185,30 @@ TEST_F(RunnerTest, a_subject_that_dies_fails_its_requests_and_leaves_whole_recor
     EXPECT_EQ(request["metadata"]["repetition"], 1);
   }
   EXPECT_EQ(failed, 2);
+}
+
+TEST_F(RunnerTest, a_baseline_that_dies_in_its_warm_up_is_left_out_and_the_others_go_on) {
+  leaves_out_failing_ = true;
+  fakes_[0]->kind_name = "pytorch";
+  fakes_[0]->dies_in_run = 1;
+  EXPECT_TRUE(run());
+  const auto left_out = records("left_out");
+  ASSERT_EQ(left_out.size(), 1U);
+  EXPECT_EQ(left_out[0]["subject"], "a");
+  EXPECT_EQ(left_out[0]["why"], "subject a died");
+  EXPECT_EQ(std::count(log_.begin(), log_.end(), "a measure x1"), 0);
+  EXPECT_EQ(std::count(log_.begin(), log_.end(), "b measure x2"), 2);
+}
+
+TEST_F(RunnerTest, who_dies_while_measured_or_is_no_baseline_still_ends_the_bench) {
+  leaves_out_failing_ = true;
+  fakes_[0]->kind_name = "pytorch";
+  fakes_[0]->dies_in_run = 2;  // measured
+  EXPECT_THROW(run(), ResourceError);
+  std::filesystem::remove(file_);
+  fakes_[0]->dies_in_run = 0;
+  fakes_[1]->dies_in_run = 1;
+  EXPECT_THROW(run(), ResourceError);
 }
 
 TEST_F(RunnerTest, an_interruption_leaves_the_runs_that_ended) {

@@ -95,8 +95,8 @@ TEST(ReadRecords, has_no_time_per_token_for_one_token) {
 TEST(ReadRecords, ignores_unknown_fields_and_record_types) {
   Json extended = request({{"colour", "blue"}}, {{"new_metric", {{"value", 1}, {"unit", "x"}}}});
   extended["later"] = {1, 2, 3};
-  const Records records = read({kEnvironment, kSubject, extended, record("from_the_future"),
-                                record("step", {{"t_ns", 1}}), record("summary")});
+  const Records records =
+      read({kEnvironment, kSubject, extended, record("from_the_future"), record("summary")});
   EXPECT_EQ(records.requests.size(), 1u);
 }
 
@@ -182,8 +182,12 @@ TEST(ReadRecords, refuses_wrong_types_and_names_file_line_and_field) {
       {request({{"repetition", "one"}}), "request.metadata.repetition must be an integer"},
       {request({{"repetition", 1.5}}), "request.metadata.repetition must be an integer"},
       {request({{"subject", 3}}), "request.metadata.subject must be a string"},
-      {request({{"phase", "later"}}), "request.metadata.phase must be 'warmup' or 'measure'"},
-      {request({{"concurrency", 0}}), "request.metadata.concurrency must be at least 1"},
+      {request({{"phase", "later"}}),
+       "request.metadata.phase must be 'warmup', 'probe' or 'measure'"},
+      {request({{"concurrency", -1}}),
+       "request.metadata.concurrency must be at least 1, or 0 of an open loop"},
+      {record("step", {{"subject", "a"}, {"t_ns", 1}}), "step.duration_ns"},
+      {record("sweep", {{"subject", "a"}, {"probes", 3}}), "sweep.probes must be an array"},
       {request({{"end_ns", nullptr}}), "request.metadata.end_ns must be an integer"},
       {request({{"end_ns", 18446744073709551615U}}), "end_ns must be an integer below 2^63"},
       {request({{"end_ns", 0}}), "end_ns must be no earlier than intended_start_ns"},

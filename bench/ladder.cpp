@@ -75,7 +75,7 @@ ScenarioOptions ladder_scenario() {
   ScenarioOptions scenario;
   scenario.concurrencies = {16};
   scenario.input_tokens = LengthDistribution::parse("uniform:16:128", "--input-tokens");
-  scenario.output_tokens = LengthDistribution::parse("lognormal:3.3:0.7", "--output-tokens");
+  scenario.output_tokens = LengthDistribution::parse("lognormal:3:0.7", "--output-tokens");
   scenario.num_rounds = 2;
   scenario.lengths_are_known = false;
   return scenario;

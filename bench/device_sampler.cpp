@@ -68,8 +68,6 @@ std::optional<double> PackageEnergy::joules() {
 DeviceSampler::DeviceSampler(std::optional<pid_t> process_id, PackageEnergy& energy,
                              GpuMonitor* gpu)
     : process_id_(process_id), energy_(energy), gpu_(gpu) {
-  last_joules_ = energy_.joules();
-  last_ns_ = now_ns();
   thread_ = std::thread([this] { loop(); });
 }
 
@@ -101,9 +99,9 @@ void DeviceSampler::sample() {
 }
 
 void DeviceSampler::loop() {
+  sample();  // without a power of the host, which is a mean since the sample before
   std::unique_lock lock(mutex_);
   while (true) {
-    // The first sample comes one interval late, so that its power is a mean over something.
     const bool last = wake_.wait_for(lock, kInterval, [&] { return stopping_; });
     lock.unlock();
     sample();

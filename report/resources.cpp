@@ -17,14 +17,13 @@ bool inside(const DeviceSample& sample, const Run& run) {
   return run.begin_ns <= sample.t_ns && sample.t_ns <= run.end_ns;
 }
 
-/// The counter at `t_ns`, between the samples on both sides.
+/// The counter at `t_ns`: on the line through the samples on both sides, at an edge the two
+/// nearest.
 std::optional<double> counter_at(std::span<const SamplePoint> samples, std::int64_t t_ns) {
+  if (samples.size() < 2) return std::nullopt;
   const auto after =
-      std::lower_bound(samples.begin(), samples.end(), t_ns,
+      std::lower_bound(samples.begin() + 1, samples.end() - 1, t_ns,
                        [](const SamplePoint& a, std::int64_t t) { return a.t_ns < t; });
-  if (after == samples.end()) return std::nullopt;
-  if (after->t_ns == t_ns) return after->value;
-  if (after == samples.begin()) return std::nullopt;
   const SamplePoint& before = *(after - 1);
   const double share =
       static_cast<double>(t_ns - before.t_ns) / static_cast<double>(after->t_ns - before.t_ns);

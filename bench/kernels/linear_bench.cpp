@@ -2,7 +2,7 @@
 // microseconds, operations per second, and their share of the peak that doctor measures. Each is
 // compared with the kernels for few tokens first.
 //
-//   build/linear_bench [FORMAT...] [TOKENS...]      (default bf16 fp8, 128 256 2048)
+//   build/linear_bench [FORMAT...] [TOKENS...] [MATRIX...]   (default bf16 fp8, 128 256 2048, all)
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -105,7 +105,8 @@ void measure(const LinearShape& shape, double peak, const Stream& stream) {
   std::fflush(stdout);
 }
 
-int bench(const std::vector<MatrixLayout>& layouts, const std::vector<int>& token_counts) {
+int bench(const std::vector<MatrixLayout>& layouts, const std::vector<int>& token_counts,
+          const std::vector<std::string>& names) {
   if (cuda_status().devices.empty()) {
     fmt::print(stderr, "{}\n", cuda_status().reason);
     return 1;
@@ -121,20 +122,23 @@ int bench(const std::vector<MatrixLayout>& layouts, const std::vector<int>& toke
     Epilogue epilogue;
   };
   const Matrix matrices[] = {
-      {"1b qkv", 2560, 2048, Epilogue::kStore},      {"1b out", 2048, 2048, Epilogue::kAdd},
-      {"1b up", 11264, 2048, Epilogue::kSwiGlu},     {"1b down", 2048, 5632, Epilogue::kAdd},
-      {"1b head", 32000, 2048, Epilogue::kLogits},   {"8b qkv", 6144, 4096, Epilogue::kStore},
-      {"8b out", 4096, 4096, Epilogue::kAdd},        {"8b up", 28672, 4096, Epilogue::kSwiGlu},
-      {"8b down", 4096, 14336, Epilogue::kAdd},
+      {"1b-qkv", 2560, 2048, Epilogue::kStore},    {"1b-out", 2048, 2048, Epilogue::kAdd},
+      {"1b-up", 11264, 2048, Epilogue::kSwiGlu},   {"1b-down", 2048, 5632, Epilogue::kAdd},
+      {"1b-head", 32000, 2048, Epilogue::kLogits}, {"8b-qkv", 6144, 4096, Epilogue::kStore},
+      {"8b-out", 4096, 4096, Epilogue::kAdd},      {"8b-up", 28672, 4096, Epilogue::kSwiGlu},
+      {"8b-down", 4096, 14336, Epilogue::kAdd},
   };
   for (const MatrixLayout layout : layouts) {
     const double peak = layout == MatrixLayout::kFp8    ? limits.fp8_flops
                         : layout == MatrixLayout::kInt8 ? limits.int8_ops
                                                         : limits.bf16_flops;
     for (const int tokens : token_counts) {
-      for (const Matrix& matrix : matrices)
+      for (const Matrix& matrix : matrices) {
+        if (!names.empty() && std::find(names.begin(), names.end(), matrix.name) == names.end())
+          continue;
         measure({matrix.name, layout, matrix.rows, matrix.columns, tokens, matrix.epilogue}, peak,
                 stream);
+      }
     }
   }
   return 0;
@@ -147,14 +151,21 @@ int main(int argc, char** argv) {
   using iol::cuda::MatrixLayout;
   std::vector<MatrixLayout> layouts;
   std::vector<int> tokens;
-  for (int i = 1; i < argc; ++i) {
+  std::vector<std::string> names;
+  for (const std::string argument : std::vector<std::string>(argv + 1, argv + argc)) {
+    const std::size_t known = layouts.size();
     for (const MatrixLayout layout : {MatrixLayout::kBf16, MatrixLayout::kF16, MatrixLayout::kFp8,
                                       MatrixLayout::kInt8, MatrixLayout::kInt8Bf16}) {
-      if (std::string_view(argv[i]) == iol::cuda::layout_name(layout)) layouts.push_back(layout);
+      if (argument == iol::cuda::layout_name(layout)) layouts.push_back(layout);
     }
-    if (const int count = std::atoi(argv[i]); count > 0) tokens.push_back(count);
+    if (layouts.size() > known) continue;
+    if (argument.find_first_not_of("0123456789") == std::string::npos) {
+      tokens.push_back(std::stoi(argument));
+    } else {
+      names.push_back(argument);
+    }
   }
   if (layouts.empty()) layouts = {MatrixLayout::kBf16, MatrixLayout::kFp8};
   if (tokens.empty()) tokens = {128, 256, 2048};
-  return iol::cuda::bench(layouts, tokens);
+  return iol::cuda::bench(layouts, tokens, names);
 }

@@ -1,5 +1,6 @@
 #pragma once
-// A matrix product on the GPU with random operands: for the tests of the kernels and for timing them.
+// A matrix product on the GPU with random operands: for the tests of the kernels and for timing
+// them.
 #include <bit>
 #include <cstring>
 #include <string>
@@ -52,7 +53,8 @@ class LinearCase {
            static_cast<std::size_t>(weight_bytes(shape_.layout));
   }
 
-  /// The product of all tokens with rows of x as they come or dealt, and copy `copy` of the weights.
+  /// The product of all tokens with rows of x as they come or dealt, and copy `copy` of the
+  /// weights.
   [[nodiscard]] LinearTask task(bool is_dealt, int copy = 0) const {
     LinearTask task;
     task.matrix.data = weights_.data() + static_cast<std::size_t>(copy) * matrix_bytes();
@@ -140,8 +142,7 @@ class LinearCase {
   void fill() {
     const bool is_fp8 = shape_.layout == MatrixLayout::kFp8;
     const std::size_t block = std::min(matrix_bytes(), std::size_t{16} << 20);
-    const auto weights =
-        random_elements(block, is_half(shape_.layout), is_fp8, shape_.layout, 1);
+    const auto weights = random_elements(block, is_half(shape_.layout), is_fp8, shape_.layout, 1);
     for (std::size_t at = 0; at < weights_.size_bytes(); at += block)
       upload(weights_, at, weights.data(), std::min(block, weights_.size_bytes() - at));
     const int element = row_element_bytes(shape_.layout);
@@ -152,12 +153,12 @@ class LinearCase {
     std::vector<std::byte> dealt(rows.size());
     const int run = run_pieces(shape_.layout);
     for (int token = 0; token < unique; ++token) {
-      const std::size_t base = static_cast<std::size_t>(token) *
-                               static_cast<std::size_t>(shape_.columns * element);
+      const std::size_t base =
+          static_cast<std::size_t>(token) * static_cast<std::size_t>(shape_.columns * element);
       for (int k = 0; k < shape_.columns; ++k)
-        std::memcpy(&dealt[base + static_cast<std::size_t>(dealt_column(k, element, run) * element)],
-                    &rows[base + static_cast<std::size_t>(k * element)],
-                    static_cast<std::size_t>(element));
+        std::memcpy(
+            &dealt[base + static_cast<std::size_t>(dealt_column(k, element, run) * element)],
+            &rows[base + static_cast<std::size_t>(k * element)], static_cast<std::size_t>(element));
     }
     for (std::size_t at = 0; at < x_.size_bytes(); at += unique_bytes) {
       const std::size_t bytes = std::min(unique_bytes, x_.size_bytes() - at);

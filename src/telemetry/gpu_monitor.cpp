@@ -79,14 +79,14 @@ struct GpuMonitor::Library {
   const char* (*error_string)(Result) = nullptr;
   Result (*driver_version)(char*, unsigned) = nullptr;
   Result (*handle_by_uuid)(const char*, Device*) = nullptr;
-  Result (*power_usage)(Device, unsigned*) = nullptr;              // milliwatts
-  Result (*total_energy)(Device, unsigned long long*) = nullptr;   // millijoules
-  Result (*power_limit)(Device, unsigned*) = nullptr;              // milliwatts
-  Result (*memory_info)(Device, Memory*) = nullptr;                // bytes
-  Result (*utilization)(Device, Utilization*) = nullptr;           // percent
-  Result (*clock)(Device, int, unsigned*) = nullptr;               // MHz
-  Result (*max_clock)(Device, int, unsigned*) = nullptr;           // MHz
-  Result (*temperature)(Device, int, unsigned*) = nullptr;         // degrees Celsius
+  Result (*power_usage)(Device, unsigned*) = nullptr;             // milliwatts
+  Result (*total_energy)(Device, unsigned long long*) = nullptr;  // millijoules
+  Result (*power_limit)(Device, unsigned*) = nullptr;             // milliwatts
+  Result (*memory_info)(Device, Memory*) = nullptr;               // bytes
+  Result (*utilization)(Device, Utilization*) = nullptr;          // percent
+  Result (*clock)(Device, int, unsigned*) = nullptr;              // MHz
+  Result (*max_clock)(Device, int, unsigned*) = nullptr;          // MHz
+  Result (*temperature)(Device, int, unsigned*) = nullptr;        // degrees Celsius
   Result (*throttle_reasons)(Device, unsigned long long*) = nullptr;
   Result (*compute_processes)(Device, unsigned*, ProcessInfo*) = nullptr;
 };

@@ -17,8 +17,8 @@ inline constexpr const char* kNvmlLibrary = "libnvidia-ml.so.1";
 
 /// One moment. What can't be read is absent, and GpuMonitor::missing() says why.
 struct GpuReading {
-  std::optional<double> power_w;  // averaged by the driver, over a second on recent cards
-  std::optional<double> energy_joules;               // since the driver was loaded
+  std::optional<double> power_w;        // averaged by the driver, over a second on recent cards
+  std::optional<double> energy_joules;  // since the driver was loaded
   std::optional<std::int64_t> memory_used_bytes;     // by everybody
   std::optional<std::int64_t> process_memory_bytes;  // by the process asked for
   std::optional<int> utilization_pct;  // share of the last sampling period with a kernel running
@@ -73,8 +73,8 @@ class GpuMonitor {
   std::map<std::string, std::string> missing_;
 };
 
-/// "power cap, heat" for bits of NVML's clocks throttle reasons; empty for none. Idleness and clocks
-/// that somebody set are no throttling.
+/// "power cap, heat" for bits of NVML's clocks throttle reasons; empty for none. Idleness and
+/// clocks that somebody set are no throttling.
 std::string throttle_text(std::uint64_t reasons);
 
 }  // namespace iol

@@ -95,7 +95,8 @@ TEST_P(CudaLinearTest, fp8_sums_are_within_the_instructions_precision) {
     const LinearCase linear(shape);
     const auto want = product_by_few(linear);
     double norm = 0;
-    const auto count = static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.rows);
+    const auto count =
+        static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.rows);
     for (std::size_t i = 0; i < count; ++i) norm += std::pow(std::bit_cast<float>(want[i]), 2);
     for (const WideShape& wide : kShapes) {
       LinearTask task = linear.task(true);

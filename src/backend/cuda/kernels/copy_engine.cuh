@@ -28,10 +28,10 @@ __device__ __forceinline__ void arrive(std::uint64_t* barrier) {
                : "memory");
 }
 __device__ __forceinline__ void arrive_expecting(std::uint64_t* barrier, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                   shared_address(barrier)),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+      "r"(bytes)
+      : "memory");
 }
 /// Waits for the end of the phase of this parity; the phase before the first has parity 1.
 __device__ __forceinline__ void wait_phase(std::uint64_t* barrier, int parity) {

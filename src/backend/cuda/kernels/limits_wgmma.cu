@@ -44,7 +44,8 @@ __global__ void __launch_bounds__(kThreads) wgmma_peak_kernel(unsigned* sink) {
       if constexpr (kWhich == WgmmaPeak::kFp8) wgmma_e4m3(sums, a, b, true);
       if constexpr (kWhich == WgmmaPeak::kInt8) wgmma_int8(counts, a, b, true);
     }
-    finish_wgmma();
+    commit_wgmma();
+    wait_wgmma<0>();
   }
   float total = 0;
 #pragma unroll

@@ -1,10 +1,10 @@
 #pragma once
-// x W^T for many tokens on compute capability 9.0: weights are the left operand of wgmma, tokens its
-// right one. A block makes 128 rows for kTokens tokens. One warp fills a ring of stages in shared
-// memory - packed weights by bulk copies, rows of x by tensor copies - and two warpgroups empty it,
-// each with 64 of the rows: a lane takes its weights from the stage as the mma of linear_tile.cuh
-// would, so that every format is widened in registers, and multiplies by all tokens. While one
-// group fetches weights or closes a part, the tensor cores work for the other.
+// x W^T for many tokens on compute capability 9.0: weights are the left operand of wgmma, tokens
+// its right one. A block makes 128 rows for kTokens tokens. One warp fills a ring of stages in
+// shared memory - packed weights by bulk copies, rows of x by tensor copies - and two warpgroups
+// empty it, each with 64 of the rows: a lane takes its weights from the stage as the mma of
+// linear_tile.cuh would, so that every format is widened in registers, and multiplies by all
+// tokens. While one group fetches weights or closes a part, the tensor cores work for the other.
 //
 // Rows of x are dealt (MatrixView, "dealt"): what a lane holds of the weights then meets the same
 // numbers of K. Sums are made in the order of linear_tile.cuh and have the same bits.
@@ -16,12 +16,13 @@
 //   kSteps                       multiplications to a block of K, 32 bytes of a row of x each
 //   operand(w, step, a)          the lane's weights of a step, as the instruction takes them
 //   multiply_all(d, a, b, accumulate)
-//   kAddsStages                  its instruction keeps fewer bits of a sum than f32 has: every stage
+//   kAddsStages                  its instruction keeps fewer bits of a sum than f32 has: every
+//   stage
 //                                is summed from zero and added to the total, not every part
 #include <type_traits>
 
 #include "backend/cuda/kernels/copy_engine.cuh"
-#include "backend/cuda/kernels/linear_cluster.cuh"
+#include "backend/cuda/kernels/finish_tokens.cuh"
 #include "backend/cuda/kernels/row_map.h"
 #include "backend/cuda/kernels/wgmma.cuh"
 
@@ -93,8 +94,8 @@ struct StageWalk {
   }
 };
 
-/// One warp fills the ring: lane t < 8 brings the weights of tile t, lane 0 announces what comes and
-/// brings the rows of x.
+/// One warp fills the ring: lane t < 8 brings the weights of tile t, lane 0 announces what comes
+/// and brings the rows of x.
 template <class Format, int kTokens>
 struct RingFiller {
   using Stage = WgmmaStage<Format, kTokens>;
@@ -104,7 +105,8 @@ struct RingFiller {
   int first_token;
   const std::byte* weights;  // of the lane's tile
 
-  __device__ __forceinline__ RingFiller(const WgmmaArgs& a, const Ring& r, int first_tile, int token)
+  __device__ __forceinline__ RingFiller(const WgmmaArgs& a, const Ring& r, int first_tile,
+                                        int token)
       : args(a), ring(r), first_token(token) {
     const MatrixView& matrix = args.linear.matrix;
     const std::int64_t tile = first_tile + static_cast<int>(threadIdx.x) % 32;
@@ -153,11 +155,11 @@ struct RingFiller {
   }
 };
 
-/// d += the blocks of a stage; `fresh`: d = those blocks.
-template <class Format, int kTokens, int kCount, int kSize>
-__device__ __forceinline__ void multiply_blocks(const std::byte* weights, const std::byte* rows,
-                                                typename Format::Part (&d)[kSize], bool fresh) {
-  std::uint32_t a[kCount * Format::kSteps][4];
+/// Begins d += the blocks of a stage with the lane's weights in `a`; `fresh`: d = those blocks.
+template <class Format, int kTokens, int kCount, int kSize, int kSteps>
+__device__ __forceinline__ void begin_blocks(const std::byte* weights, const std::byte* rows,
+                                             std::uint32_t (&a)[kSteps][4],
+                                             typename Format::Part (&d)[kSize], bool fresh) {
 #pragma unroll
   for (int block = 0; block < kCount; ++block) {
     const auto w = Format::shared_weights(weights + block * Format::kTileBytes);
@@ -171,7 +173,7 @@ __device__ __forceinline__ void multiply_blocks(const std::byte* weights, const 
     const std::byte* at = rows + step / 4 * (kTokens * kBoxBytes) + step % 4 * 32;
     Format::multiply_all(d, a[step], operand_descriptor(shared_address(at)), step > 0 || !fresh);
   }
-  finish_wgmma();
+  commit_wgmma();
 }
 
 template <int kSize, class Part>
@@ -185,39 +187,75 @@ __device__ __forceinline__ void clear_sums(Part (&d)[kSize]) {
   for (int i = 0; i < kSize; ++i) d[i] = 0;
 }
 
-/// d = the sum over part `part` of K for the group's rows; of formats that add stages: total += it,
-/// stage by stage.
-template <class Format, int kTokens, int kSize>
-__device__ __forceinline__ void sum_part(const MatrixView& matrix, Ring& ring, int part,
-                                         bool present, typename Format::Part (&d)[kSize],
-                                         typename Format::Part (&total)[kSize]) {
+/// One of the two warpgroups that multiply.
+template <class Format, int kTokens>
+struct RingEmptier {
   using Stage = WgmmaStage<Format, kTokens>;
-  const int warp = threadIdx.x / 32;
-  const int lane = threadIdx.x % 32;
-  bool fresh = true;
-  StageWalk walk(matrix, part, part + 1);
-  while (walk.next()) {
+  using Part = typename Format::Part;
+  using Sums = Part[kTokens / 2];
+  using Operands = std::uint32_t[kStageBlocks * Format::kSteps][4];
+  const MatrixView& matrix;
+  Ring ring;
+  bool present;  // the matrix has the group's rows
+
+  /// Begins to multiply a stage when it is here.
+  __device__ __forceinline__ void begin(const StageWalk& walk, Operands& a, Sums& d, bool fresh) {
     const std::byte* stage = ring.memory + ring.stage * Stage::kBytes;
-    const std::byte* weights = stage + warp * Stage::kTileBytes + lane * 16;
+    const std::byte* weights = stage + threadIdx.x / 32 * Stage::kTileBytes + threadIdx.x % 32 * 16;
     const std::byte* rows = stage + Stage::kWeightBytes;
     wait_phase(ring.full + ring.stage, ring.parity);
-    if (present) {
-      if (walk.count == kStageBlocks) {
-        multiply_blocks<Format, kTokens, kStageBlocks>(weights, rows, d, fresh);
-      } else {
-        multiply_blocks<Format, kTokens, 1>(weights, rows, d, fresh);
-      }
-    }
-    if (lane == 0) arrive(ring.empty + ring.stage);
-    ring.advance<Stage>();
-    if constexpr (Format::kAddsStages) {
-      add_sums(total, d);
+    if (!present) return;
+    if (walk.count == kStageBlocks) {
+      begin_blocks<Format, kTokens, kStageBlocks>(weights, rows, a, d, fresh);
     } else {
-      fresh = false;
+      begin_blocks<Format, kTokens, 1>(weights, rows, a, d, fresh);
     }
   }
-  if (fresh) clear_sums(d);  // a part without blocks, or added already
-}
+  __device__ __forceinline__ void release(int stage) const {
+    if (threadIdx.x % 32 == 0) arrive(ring.empty + stage);
+  }
+
+  /// d = the sum over part `part` of K for the group's rows. One stage is being multiplied while
+  /// the next one's weights are fetched.
+  __device__ __forceinline__ void sum_part(int part, Sums& d) {
+    Operands a[2];
+    int before = -1;  // the stage that is being multiplied
+    StageWalk walk(matrix, part, part + 1);
+    const auto step = [&](Operands& operands) {
+      begin(walk, operands, d, before < 0);
+      if (before >= 0) {
+        wait_wgmma<1>();
+        release(before);
+      }
+      before = ring.stage;
+      ring.template advance<Stage>();
+    };
+    while (walk.next()) {
+      step(a[0]);
+      if (!walk.next()) break;
+      step(a[1]);
+    }
+    wait_wgmma<0>();
+    if (before >= 0) {
+      release(before);
+    } else {
+      clear_sums(d);
+    }
+  }
+
+  /// total += the sums over the stages of parts [first, last), each from zero.
+  __device__ __forceinline__ void add_stages(int first, int last, Sums& d, Sums& total) {
+    Operands a;
+    StageWalk walk(matrix, first, last);
+    while (walk.next()) {
+      begin(walk, a, d, true);
+      wait_wgmma<0>();
+      release(ring.stage);
+      ring.template advance<Stage>();
+      if (present) add_sums(total, d);
+    }
+  }
+};
 
 /// Sums of a block, [token][row], padded so that a warp's stores meet no bank twice.
 inline constexpr int kSumStride = kWgmmaRows + 4;
@@ -240,39 +278,6 @@ __device__ __forceinline__ void store_sums(const Part (&d)[kSize], float* sums) 
 
 __device__ __forceinline__ void sync_groups() {
   asm volatile("barrier.sync 1, %0;" ::"n"(kMultiplyThreads) : "memory");
-}
-
-/// Finishes tokens [begin, end) of the block's rows; total(token, row) is a finished sum over K.
-template <class Format, class Total>
-__device__ __forceinline__ void finish_tokens(const LinearArgs& args, int first_row,
-                                              int first_token, int begin, int end, Total total) {
-  const EpilogueArgs& epilogue = args.epilogue;
-  const auto value = [&](int token, int row) {
-    return Format::value(args, first_token + token, first_row + row, total(token, row));
-  };
-  const int present = min(end, epilogue.num_tokens - first_token);
-  const int rows = min(kWgmmaRows, args.matrix.rows - first_row);
-  if (epilogue.kind == Epilogue::kSwiGlu) {
-    constexpr int kPairs = kWgmmaRows / 2;
-    for (int i = begin * kPairs + threadIdx.x; i < present * kPairs; i += kMultiplyThreads) {
-      const int place = i % kPairs;
-      const int row = place / kTileRows * 2 * kTileRows + place % kTileRows;
-      if (row >= rows) continue;
-      finish_gated(epilogue, first_token + i / kPairs, first_row + row, value(i / kPairs, row),
-                   value(i / kPairs, row + kTileRows));
-    }
-    return;
-  }
-#pragma unroll 8
-  for (int i = begin * kWgmmaRows + threadIdx.x; i < present * kWgmmaRows; i += kMultiplyThreads) {
-    const int token = i / kWgmmaRows;
-    const int row = i % kWgmmaRows;
-    const bool valid = row < rows;
-    const float result = valid ? value(token, row) : 0.0F;
-    if (valid) finish(epilogue, first_token + token, first_row + row, result);
-    if (epilogue.kind == Epilogue::kLogits)
-      offer_best(epilogue, first_token + token, first_row + row, result, valid);
-  }
 }
 
 #endif
@@ -303,7 +308,7 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1)
   const int first_row = first_tile * kTileRows;
   const MatrixView& matrix = args.linear.matrix;
   if (threadIdx.x >= kMultiplyThreads) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
     if (threadIdx.x < kMultiplyThreads + 32)
       RingFiller<Format, kTokens>(args, ring, first_tile, first_token)
           .fill(rank * kNumParts / kSplit, (rank + 1) * kNumParts / kSplit);
@@ -313,44 +318,58 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1)
       cluster_barrier();
     }
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
     wait_for_previous();
     const bool present =
         first_row + static_cast<int>(threadIdx.x) / kGroupThreads * (kWgmmaRows / 2) < matrix.rows;
     auto* sums = reinterpret_cast<float*>(memory);
+    RingEmptier<Format, kTokens> group = {matrix, ring, present};
     Part d[kTokens / 2];
     Part total[kTokens / 2] = {};
     if constexpr (kSplit == 1) {
-      for (int part = 0; part < kNumParts; ++part) {
-        sum_part<Format, kTokens>(matrix, ring, part, present, d, total);
-        if constexpr (!Format::kAddsStages) add_sums(total, d);
+      if constexpr (Format::kAddsStages) {
+        group.add_stages(0, kNumParts, d, total);
+      } else {
+        for (int part = 0; part < kNumParts; ++part) {
+          group.sum_part(part, d);
+          add_sums(total, d);
+        }
       }
       sync_groups();  // the stages are empty
       store_sums(total, sums);
       sync_groups();
-      finish_tokens<Format>(args.linear, first_row, first_token, 0, kTokens,
-                            [&](int token, int row) {
-                              return Format::part(sums[token * kSumStride + row]);
-                            });
+      finish_tokens<Format>(
+          args.linear, first_row, first_token, 0, kTokens, [&](int token, int row, Part(&sum)[4]) {
+            const auto v = *reinterpret_cast<float4*>(sums + token * kSumStride + row);
+            sum[0] = Format::part(v.x), sum[1] = Format::part(v.y);
+            sum[2] = Format::part(v.z), sum[3] = Format::part(v.w);
+          });
     } else {
-      sum_part<Format, kTokens>(matrix, ring, rank * 2, present, d, total);
-      if constexpr (!Format::kAddsStages) add_sums(total, d);
-      sum_part<Format, kTokens>(matrix, ring, rank * 2 + 1, present, d, total);
+      if constexpr (Format::kAddsStages) {
+        group.add_stages(rank * 2, rank * 2 + 2, d, total);
+        clear_sums(d);
+      } else {
+        group.sum_part(rank * 2, d);
+        add_sums(total, d);
+        group.sum_part(rank * 2 + 1, d);
+      }
       sync_groups();
       store_sums(total, sums);
       store_sums(d, sums + kTokens * kSumStride);
       cluster_barrier();
       constexpr int kShare = kTokens / kSplit;
-      finish_tokens<Format>(args.linear, first_row, first_token, rank * kShare,
-                            (rank + 1) * kShare, [&](int token, int row) {
-                              Part sum = 0;
+      finish_tokens<Format>(
+          args.linear, first_row, first_token, rank * kShare, (rank + 1) * kShare,
+          [&](int token, int row, Part(&sum)[4]) {
+            for (Part& one : sum) one = 0;
 #pragma unroll
-                              for (int part = 0; part < kNumParts; ++part)
-                                sum += Format::part(load_from(
-                                    sums + (part % 2 * kTokens + token) * kSumStride + row,
-                                    part / 2));
-                              return sum;
-                            });
+            for (int part = 0; part < kNumParts; ++part) {
+              const float4 v =
+                  load_four_from(sums + (part % 2 * kTokens + token) * kSumStride + row, part / 2);
+              sum[0] += Format::part(v.x), sum[1] += Format::part(v.y);
+              sum[2] += Format::part(v.z), sum[3] += Format::part(v.w);
+            }
+          });
       cluster_barrier();  // nobody leaves while its memory is read
     }
   }
@@ -365,8 +384,8 @@ void launch_wgmma(const LinearTask& task, StreamHandle stream) {
   static_assert(kSplit == 1 || 2 * kTokens * kSumStride * 4 <= kBytes);
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   const LinearArgs linear = linear_args<Format>(task);
-  const WgmmaArgs args = {linear, row_map(linear.x, static_cast<int>(linear.x_row_bytes),
-                                          task.num_tokens, kTokens)};
+  const WgmmaArgs args = {
+      linear, row_map(linear.x, static_cast<int>(linear.x_row_bytes), task.num_tokens, kTokens)};
   cudaLaunchAttribute attributes[2] = {};
   attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attributes[0].val.programmaticStreamSerializationAllowed = 1;

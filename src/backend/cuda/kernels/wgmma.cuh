@@ -28,10 +28,14 @@ __device__ __forceinline__ std::uint64_t operand_descriptor(std::uint32_t addres
 __device__ __forceinline__ void begin_wgmma() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
-/// Waits for all multiplications begun.
-__device__ __forceinline__ void finish_wgmma() {
+/// Makes the multiplications begun since the last call a group.
+__device__ __forceinline__ void commit_wgmma() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+}
+/// Waits for all groups but the last kPending.
+template <int kPending>
+__device__ __forceinline__ void wait_wgmma() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
 // clang-format off

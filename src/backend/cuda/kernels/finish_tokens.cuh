@@ -63,8 +63,8 @@ __device__ __forceinline__ void finish_four_gated(const EpilogueArgs& args, int 
     return;
   }
   if (column >= args.out_columns) return;
-  auto* out = static_cast<std::uint16_t*>(args.out) +
-              static_cast<std::int64_t>(token) * args.out_stride;
+  auto* out =
+      static_cast<std::uint16_t*>(args.out) + static_cast<std::int64_t>(token) * args.out_stride;
 #pragma unroll
   for (int i = 0; i < 4; i += 2) {
     const float low = silu(gate[i]) * up[i];

@@ -1,6 +1,6 @@
 // x W^T with E4M3 weights and activations. Codes become f16, which holds them exactly, on their way
 // into the mma; products are exact, sums f32. Many tokens take fp8 instructions, which are twice as
-// fast and keep fewer bits of their sums; those of 128 columns each are added in f32.
+// fast and keep fewer bits of their sums; those of 256 columns each are added in f32.
 //   out[m][n] = (sum over k of x[m][k] w[n][k]) * (x_scales[m] * scales[n])
 #include "backend/cuda/kernels/linear_half.cuh"
 

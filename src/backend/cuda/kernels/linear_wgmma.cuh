@@ -33,13 +33,15 @@ inline constexpr int kMultiplyThreads = 2 * kGroupThreads;
 inline constexpr int kWgmmaThreads = kMultiplyThreads + kGroupThreads;
 inline constexpr int kWgmmaTiles = 8;  // of 16 rows
 inline constexpr int kWgmmaRows = kWgmmaTiles * kTileRows;
-inline constexpr int kStageBlocks = 2;  // of K
-inline constexpr int kBoxBytes = 128;   // of a row of x
+inline constexpr int kStageBlocks = 2;      // of K
+inline constexpr int kBoxBytes = 128;       // of a row of x
+inline constexpr int kWeightWordBytes = 8;  // so that a box may have all of a stage
 inline constexpr int kSharedBytes = 220 * 1024;
 
 struct WgmmaArgs {
   LinearArgs linear;
-  CUtensorMap x;  // [num_tokens] rows of bytes
+  CUtensorMap weights;  // a row of words to a tile of 16 rows
+  CUtensorMap x;        // [num_tokens] rows of bytes
 };
 
 template <class Format, int kTokens>
@@ -94,40 +96,27 @@ struct StageWalk {
   }
 };
 
-/// One warp fills the ring: lane t < 8 brings the weights of tile t, lane 0 announces what comes
-/// and brings the rows of x.
+/// One thread fills the ring. A stage's copies bring whole boxes, also where the part or the matrix
+/// ends within: what is too much isn't multiplied.
 template <class Format, int kTokens>
 struct RingFiller {
   using Stage = WgmmaStage<Format, kTokens>;
   const WgmmaArgs& args;
   Ring ring;
-  int tiles;  // that the matrix has here
+  int first_tile;
   int first_token;
-  const std::byte* weights;  // of the lane's tile
 
-  __device__ __forceinline__ RingFiller(const WgmmaArgs& a, const Ring& r, int first_tile,
-                                        int token)
-      : args(a), ring(r), first_token(token) {
-    const MatrixView& matrix = args.linear.matrix;
-    const std::int64_t tile = first_tile + static_cast<int>(threadIdx.x) % 32;
-    tiles = min(kWgmmaTiles, matrix.rows / kTileRows - first_tile);
-    weights = args.linear.weights + tile * num_blocks(matrix) * Format::kTileBytes;
-  }
   __device__ __forceinline__ std::byte* stage() const {
     return ring.memory + ring.stage * Stage::kBytes;
   }
   __device__ __forceinline__ void bring_weights(const StageWalk& walk) const {
-    const int lane = threadIdx.x % 32;
-    const int bytes = walk.count * Format::kTileBytes;
     std::uint64_t* full = ring.full + ring.stage;
-    if (lane == 0) arrive_expecting(full, tiles * bytes + kTokens * Stage::kRowBytes);
-    __syncwarp();
-    if (lane < tiles)
-      copy_bulk(stage() + lane * Stage::kTileBytes,
-                weights + static_cast<std::int64_t>(walk.block) * Format::kTileBytes, bytes, full);
+    arrive_expecting(full, Stage::kBytes);
+    copy_box(stage(), &args.weights, walk.block * (Format::kTileBytes / kWeightWordBytes),
+             first_tile, full);
   }
   __device__ __forceinline__ void bring_rows(const StageWalk& walk) const {
-    if (threadIdx.x % 32 != 0) return;
+#pragma unroll
     for (int box = 0; box < Stage::kRowBytes / kBoxBytes; ++box)
       copy_box(stage() + Stage::kWeightBytes + box * kTokens * kBoxBytes, &args.x,
                walk.block * Format::kRowBytes + box * kBoxBytes, first_token,
@@ -243,15 +232,23 @@ struct RingEmptier {
     }
   }
 
-  /// total += the sums over the stages of parts [first, last), each from zero.
+  /// total += the sums over two stages at a time of parts [first, last), each from zero.
   __device__ __forceinline__ void add_stages(int first, int last, Sums& d, Sums& total) {
-    Operands a;
+    Operands a[2];
     StageWalk walk(matrix, first, last);
     while (walk.next()) {
-      begin(walk, a, d, true);
-      wait_wgmma<0>();
-      release(ring.stage);
+      int stage = ring.stage;
+      begin(walk, a[0], d, true);
       ring.template advance<Stage>();
+      if (walk.next()) {
+        begin(walk, a[1], d, false);
+        wait_wgmma<1>();
+        release(stage);
+        stage = ring.stage;
+        ring.template advance<Stage>();
+      }
+      wait_wgmma<0>();
+      release(stage);
       if (present) add_sums(total, d);
     }
   }
@@ -309,9 +306,9 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1)
   const MatrixView& matrix = args.linear.matrix;
   if (threadIdx.x >= kMultiplyThreads) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
-    if (threadIdx.x < kMultiplyThreads + 32)
-      RingFiller<Format, kTokens>(args, ring, first_tile, first_token)
-          .fill(rank * kNumParts / kSplit, (rank + 1) * kNumParts / kSplit);
+    if (threadIdx.x == kMultiplyThreads)
+      RingFiller<Format, kTokens>{args, ring, first_tile, first_token}.fill(
+          rank * kNumParts / kSplit, (rank + 1) * kNumParts / kSplit);
     if constexpr (kSplit > 1) {
       __syncwarp();
       cluster_barrier();
@@ -384,8 +381,12 @@ void launch_wgmma(const LinearTask& task, StreamHandle stream) {
   static_assert(kSplit == 1 || 2 * kTokens * kSumStride * 4 <= kBytes);
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   const LinearArgs linear = linear_args<Format>(task);
+  const int tile_words = num_blocks(task.matrix) * (Format::kTileBytes / kWeightWordBytes);
   const WgmmaArgs args = {
-      linear, row_map(linear.x, static_cast<int>(linear.x_row_bytes), task.num_tokens, kTokens)};
+      linear,
+      word_map(linear.weights, tile_words, task.matrix.rows / kTileRows,
+               Stage::kTileBytes / kWeightWordBytes, kWgmmaTiles),
+      row_map(linear.x, static_cast<int>(linear.x_row_bytes), task.num_tokens, kTokens)};
   cudaLaunchAttribute attributes[2] = {};
   attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attributes[0].val.programmaticStreamSerializationAllowed = 1;

@@ -128,12 +128,16 @@ std::vector<Json> on_a_gpu(double watts, double counted_watts) {
   for (const Json& record : records) {
     if (record.at("record_type") != "device_sample") continue;
     Json gpu = record;
+    const auto t_ns = record.at("t_ns").get<std::int64_t>();
     gpu["device"] = "GPU-1";
     gpu["memory_used_bytes"] = 7e9;
     gpu["power_w"] = watts;
-    gpu["energy_joules"] = 1e6 + counted_watts * 1e-9 * record.at("t_ns").get<double>();
     gpu.erase("power_unavailable");
-    samples.push_back(std::move(gpu));
+    for (const std::int64_t later_ns : {0, 99'999'999}) {  // one is behind the run's end
+      gpu["t_ns"] = t_ns + later_ns;
+      gpu["energy_joules"] = 1e6 + counted_watts * 1e-9 * static_cast<double>(t_ns + later_ns);
+      samples.push_back(gpu);
+    }
   }
   records.insert(records.end(), samples.begin(), samples.end());
   return records;

@@ -109,7 +109,7 @@ struct LinearTask {
 void linear(const LinearTask& task, StreamHandle stream);
 /// True when `matrix` wants that many rows of x dealt.
 bool takes_dealt_rows(const MatrixView& matrix, int num_tokens);
-/// The shape of the fewest waves of blocks.
+/// The shape that takes the least time: waves of blocks, and the time of a wave.
 WideShape wide_shape(const LinearTask& task);
 void linear_bf16(const LinearTask& task, StreamHandle stream);
 void linear_f16(const LinearTask& task, StreamHandle stream);

@@ -27,24 +27,30 @@ bool takes_dealt_rows(const MatrixView& matrix, int num_tokens) {
 }
 
 WideShape wide_shape(const LinearTask& task) {
-  // Of a block: its part of K, and what it spends on starting and finishing, in tokens of a whole
-  // K.
-  constexpr double kFixed = 24;
-  constexpr double kSplitFixed = 40;
-  const int row_tiles = (task.matrix.rows + kWideRows - 1) / kWideRows;
+  // Microseconds of a block on an H200, measured (bench/kernels/linear_bench.cpp): to start and
+  // finish, and for each two blocks of K. Only their ratios matter.
+  struct Cost {
+    WideShape shape;
+    double fixed;
+    double step;
+  };
+  constexpr Cost kCosts[] = {{{128, 1}, 14.6, 0.347},
+                             {{64, 1}, 11.0, 0.288},
+                             {{128, 4}, 9.6, 0.100},
+                             {{64, 4}, 7.5, 0.077}};
   const int processors = multiprocessors();
+  const int row_tiles = (task.matrix.rows + kWideRows - 1) / kWideRows;
   WideShape best;
   double least = 0;
-  for (const WideShape shape :
-       {WideShape{128, 1}, WideShape{64, 1}, WideShape{128, 4}, WideShape{64, 4}}) {
-    const int blocks =
-        (task.num_tokens + shape.tokens - 1) / shape.tokens * row_tiles * shape.split;
-    const int waves = (blocks + processors - 1) / processors;
-    const double cost = waves * (static_cast<double>(shape.tokens) / shape.split +
-                                 (shape.split > 1 ? kSplitFixed : kFixed));
-    if (best.tokens == 0 || cost < least) {
-      best = shape;
-      least = cost;
+  for (const Cost& cost : kCosts) {
+    const int tiles = (task.num_tokens + cost.shape.tokens - 1) / cost.shape.tokens * row_tiles;
+    // A cluster lies within a group of multiprocessors, which leaves an eighth of them over.
+    const int at_once = cost.shape.split > 1 ? processors * 7 / 8 / cost.shape.split : processors;
+    const int waves = (tiles + at_once - 1) / at_once;
+    const double time = waves * (cost.fixed + cost.step * num_blocks(task.matrix) / 2);
+    if (best.tokens == 0 || time < least) {
+      best = cost.shape;
+      least = time;
     }
   }
   return best;

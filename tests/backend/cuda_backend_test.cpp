@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
 
 #include "backend/cpu/cpu_backend.h"
@@ -226,6 +227,35 @@ TEST_F(CudaErrors, head_sizes_without_a_kernel_are_refused) {
 
 TEST_F(CudaErrors, a_gpu_that_is_not_there_is_refused) {
   EXPECT_THROW(make_cuda_backend({1 << 10, 1, DType::kBF16}), InputError);
+}
+
+/// Sets IOL_CUDA_KERNELS for the length of a test.
+struct KernelLevel {
+  explicit KernelLevel(const char* level) { ::setenv("IOL_CUDA_KERNELS", level, 1); }
+  ~KernelLevel() { ::unsetenv("IOL_CUDA_KERNELS"); }
+};
+
+TEST_F(CudaErrors, portable_kernels_give_the_same_bits) {
+  const TestModel model = random_model(small_shape(), true, false, {}, DType::kBF16, 9);
+  const auto tokens = random_tokens(200, model.shape.vocab_size, 10);
+  const auto logits = [&] {
+    DeviceModel gpu = cuda_model(model, {DType::kBF16, DType::kBF16});
+    auto stream = gpu.open(tokens);
+    return gpu.step({{&stream, 200}});
+  };
+  const auto chosen = logits();
+  const KernelLevel portable("portable");
+  EXPECT_EQ(logits(), chosen);
+}
+
+TEST_F(CudaErrors, an_unknown_kernel_level_is_refused) {
+  const KernelLevel unknown("sm_80");
+  try {
+    make_cuda_backend({0, 1, DType::kBF16});
+    FAIL() << "it was accepted";
+  } catch (const InputError& error) {
+    EXPECT_STREQ(error.what(), "IOL_CUDA_KERNELS is 'sm_80'; expected auto or portable");
+  }
 }
 
 }  // namespace

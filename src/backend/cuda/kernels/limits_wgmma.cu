@@ -13,10 +13,10 @@ constexpr int kAtOnce = 16;  // multiplications begun before the first is waited
 constexpr int kThreads = 256;
 constexpr int kBlocks = 132 * 8;
 constexpr int kRowTokens = 128;
-constexpr int kRowBytes = 128;
+[[maybe_unused]] constexpr int kRowBytes = 128;
 
 /// Bits of four E4M3 or int8 numbers, or of two 16-bit ones, none of them NaN or infinite.
-__device__ std::uint32_t random_bits(std::uint32_t i) {
+[[maybe_unused]] __device__ std::uint32_t random_bits(std::uint32_t i) {
   i = (i ^ i >> 16) * 0x7feb352dU;
   i = (i ^ i >> 15) * 0x846ca68bU;
   return (i ^ i >> 16) & 0xbfbfbfbfU;

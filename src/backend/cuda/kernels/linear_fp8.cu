@@ -14,13 +14,13 @@ struct Fp8Format : FloatFormat {
   static constexpr int kRowBytes = 64;
   static constexpr int kRunBytes = 16;
   static constexpr int kOperandBytes = 1;
-  static constexpr bool kAddsStages = true;
   static constexpr int kSteps = 2;
+#if defined(IOL_HAS_WGMMA)
+  static constexpr bool kAddsStages = true;
   static __device__ __forceinline__ void operand(const Weights& w, int step,
                                                  std::uint32_t (&a)[4]) {
     take_operand(w, step, a);
   }
-#if defined(IOL_HAS_WGMMA)
   template <int kSize>
   static __device__ __forceinline__ void multiply_all(float (&d)[kSize],
                                                       const std::uint32_t (&a)[4], std::uint64_t b,

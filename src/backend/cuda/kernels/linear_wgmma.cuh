@@ -37,6 +37,8 @@ inline constexpr int kStageBlocks = 2;      // of K
 inline constexpr int kBoxBytes = 128;       // of a row of x
 inline constexpr int kWeightWordBytes = 8;  // so that a box may have all of a stage
 inline constexpr int kSharedBytes = 220 * 1024;
+/// Of a block's sums, [token][row]: padded so that a warp's stores meet no bank twice.
+inline constexpr int kSumStride = kWgmmaRows + 4;
 
 struct WgmmaArgs {
   LinearArgs linear;
@@ -253,9 +255,6 @@ struct RingEmptier {
     }
   }
 };
-
-/// Sums of a block, [token][row], padded so that a warp's stores meet no bank twice.
-inline constexpr int kSumStride = kWgmmaRows + 4;
 
 template <int kSize, class Part>
 __device__ __forceinline__ void store_sums(const Part (&d)[kSize], float* sums) {

@@ -17,6 +17,7 @@
 
 #include "backend/kv_format.h"
 #include "backend/quantized_tensor.h"
+#include "backend/token_choice.h"
 #include "backend/weight_format.h"
 #include "base/dtype.h"
 #include "request/sequence.h"
@@ -135,13 +136,18 @@ struct SequenceSlice {
   std::span<const BlockId> block_table;  // covers first_position + num_tokens positions
 };
 
-/// One step's input. Views; valid during the step.
+/// Stands for a token that isn't known yet: the one that the step before chose for its row `row` of
+/// logits.
+constexpr std::int32_t placeholder_token(int row) { return -1 - row; }
+
+/// One step's input. Views; valid until run_step() returns.
 struct StepInput {
-  std::span<const std::int32_t> token_ids;  // [T]
+  std::span<const std::int32_t> token_ids;  // [T]; placeholders on devices that run ahead
   std::span<const std::int32_t> positions;  // [T]
   std::span<const SequenceSlice> sequences;
   std::span<const std::int32_t>
       logit_tokens;  // [L] indices of the tokens whose logits are wanted, ascending
+  std::span<const TokenChoice> choices;  // [L], or empty: the largest logit of each row
 
   [[nodiscard]] int num_tokens() const { return static_cast<int>(token_ids.size()); }
 };
@@ -183,13 +189,20 @@ class Backend {
   /// A step: runs `operations`, which calls those below, in their order, for `input`. `model` tells
   /// one model's weights from another's. A device may keep what a step did and repeat it for a step
   /// of the same form, model, cache and activations instead of calling `operations` again. When it
-  /// returns, the step is over.
+  /// returns, the step is over - or, on a device that runs ahead, under way behind the one before.
   virtual void run_step(Activations& activations, const StepInput& input, const void* model,
                         const KvCache& cache, const std::function<void()>& operations) {
     static_cast<void>(activations), static_cast<void>(input), static_cast<void>(model),
         static_cast<void>(cache);
     operations();
   }
+
+  /// True when steps choose tokens as StepInput::choices says, not by the largest logit alone.
+  [[nodiscard]] virtual bool samples() const { return false; }
+  /// True when a step may be run while the one before is under way, two at most.
+  [[nodiscard]] virtual bool runs_ahead() const { return false; }
+  /// Waits for the oldest step under way, whose results can be read then. Throws when it failed.
+  virtual void finish_step(Activations& activations) { static_cast<void>(activations); }
 
   // The forward pass, in this order, within run_step().
   /// hidden = table[token_ids]
@@ -213,11 +226,13 @@ class Backend {
   virtual void project_logits(Activations& activations, const StepInput& input,
                               const WeightVector& final_norm, const WeightMatrix& head) = 0;
 
-  // Results of the last project_logits; they stay valid until the next step.
-  /// f32 [V] of logit row `row`; the caller may overwrite it.
+  // Results of the step that was finished last, until the next is finished.
+  /// f32 [V] of logit row `row`; the caller may overwrite it. Only while no other step is under
+  /// way, and not where the device drew the token.
   virtual std::span<float> logits(Activations& activations, int row) = 0;
-  /// Index of the largest logit of the row; the lowest index among equals.
-  virtual std::int32_t argmax(Activations& activations, int row) = 0;
+  /// The token chosen for the row: that of its TokenChoice where the device samples, else the index
+  /// of the largest logit, the lowest among equals.
+  virtual std::int32_t chosen_token(Activations& activations, int row) = 0;
 };
 
 }  // namespace iol

@@ -114,9 +114,11 @@ void EngineLoop::run() {
     } catch (const std::exception& error) {  // the scheduler itself: nobody can go on
       fail_all(error.what());
     }
+    if (active_.empty()) catch_up();
     count_sequences();
     inbox_.set_num_active(active_.size());
   }
+  catch_up();
   while (!active_.empty()) cancel_now(active_.begin()->first);
   inbox_.set_num_active(0);
 }
@@ -132,35 +134,100 @@ void EngineLoop::accept(Inbox::Contents mail) {
   for (const RequestId request : mail.cancelled) cancel_now(request);
 }
 
+/// On a device that runs ahead, a step is begun before the one before it is finished: the host
+/// reads tokens, applies stops and delivers while the device computes. A sequence that turns out to
+/// have ended is then computed once more, and what comes of it is thrown away.
 void EngineLoop::step() {
-  const std::int64_t start_ns = now_ns();
+  StepRecord record;
+  record.start_ns = now_ns();
+  forward_ns_ = 0;
   const Batch& batch = scheduler_.schedule();
-  try {
-    compute(batch);
-    scheduler_.on_step_done(batch);
-    sample(batch);
-  } catch (const std::exception& error) {
-    fail(batch, error.what());
+  record.num_prefill_tokens = batch.num_prefill_tokens;
+  record.num_decode_tokens = batch.num_decode_tokens;
+  std::optional<StepUnderWay> next = begin(batch);
+  const bool begun = next.has_value();
+  catch_up();
+  if (next) {
+    next->drop_ended(active_);
+    scheduler_.on_step_done(next->batch);
+    if (may_run_ahead_of(*next)) {
+      leave_placeholders(*next);
+      under_way_ = std::move(next);
+    } else {
+      finish(*next);
+    }
   }
-  record_step(batch, start_ns);
+  if (begun) record_step(record);
 }
 
-void EngineLoop::compute(const Batch& batch) {
+std::optional<StepUnderWay> EngineLoop::begin(const Batch& batch) {
+  if (batch.empty()) return {};
+  StepUnderWay step(batch);
   const std::int64_t start_ns = now_ns();
-  forward(model_.config, model_.weights, *model_.backend, *activations_, *cache_,
-          step_builder_.build(batch));
-  step_end_ns_ = now_ns();
-  forward_ns_ = step_end_ns_ - start_ns;
+  try {
+    begin_forward(model_.config, model_.weights, *model_.backend, *activations_, *cache_,
+                  step_builder_.build(batch));
+  } catch (const std::exception& error) {
+    catch_up();
+    fail(step, error.what());
+    return {};
+  }
+  if (!model_.backend->runs_ahead()) forward_ns_ += now_ns() - start_ns;
+  return step;
 }
 
-void EngineLoop::sample(const Batch& batch) {
-  int logit_row = 0;
-  for (const auto& scheduled : batch.sequences) {
+void EngineLoop::catch_up() {
+  if (!under_way_) return;
+  const StepUnderWay step = std::move(*under_way_);
+  under_way_.reset();
+  finish(step);
+}
+
+void EngineLoop::finish(const StepUnderWay& step) {
+  const std::int64_t start_ns = now_ns();
+  try {
+    model_.backend->finish_step(*activations_);
+    step_end_ns_ = now_ns();
+    forward_ns_ += step_end_ns_ - start_ns;
+    sample(step);
+  } catch (const std::exception& error) {
+    fail(step, error.what());
+  }
+}
+
+bool EngineLoop::is_chosen(const Sequence& sequence) const {
+  return model_.backend->samples() ? token_choice(sequence).has_value() : !needs_logits(sequence);
+}
+
+bool EngineLoop::may_run_ahead_of(const StepUnderWay& step) const {
+  return model_.backend->runs_ahead() &&
+         std::ranges::all_of(step.batch.sequences, [&](const ScheduledSequence& scheduled) {
+           return !scheduled.needs_logits || is_chosen(*scheduled.sequence);
+         });
+}
+
+void EngineLoop::leave_placeholders(StepUnderWay& step) {
+  for (std::size_t i = 0; i < step.batch.sequences.size(); ++i) {
+    const ScheduledSequence& scheduled = step.batch.sequences[i];
     if (!scheduled.needs_logits) continue;
-    RequestState& state = *active_.at(scheduled.sequence->id);
-    const int row = logit_row++;
+    Sequence& sequence = *scheduled.sequence;
+    sequence.tokens.push_back(placeholder_token(step.logit_rows[i]));
+    sequence.has_placeholder = true;
+    sequence.awaits_last_token = stop_checker_.reaches_limit(sequence);
+  }
+}
+
+void EngineLoop::sample(const StepUnderWay& step) {
+  for (std::size_t i = 0; i < step.batch.sequences.size(); ++i) {
+    if (!step.batch.sequences[i].needs_logits) continue;
+    const auto found = active_.find(step.requests[i]);
+    if (found == active_.end()) continue;  // cancelled or at its end meanwhile
+    RequestState& state = *found->second;
+    Sequence& sequence = state.sequence;
+    if (sequence.has_placeholder) sequence.tokens.pop_back();
+    sequence.has_placeholder = false;
     try {
-      publish_token(state, choose_token(state, row));
+      publish_token(state, choose_token(state, step.logit_rows[i]));
     } catch (const std::exception& error) {  // this request's logits alone are at fault
       end(state, end_event(FinishReason::kError, error.what()));
     }
@@ -169,8 +236,10 @@ void EngineLoop::sample(const Batch& batch) {
 
 SampledToken EngineLoop::choose_token(RequestState& state, int logit_row) {
   const Sequence& sequence = state.sequence;
-  if (!needs_logits(sequence.sampling, sequence.num_output_tokens())) {
-    return {model_.backend->argmax(*activations_, logit_row), std::nullopt};
+  if (is_chosen(sequence)) {
+    const std::int32_t token = model_.backend->chosen_token(*activations_, logit_row);
+    if (token == kNoToken) throw_bad_logits();
+    return {token, std::nullopt};
   }
   return sampler_.sample(model_.backend->logits(*activations_, logit_row), sequence, state.sampler);
 }
@@ -211,10 +280,8 @@ void EngineLoop::end(RequestState& state, TokenEvent event) {
   deliver(state, event);
 }
 
-void EngineLoop::fail(const Batch& batch, const std::string& message) {
-  std::vector<RequestId> failed;  // copied: the batch points into what is about to go
-  for (const auto& scheduled : batch.sequences) failed.push_back(scheduled.sequence->id);
-  for (const RequestId request : failed) {
+void EngineLoop::fail(const StepUnderWay& step, const std::string& message) {
+  for (const RequestId request : step.requests) {
     const auto found = active_.find(request);
     if (found == active_.end()) continue;
     end(*found->second, end_event(FinishReason::kError, message));
@@ -240,13 +307,9 @@ void EngineLoop::deliver(RequestState& state, const TokenEvent& event) {
   state.on_token(delivered);
 }
 
-void EngineLoop::record_step(const Batch& batch, std::int64_t start_ns) {
-  StepRecord record;
-  record.start_ns = start_ns;
-  record.duration_ns = now_ns() - start_ns;
+void EngineLoop::record_step(StepRecord record) {
+  record.duration_ns = now_ns() - record.start_ns;
   record.host_ns = record.duration_ns - forward_ns_;
-  record.num_prefill_tokens = batch.num_prefill_tokens;
-  record.num_decode_tokens = batch.num_decode_tokens;
   record.num_running = scheduler_.num_running();
   record.num_waiting = scheduler_.num_waiting();
   record.num_blocks_used = blocks_.num_blocks_used();
@@ -254,7 +317,7 @@ void EngineLoop::record_step(const Batch& batch, std::int64_t start_ns) {
   {
     const std::lock_guard lock(stats_mutex_);
     ++stats_.num_steps;
-    stats_.prompt_tokens += batch.num_prefill_tokens;
+    stats_.prompt_tokens += record.num_prefill_tokens;
     stats_.cached_tokens = blocks_.prefix_stats().num_hit_tokens;
     stats_.num_preemptions = scheduler_.num_preemptions();
     stats_.step_ns += record.duration_ns;

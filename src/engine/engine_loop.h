@@ -9,6 +9,7 @@
 #include "engine/inbox.h"
 #include "engine/loaded_model.h"
 #include "engine/step_builder.h"
+#include "engine/step_under_way.h"
 #include "kv_cache/block_tables.h"
 #include "sampler/sampler.h"
 #include "sampler/stop_checker.h"
@@ -40,16 +41,25 @@ class EngineLoop final : public Engine {
   void run();
   void accept(Inbox::Contents mail);
   void step();
-  void compute(const Batch& batch);
-  void sample(const Batch& batch);
+  /// Starts the forward pass; nothing when it could not be started.
+  std::optional<StepUnderWay> begin(const Batch& batch);
+  /// Waits for a step and gives its sequences their tokens.
+  void finish(const StepUnderWay& step);
+  /// Finishes the step under way, if there is one.
+  void catch_up();
+  void leave_placeholders(StepUnderWay& step);
+  [[nodiscard]] bool may_run_ahead_of(const StepUnderWay& step) const;
+  /// True when the backend has chosen the sequence's next token.
+  [[nodiscard]] bool is_chosen(const Sequence& sequence) const;
+  void sample(const StepUnderWay& step);
   SampledToken choose_token(RequestState& state, int logit_row);
   void publish_token(RequestState& state, SampledToken sampled);
   void end(RequestState& state, TokenEvent event);
-  void fail(const Batch& batch, const std::string& message);
+  void fail(const StepUnderWay& step, const std::string& message);
   void fail_all(const std::string& message);
   void cancel_now(RequestId request);
   void deliver(RequestState& state, const TokenEvent& event);
-  void record_step(const Batch& batch, std::int64_t start_ns);
+  void record_step(StepRecord record);
   void count_sequences();
 
   const EngineConfig config_;
@@ -61,6 +71,7 @@ class EngineLoop final : public Engine {
   Sampler sampler_;
   StopChecker stop_checker_;
   StepBuilder step_builder_;
+  std::optional<StepUnderWay> under_way_;  // not finished yet; only on devices that run ahead
   std::unordered_map<RequestId, std::unique_ptr<RequestState>> active_;
   std::uint64_t num_arrived_ = 0;
   std::int64_t forward_ns_ = 0;   // of the step at hand

@@ -1,5 +1,7 @@
 #include "engine/step_builder.h"
 
+#include "sampler/sampler.h"
+
 namespace iol {
 
 const StepInput& StepBuilder::build(const Batch& batch) {
@@ -7,6 +9,7 @@ const StepInput& StepBuilder::build(const Batch& batch) {
   positions_.clear();
   slices_.clear();
   logit_tokens_.clear();
+  choices_.clear();
   for (const auto& scheduled : batch.sequences) {
     const Sequence& sequence = *scheduled.sequence;
     const int first = sequence.num_computed_tokens;
@@ -18,9 +21,10 @@ const StepInput& StepBuilder::build(const Batch& batch) {
     }
     if (scheduled.needs_logits) {
       logit_tokens_.push_back(static_cast<std::int32_t>(token_ids_.size()) - 1);
+      choices_.push_back(token_choice(sequence).value_or(TokenChoice()));
     }
   }
-  input_ = {token_ids_, positions_, slices_, logit_tokens_};
+  input_ = {token_ids_, positions_, slices_, logit_tokens_, choices_};
   return input_;
 }
 

@@ -17,6 +17,7 @@ class StepBuilder {
   std::vector<std::int32_t> positions_;
   std::vector<SequenceSlice> slices_;
   std::vector<std::int32_t> logit_tokens_;
+  std::vector<TokenChoice> choices_;
   StepInput input_;
 };
 

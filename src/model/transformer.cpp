@@ -2,8 +2,8 @@
 
 namespace iol {
 
-void forward(const ModelConfig& config, const ModelWeights& weights, Backend& backend,
-             Activations& activations, KvCache& cache, const StepInput& input) {
+void begin_forward(const ModelConfig& config, const ModelWeights& weights, Backend& backend,
+                   Activations& activations, KvCache& cache, const StepInput& input) {
   backend.run_step(activations, input, &weights, cache, [&] {
     backend.embed(activations, input, *weights.embedding);
     for (int i = 0; i < config.num_layers; ++i) {
@@ -15,6 +15,12 @@ void forward(const ModelConfig& config, const ModelWeights& weights, Backend& ba
     }
     backend.project_logits(activations, input, *weights.final_norm, weights.output_head());
   });
+}
+
+void forward(const ModelConfig& config, const ModelWeights& weights, Backend& backend,
+             Activations& activations, KvCache& cache, const StepInput& input) {
+  begin_forward(config, weights, backend, activations, cache, input);
+  backend.finish_step(activations);
 }
 
 }  // namespace iol

@@ -24,7 +24,11 @@ struct Sequence {
   std::vector<BlockId>
       block_table;  // block i holds positions [i * block_size, (i + 1) * block_size)
 
-  bool is_decoding = false;   // prefill is over; false again after a preemption
+  bool is_decoding = false;  // prefill is over; false again after a preemption
+  // Of a step that isn't over: tokens.back() is a placeholder (see StepInput), and where it is
+  // certain to be the last, nothing is left to compute.
+  bool has_placeholder = false;
+  bool awaits_last_token = false;
   int num_cached_tokens = 0;  // found in the prefix index when last admitted
   int num_preemptions = 0;
   std::optional<FinishReason> finish_reason;

@@ -15,15 +15,34 @@ constexpr double kGreedyTemperature = 1e-5;
 
 bool is_greedy(const SamplingParams& sampling) { return sampling.temperature < kGreedyTemperature; }
 
+/// The random number of the sequence's next token.
+double uniform_of(const Sequence& sequence) {
+  return random_uniform(sequence.seed, kSamplingStream,
+                        static_cast<std::uint64_t>(sequence.num_output_tokens()));
+}
+
 std::int32_t first_index_of(std::span<const float> values, float value) {
   return static_cast<std::int32_t>(std::ranges::find(values, value) - values.begin());
 }
 
 }  // namespace
 
-bool needs_logits(const SamplingParams& sampling, int num_output_tokens) {
-  return !is_greedy(sampling) || sampling.num_logprobs.has_value() ||
-         changes_logits(sampling, num_output_tokens);
+bool needs_logits(const Sequence& sequence) {
+  const auto choice = token_choice(sequence);
+  return !choice || choice->temperature > 0;
+}
+
+std::optional<TokenChoice> token_choice(const Sequence& sequence) {
+  const SamplingParams& sampling = sequence.sampling;
+  if (sampling.num_logprobs || changes_logits(sampling, sequence.num_output_tokens())) return {};
+  TokenChoice choice;
+  if (is_greedy(sampling)) return choice;
+  choice.temperature = sampling.temperature;
+  choice.top_p = sampling.top_p;
+  choice.min_p = sampling.min_p;
+  choice.top_k = sampling.top_k;
+  choice.uniform = uniform_of(sequence);
+  return choice;
 }
 
 Sampler::Sampler(std::span<const std::int32_t> eos_token_ids)
@@ -52,8 +71,7 @@ SampledToken Sampler::sample(std::span<float> logits, const Sequence& sequence,
 
 std::int32_t Sampler::draw(std::span<const float> logits, const Sequence& sequence) {
   const SamplingParams& sampling = sequence.sampling;
-  const auto position = static_cast<std::uint64_t>(sequence.num_output_tokens());
-  const double uniform = random_uniform(sequence.seed, kSamplingStream, position);
+  const double uniform = uniform_of(sequence);
   const float max = max_logit(logits);
   const auto temperature = static_cast<float>(sampling.temperature);
   const double vocab_size = static_cast<double>(logits.size());

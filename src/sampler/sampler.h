@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "backend/token_choice.h"
 #include "request/request.h"
 #include "request/sequence.h"
 #include "sampler/softmax.h"
@@ -26,9 +27,14 @@ struct SampledToken {
   std::optional<TokenLogprobs> logprobs;  // when SamplingParams::num_logprobs is set
 };
 
-/// True when a token of this request is chosen from anything but the position of the largest raw
-/// logit. When false, the backend's argmax gives the same token as sample().
-bool needs_logits(const SamplingParams& sampling, int num_output_tokens);
+/// True when the sequence's next token is chosen from anything but the position of the largest raw
+/// logit.
+bool needs_logits(const Sequence& sequence);
+
+/// How a device that samples chooses the sequence's next token; nothing when that takes more than a
+/// TokenChoice says, and the host must do it: a bias, a penalty, tokens forbidden before
+/// min_tokens, log-probabilities.
+std::optional<TokenChoice> token_choice(const Sequence& sequence);
 
 /// Chooses tokens from logits, in the order of transformers' `generate` (and of vLLM up to 6):
 ///

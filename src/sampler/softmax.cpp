@@ -67,6 +67,11 @@ double exp_block(std::span<const float> logits, float max, float scale, float* w
 
 float exp_nonpositive(float x) { return exp_nonpositive(Floats{x, x, x, x})[0]; }
 
+void throw_bad_logits() {
+  throw Error(
+      "the model's logits hold NaN or no finite value; check the checkpoint, or try another dtype");
+}
+
 float max_logit(std::span<const float> logits) {
   constexpr float kLowest = -std::numeric_limits<float>::infinity();
   std::array<float, kLanes> largest;
@@ -90,11 +95,7 @@ float max_logit(std::span<const float> logits) {
     max = std::max(max, logits[i]);
     any_nan |= std::isnan(logits[i]) ? 1U : 0U;
   }
-  if (any_nan != 0 || !std::isfinite(max)) {
-    throw Error(
-        "the model's logits hold NaN or no finite value; check the checkpoint, or try another "
-        "dtype");
-  }
+  if (any_nan != 0 || !std::isfinite(max)) throw_bad_logits();
   return max;
 }
 

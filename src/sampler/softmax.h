@@ -9,6 +9,9 @@ namespace iol {
 /// additions, so equal on every machine.
 float exp_nonpositive(float x);
 
+/// Throws the Error of logits with NaN or without a finite value.
+[[noreturn]] void throw_bad_logits();
+
 /// The largest logit. Throws Error when one is NaN or none is finite.
 float max_logit(std::span<const float> logits);
 

@@ -20,9 +20,13 @@ std::optional<FinishReason> StopChecker::check(const Sequence& sequence) const {
       return FinishReason::kStop;
     }
   }
-  if (sequence.num_output_tokens() >= sampling.max_tokens) return FinishReason::kLength;
-  if (sequence.num_tokens() >= max_context_) return FinishReason::kLength;
+  if (reaches_limit(sequence)) return FinishReason::kLength;
   return std::nullopt;
+}
+
+bool StopChecker::reaches_limit(const Sequence& sequence) const {
+  return sequence.num_output_tokens() >= sequence.sampling.max_tokens ||
+         sequence.num_tokens() >= max_context_;
 }
 
 }  // namespace iol

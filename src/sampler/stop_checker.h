@@ -19,6 +19,8 @@ class StopChecker {
   /// end-of-sequence or stop token (its text is not part of the output), kLength when max_tokens or
   /// the context is reached, nothing to go on.
   [[nodiscard]] std::optional<FinishReason> check(const Sequence& sequence) const;
+  /// True when the sequence is as long as it may become.
+  [[nodiscard]] bool reaches_limit(const Sequence& sequence) const;
 
  private:
   std::vector<std::int32_t> eos_token_ids_;

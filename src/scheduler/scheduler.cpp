@@ -1,5 +1,7 @@
 #include "scheduler/scheduler.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "scheduler/policies.h"
 
@@ -39,7 +41,8 @@ const Batch& Scheduler::schedule() {
       break;
   }
   num_preemptions_ += step.num_preemptions();
-  IOL_CHECK(!batch_.empty() || empty());
+  IOL_CHECK(!batch_.empty() || empty() ||
+            std::ranges::all_of(queues_.running(), &Sequence::awaits_last_token));
   return batch_;
 }
 

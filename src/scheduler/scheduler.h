@@ -35,8 +35,8 @@ class Scheduler {
 
   /// A new sequence starts to wait. Throws InternalError when it can never fit.
   void add(Sequence& sequence);
-  /// Decides the next step. Empty only when no sequence is left. The reference is valid until the
-  /// next call.
+  /// Decides the next step. Empty only when no sequence is left, or when those that run await their
+  /// last token. The reference is valid until the next call.
   const Batch& schedule();
   /// The keys and values of the batch are in the cache now. A verifier that rejected draft tokens
   /// passes a batch with the accepted counts.

@@ -28,6 +28,7 @@ void StepPlanner::add_decodes() {
     Sequence& sequence = *running[i];
     if (!sequence.is_decoding) continue;
     --num_others;
+    if (sequence.awaits_last_token) continue;
     const int num_missing = sequence.num_tokens() - sequence.num_computed_tokens;
     const int num_tokens = std::min(num_missing, budget_ - num_others);
     IOL_CHECK(num_tokens > 0);

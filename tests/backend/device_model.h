@@ -83,6 +83,30 @@ class DeviceModel {
 
   /// Advances each stream by its number of tokens in one step; returns the logits of all of them.
   std::vector<std::vector<float>> step(const std::vector<std::pair<Stream*, int>>& parts) {
+    const auto num_tokens = run(parts, {});
+    std::vector<std::vector<float>> logits;
+    for (int row = 0; row < num_tokens; ++row) {
+      const auto view = backend_->logits(*activations_, row);
+      logits.emplace_back(view.begin(), view.end());
+      const auto best = backend_->chosen_token(*activations_, row);
+      EXPECT_EQ(best, std::max_element(view.begin(), view.end()) - view.begin());
+    }
+    return logits;
+  }
+
+  /// Advances a stream by one token for each choice; returns the tokens chosen behind them.
+  std::vector<std::int32_t> choose(Stream& stream, const std::vector<TokenChoice>& choices) {
+    const auto num_tokens = run({{&stream, static_cast<int>(choices.size())}}, choices);
+    std::vector<std::int32_t> tokens;
+    for (int row = 0; row < num_tokens; ++row)
+      tokens.push_back(backend_->chosen_token(*activations_, row));
+    return tokens;
+  }
+
+ private:
+  /// A step that wants the logits of all its tokens; returns their number.
+  int run(const std::vector<std::pair<Stream*, int>>& parts,
+          const std::vector<TokenChoice>& choices) {
     std::vector<std::int32_t> tokens, positions, wanted;
     std::vector<SequenceSlice> slices;
     for (const auto& [stream, count] : parts) {
@@ -94,7 +118,7 @@ class DeviceModel {
       }
       stream->num_done += count;
     }
-    const StepInput input{tokens, positions, slices, wanted};
+    const StepInput input{tokens, positions, slices, wanted, choices};
     backend_->run_step(*activations_, input, this, *cache_, [&] {
       backend_->embed(*activations_, input, *embedding_);
       for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -106,17 +130,10 @@ class DeviceModel {
       }
       backend_->project_logits(*activations_, input, *final_norm_, *head_);
     });
-    std::vector<std::vector<float>> logits;
-    for (int row = 0; row < static_cast<int>(tokens.size()); ++row) {
-      const auto view = backend_->logits(*activations_, row);
-      logits.emplace_back(view.begin(), view.end());
-      const auto best = backend_->argmax(*activations_, row);
-      EXPECT_EQ(best, std::max_element(view.begin(), view.end()) - view.begin());
-    }
-    return logits;
+    backend_->finish_step(*activations_);
+    return static_cast<int>(tokens.size());
   }
 
- private:
   static StackedMatrix stack(const std::vector<const TestTensor*>& parts, Stacking stacking) {
     StackedMatrix stacked;
     stacked.stacking = stacking;

@@ -269,17 +269,34 @@ TEST(Sampler, broken_logits_are_an_error_and_not_a_token) {
   }
 }
 
+bool needs_logits_after(const SamplingParams& sampling, int num_output_tokens) {
+  return needs_logits(make_sequence(sampling, num_output_tokens));
+}
+
 TEST(Sampler, plain_greedy_alone_needs_no_logits) {
-  EXPECT_FALSE(needs_logits({}, 0));
-  EXPECT_FALSE(needs_logits({.top_k = 5, .top_p = 0.5, .min_p = 0.5}, 0));
-  EXPECT_TRUE(needs_logits({.temperature = 0.5}, 0));
-  EXPECT_TRUE(needs_logits({.repetition_penalty = 1.1}, 0));
-  EXPECT_TRUE(needs_logits({.presence_penalty = 0.1}, 0));
-  EXPECT_TRUE(needs_logits({.frequency_penalty = 0.1}, 0));
-  EXPECT_TRUE(needs_logits({.logit_bias = {{1, 1.0F}}}, 0));
-  EXPECT_TRUE(needs_logits({.num_logprobs = 0}, 0));
-  EXPECT_TRUE(needs_logits({.min_tokens = 3}, 2));
-  EXPECT_FALSE(needs_logits({.min_tokens = 3}, 3));
+  EXPECT_FALSE(needs_logits_after({}, 0));
+  EXPECT_FALSE(needs_logits_after({.top_k = 5, .top_p = 0.5, .min_p = 0.5}, 0));
+  EXPECT_TRUE(needs_logits_after({.temperature = 0.5}, 0));
+  EXPECT_TRUE(needs_logits_after({.repetition_penalty = 1.1}, 0));
+  EXPECT_TRUE(needs_logits_after({.presence_penalty = 0.1}, 0));
+  EXPECT_TRUE(needs_logits_after({.frequency_penalty = 0.1}, 0));
+  EXPECT_TRUE(needs_logits_after({.logit_bias = {{1, 1.0F}}}, 0));
+  EXPECT_TRUE(needs_logits_after({.num_logprobs = 0}, 0));
+  EXPECT_TRUE(needs_logits_after({.min_tokens = 3}, 2));
+  EXPECT_FALSE(needs_logits_after({.min_tokens = 3}, 3));
+}
+
+TEST(Sampler, a_device_may_choose_what_a_token_choice_says) {
+  const auto choice =
+      token_choice(make_sequence({.temperature = 0.5, .top_k = 7, .top_p = 0.9, .min_p = 0.1}));
+  ASSERT_TRUE(choice);
+  EXPECT_EQ(choice->temperature, 0.5);
+  EXPECT_EQ(choice->top_k, 7);
+  EXPECT_EQ(choice->top_p, 0.9);
+  EXPECT_EQ(choice->min_p, 0.1);
+  EXPECT_EQ(token_choice(make_sequence({.top_k = 7}))->temperature, 0.0);
+  EXPECT_FALSE(token_choice(make_sequence({.temperature = 0.5, .presence_penalty = 0.1})));
+  EXPECT_FALSE(token_choice(make_sequence({.num_logprobs = 2})));
 }
 
 }  // namespace

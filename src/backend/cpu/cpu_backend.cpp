@@ -90,7 +90,7 @@ class CpuBackend final : public Backend {
     auto& a = scratch_of(activations);
     return {a.logits + row * a.logits_stride, static_cast<std::size_t>(a.shape.vocab_size)};
   }
-  std::int32_t argmax(Activations& activations, int row) override;
+  std::int32_t chosen_token(Activations& activations, int row) override;
 
  private:
   /// The element in which rows for `matrix` are computed: f32 where they are quantized next.
@@ -409,7 +409,8 @@ void CpuBackend::project_logits(Activations& activations, const StepInput& input
     const auto [begin, end] = threads_.range_of(thread, matrix.num_panels());
     kernels_.linear(task, begin, end,
                     reinterpret_cast<float*>(a.scratch[static_cast<std::size_t>(thread)]));
-    // Each thread finds the best of what it just wrote; argmax() compares the threads' answers.
+    // Each thread finds the best of what it just wrote; chosen_token() compares the threads'
+    // answers.
     const std::int64_t first = begin * kPanelColumns;
     const std::int64_t last = std::min<std::int64_t>(end * kPanelColumns, a.shape.vocab_size);
     for (std::int64_t row = 0; row < count; ++row) {
@@ -420,7 +421,7 @@ void CpuBackend::project_logits(Activations& activations, const StepInput& input
   });
 }
 
-std::int32_t CpuBackend::argmax(Activations& activations, int row) {
+std::int32_t CpuBackend::chosen_token(Activations& activations, int row) {
   auto& a = scratch_of(activations);
   ArgMax best = a.best[static_cast<std::size_t>(row)];
   for (int thread = 1; thread < threads_.num_threads(); ++thread) {

@@ -61,13 +61,14 @@ CudaActivations::CudaActivations(const TransformerShape& transformer, int tokens
       max_logit_tokens(logit_tokens),
       inputs(tokens, logit_tokens, transformer.num_heads / transformer.num_kv_heads,
              transformer.head_dim),
-      host_best(static_cast<std::size_t>(logit_tokens) * 8, "the step's results"),
       host_logits(static_cast<std::size_t>(logit_tokens) *
                       static_cast<std::size_t>(transformer.vocab_size) * 4,
                   "the step's logits") {
   const Layout layout(shape, tokens, logit_tokens);
   buffer_ = DeviceBuffer(layout.total(), "the activations");
   operand_row_bytes = layout.operand_row;
+  for (Results& step : results)
+    step.best = PinnedBuffer(static_cast<std::size_t>(logit_tokens) * 8, "the step's results");
   std::size_t offset = 0;
   const auto take = [&](auto*& array, std::size_t bytes) {
     array = reinterpret_cast<std::remove_reference_t<decltype(array)>>(buffer_.data() + offset);

@@ -13,6 +13,7 @@ namespace iol::cuda {
 struct GraphKey {
   int num_sequences = 0;
   int max_chunks = 0;  // of attention
+  bool samples = false;
   const void* model = nullptr;
   const void* cache = nullptr;
   auto operator<=>(const GraphKey&) const = default;
@@ -51,9 +52,16 @@ class CudaActivations final : public Activations {
   float* partial_stats = nullptr;
   int* arrivals = nullptr;
 
-  PinnedBuffer host_best;    // [L]
-  PinnedBuffer host_logits;  // [L, V]
-  int num_logits = 0;        // of the last step
+  /// What the host reads of a step.
+  struct Results {
+    PinnedBuffer best;  // [L]
+    Event done;
+    int num_logits = 0;
+  };
+  Results results[2];  // of steps that take turns
+  int num_begun = 0;   // steps
+  int num_finished = 0;
+  PinnedBuffer host_logits;  // [L, V], of the last step
   bool logits_are_here = false;
 
   std::map<GraphKey, Graph> graphs;  // empty ones: seen once

@@ -13,6 +13,7 @@
 #include "backend/cuda/cuda_matrix.h"
 #include "backend/cuda/kernels/kernel_level.h"
 #include "backend/cuda/kernels/kernels.h"
+#include "backend/cuda/kernels/sample.h"
 #include "backend/read_elements.h"
 #include "base/cpu.h"
 
@@ -113,6 +114,9 @@ class CudaBackend final : public Backend {
 
   void run_step(Activations& activations, const StepInput& input, const void* model,
                 const KvCache& cache, const std::function<void()>& operations) override;
+  [[nodiscard]] bool samples() const override { return true; }
+  [[nodiscard]] bool runs_ahead() const override { return true; }
+  void finish_step(Activations& activations) override;
   void embed(Activations& activations, const StepInput& input, const WeightMatrix& table) override;
   void project_qkv(Activations& activations, const StepInput& input, const LayerWeights& weights,
                    KvCache& cache, int layer) override;
@@ -125,7 +129,7 @@ class CudaBackend final : public Backend {
   void project_logits(Activations& activations, const StepInput& input,
                       const WeightVector& final_norm, const WeightMatrix& head) override;
   std::span<float> logits(Activations& activations, int row) override;
-  std::int32_t argmax(Activations& activations, int row) override;
+  std::int32_t chosen_token(Activations& activations, int row) override;
 
  private:
   void select() const { DeviceGuard guard(device_.index); }
@@ -133,6 +137,8 @@ class CudaBackend final : public Backend {
   void begin(CudaActivations& a, const StepInput& input, const StepSizes& sizes, int block_size);
   [[nodiscard]] int max_chunks(const StepInput& input) const;
   void attend_tiles(CudaActivations& a, AttentionTask& task);
+  /// Behind a step: copies what the host reads of it.
+  void fetch_results(CudaActivations& a, int num_logits);
   /// What queries are multiplied with keys as.
   [[nodiscard]] Element query_element(CacheElement cache) const;
   [[nodiscard]] Element compute_element() const;
@@ -144,7 +150,7 @@ class CudaBackend final : public Backend {
   /// Left operand rows of `matrix` from `x`; `norm` may be null.
   OperandRows prepare(CudaActivations& a, const MatrixView& matrix, const void* x, Element element,
                       int x_stride, const float* norm, int num_rows,
-                      const std::int32_t* row_index = nullptr);
+                      const std::int32_t* row_index = nullptr, unsigned long long* best = nullptr);
   /// The rows that `matrix` multiplies when the operation before it left its results in `x`.
   OperandRows rows_from(CudaActivations& a, const MatrixView& matrix, void* x, Element element,
                         int num_rows);
@@ -163,6 +169,7 @@ class CudaBackend final : public Backend {
   StepSizes sizes_;
   int max_chunks_ = 1;
   const MatrixView* output_ = nullptr;  // of the layer: multiplies what attention gives
+  bool samples_ = false;                // some token isn't the one with the largest logit
 };
 
 int CudaBackend::max_chunks(const StepInput& input) const {
@@ -179,9 +186,10 @@ void CudaBackend::begin(CudaActivations& a, const StepInput& input, const StepSi
   IOL_CHECK(sizes.num_tokens <= a.max_tokens && sizes.num_logits <= a.max_logit_tokens);
   sizes_ = sizes;
   max_chunks_ = max_chunks(input);
+  samples_ = std::any_of(input.choices.begin(), input.choices.end(),
+                         [](const TokenChoice& choice) { return choice.temperature > 0; });
+  IOL_CHECK(a.num_begun - a.num_finished < 2);  // whose turn it is has been read
   a.inputs.upload(input, sizes, block_size, stream_);
-  a.num_logits = static_cast<int>(input.logit_tokens.size());
-  a.logits_are_here = false;
 }
 
 namespace {
@@ -213,9 +221,12 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
         block_size);
   in_step_ = true;
   try {
-    if (a.graph_generation != a.inputs.table_generation()) a.graphs.clear();
+    if (a.graph_generation != a.inputs.table_generation()) {
+      stream_.synchronize("a step");
+      a.graphs.clear();
+    }
     a.graph_generation = a.inputs.table_generation();
-    const GraphKey key = {sizes_.num_tokens, max_chunks_, model, &cache};
+    const GraphKey key = {sizes_.num_tokens, max_chunks_, samples_, model, &cache};
     const auto found = capturable ? a.graphs.find(key) : a.graphs.end();
     if (found == a.graphs.end()) {  // seen for the first time: run as it comes
       operations();
@@ -224,12 +235,32 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
       if (!found->second.is_captured()) found->second = Graph::capture(stream_, operations);
       found->second.launch(stream_);
     }
-    stream_.synchronize("a step");
+    fetch_results(a, static_cast<int>(input.logit_tokens.size()));
   } catch (...) {
     in_step_ = false;
     throw;
   }
   in_step_ = false;
+}
+
+void CudaBackend::fetch_results(CudaActivations& a, int num_logits) {
+  auto& results = a.results[a.num_begun % 2];
+  const auto bytes = static_cast<std::size_t>(num_logits) * sizeof(*a.best);
+  if (bytes > 0)
+    check(
+        cudaMemcpyAsync(results.best.data(), a.best, bytes, cudaMemcpyDeviceToHost, stream_.get()),
+        "copying results");
+  results.done.record(stream_);
+  results.num_logits = num_logits;
+  ++a.num_begun;
+}
+
+void CudaBackend::finish_step(Activations& activations) {
+  auto& a = scratch_of(activations);
+  IOL_CHECK(a.num_finished < a.num_begun);
+  const auto& results = a.results[a.num_finished++ % 2];
+  a.logits_are_here = false;
+  results.done.synchronize();
 }
 
 void CudaBackend::embed(Activations& activations, const StepInput&, const WeightMatrix& table) {
@@ -239,6 +270,7 @@ void CudaBackend::embed(Activations& activations, const StepInput&, const Weight
   EmbedTask task;
   task.table = matrix_of(table).view();
   task.token_ids = arrays.token_ids;
+  task.best = a.best;
   task.positions = arrays.positions;
   task.inv_freq = a.inv_freq;
   task.attention_factor = a.shape.rope_attention_factor;
@@ -263,7 +295,7 @@ int CudaBackend::result_run(const MatrixView& matrix, Element element) const {
 
 OperandRows CudaBackend::prepare(CudaActivations& a, const MatrixView& matrix, const void* x,
                                  Element element, int x_stride, const float* norm, int num_rows,
-                                 const std::int32_t* row_index) {
+                                 const std::int32_t* row_index, unsigned long long* best) {
   IOL_CHECK(operand_bytes(matrix) <= a.operand_row_bytes);
   PrepareTask task;
   task.x = x;
@@ -276,6 +308,7 @@ OperandRows CudaBackend::prepare(CudaActivations& a, const MatrixView& matrix, c
   task.matrix = matrix;
   task.out = a.operand;
   task.out.is_dealt = deals(matrix, num_rows);
+  task.best = best;
   prepare_rows(task, stream_.get());
   check_launch("preparing rows");
   return task.out;
@@ -454,9 +487,7 @@ void CudaBackend::project_logits(Activations& activations, const StepInput&,
   const CudaMatrix& matrix = matrix_of(head);
   const OperandRows x = prepare(a, matrix.view(), a.hidden, Element::kF32, a.shape.hidden_size,
                                 static_cast<const CudaVector&>(final_norm).data(), count,
-                                a.inputs.arrays().logit_tokens);
-  const auto best_bytes = static_cast<std::size_t>(count) * sizeof(*a.best);
-  check(cudaMemsetAsync(a.best, 0, best_bytes, stream_.get()), "clearing results");
+                                a.inputs.arrays().logit_tokens, a.best);
   LinearTask task;
   task.epilogue = Epilogue::kLogits;
   task.out = a.logits;
@@ -464,19 +495,21 @@ void CudaBackend::project_logits(Activations& activations, const StepInput&,
   task.out_columns = a.shape.vocab_size;
   task.best = a.best;
   run_linear(matrix, task, x, count);
-  check(cudaMemcpyAsync(a.host_best.data(), a.best, best_bytes, cudaMemcpyDeviceToHost,
-                        stream_.get()),
-        "copying results");
+  if (samples_) {
+    sample({a.logits, a.inputs.arrays().choices, count, a.shape.vocab_size, a.best}, stream_.get());
+    check_launch("choosing tokens");
+  }
 }
 
 std::span<float> CudaBackend::logits(Activations& activations, int row) {
   auto& a = scratch_of(activations);
-  IOL_CHECK(row < a.num_logits);
+  const int num_logits = a.results[(a.num_finished + 1) % 2].num_logits;
+  IOL_CHECK(row < num_logits && a.num_finished == a.num_begun);
   const auto vocabulary = static_cast<std::size_t>(a.shape.vocab_size);
   auto* host = reinterpret_cast<float*>(a.host_logits.data());
   if (!a.logits_are_here) {
     select();
-    const std::size_t bytes = static_cast<std::size_t>(a.num_logits) * vocabulary * sizeof(float);
+    const std::size_t bytes = static_cast<std::size_t>(num_logits) * vocabulary * sizeof(float);
     check(cudaMemcpyAsync(host, a.logits, bytes, cudaMemcpyDeviceToHost, stream_.get()),
           "copying logits");
     stream_.synchronize("copying logits");
@@ -485,10 +518,11 @@ std::span<float> CudaBackend::logits(Activations& activations, int row) {
   return {host + static_cast<std::size_t>(row) * vocabulary, vocabulary};
 }
 
-std::int32_t CudaBackend::argmax(Activations& activations, int row) {
+std::int32_t CudaBackend::chosen_token(Activations& activations, int row) {
   auto& a = scratch_of(activations);
-  IOL_CHECK(row < a.num_logits);
-  const auto key = reinterpret_cast<const unsigned long long*>(a.host_best.data())[row];
+  const auto& results = a.results[(a.num_finished + 1) % 2];
+  IOL_CHECK(row < results.num_logits);
+  const auto key = reinterpret_cast<const unsigned long long*>(results.best.data())[row];
   return static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));
 }
 

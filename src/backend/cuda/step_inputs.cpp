@@ -41,11 +41,13 @@ StepInputs::StepInputs(int max_tokens, int max_logits, int group, int head_dim)
   const std::size_t tiles = tokens * static_cast<std::size_t>(tiles_of(group, kDecodeTileRows) + 1);
   const std::size_t bytes = 4 * aligned(tokens * sizeof(std::int32_t)) +
                             aligned(static_cast<std::size_t>(max_logits) * sizeof(std::int32_t)) +
+                            aligned(static_cast<std::size_t>(max_logits) * sizeof(TokenChoice)) +
                             aligned((tokens + 1) * sizeof(Slice)) +
                             2 * aligned(tiles * sizeof(AttentionTile));
-  host_ = PinnedBuffer(bytes, "the step's input");
+  for (PinnedBuffer& host : host_) host = PinnedBuffer(bytes, "the step's input");
   device_ = DeviceBuffer(bytes, "the step's input");
-  host_tables_ = PinnedBuffer(kFirstTableEntries * sizeof(std::int32_t), "block tables");
+  for (PinnedBuffer& host : host_tables_)
+    host = PinnedBuffer(kFirstTableEntries * sizeof(std::int32_t), "block tables");
   device_tables_ = DeviceBuffer(kFirstTableEntries * sizeof(std::int32_t), "block tables");
 }
 
@@ -87,21 +89,25 @@ StepSizes StepInputs::decode_sizes(int num_sequences) const {
 
 void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int block_size,
                         const Stream& stream) {
-  Carver carver{host_.data(), device_.data()};
+  turn_ ^= 1;
+  const PinnedBuffer& host = host_[turn_];
+  Carver carver{host.data(), device_.data()};
   const auto token_ids = carver.take<std::int32_t>(sizes.num_tokens);
   const auto positions = carver.take<std::int32_t>(sizes.num_tokens);
   const auto blocks = carver.take<std::int32_t>(sizes.num_tokens);
   const auto token_slices = carver.take<std::int32_t>(sizes.num_tokens);
   const auto logit_tokens = carver.take<std::int32_t>(sizes.num_logits);
+  const auto choices = carver.take<TokenChoice>(sizes.num_logits);
   const auto slices = carver.take<Slice>(sizes.num_slices);
   const auto decode_tiles = carver.take<AttentionTile>(sizes.num_decode_tiles);
   const auto prefill_tiles = carver.take<AttentionTile>(sizes.num_prefill_tiles);
-  IOL_CHECK(carver.offset <= host_.size_bytes());
-  std::memset(host_.data(), 0, carver.offset);
+  IOL_CHECK(carver.offset <= host.size_bytes());
+  std::memset(host.data(), 0, carver.offset);
   const int num_tokens = input.num_tokens();
   std::copy(input.token_ids.begin(), input.token_ids.end(), token_ids.host);
   std::copy(input.positions.begin(), input.positions.end(), positions.host);
   std::copy(input.logit_tokens.begin(), input.logit_tokens.end(), logit_tokens.host);
+  std::copy(input.choices.begin(), input.choices.end(), choices.host);
   std::fill(blocks.host + num_tokens, blocks.host + sizes.num_tokens, -1);
   // Padding: slices without tokens, of which tiles have no rows.
   const int num_slices = static_cast<int>(input.sequences.size());
@@ -128,30 +134,34 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
   }
   for (int s = num_slices; decode_tile < sizes.num_decode_tiles; ++decode_tile)
     decode_tiles.host[decode_tile] = {std::min(s, sizes.num_slices - 1), 1 << 20};
-  check(cudaMemcpyAsync(device_.data(), host_.data(), carver.offset, cudaMemcpyHostToDevice,
+  check(cudaMemcpyAsync(device_.data(), host.data(), carver.offset, cudaMemcpyHostToDevice,
                         stream.get()),
         "copying the step's input");
   upload_tables(input, stream);
-  arrays_ = {token_ids.device,    positions.device,     blocks.device,
-             token_slices.device, logit_tokens.device,  slices.device,
-             decode_tiles.device, prefill_tiles.device, device_tables_.as<const std::int32_t>()};
+  arrays_ = {token_ids.device,     positions.device,
+             blocks.device,        token_slices.device,
+             logit_tokens.device,  choices.device,
+             slices.device,        decode_tiles.device,
+             prefill_tiles.device, device_tables_.as<const std::int32_t>()};
 }
 
 void StepInputs::upload_tables(const StepInput& input, const Stream& stream) {
   std::size_t entries = 0;
   for (const auto& slice : input.sequences) entries += slice.block_table.size();
   const std::size_t bytes = entries * sizeof(std::int32_t);
-  if (bytes > host_tables_.size_bytes()) {  // seldom: doubles until it fits
-    std::size_t capacity = host_tables_.size_bytes();
+  if (bytes > device_tables_.size_bytes()) {  // seldom: doubles until it fits
+    std::size_t capacity = device_tables_.size_bytes();
     while (capacity < bytes) capacity *= 2;
-    host_tables_ = PinnedBuffer(capacity, "block tables");
+    stream.synchronize("a step");
+    for (PinnedBuffer& host : host_tables_) host = PinnedBuffer(capacity, "block tables");
     device_tables_ = DeviceBuffer(capacity, "block tables");
     ++table_generation_;
   }
-  auto* out = reinterpret_cast<std::int32_t*>(host_tables_.data());
+  const PinnedBuffer& host = host_tables_[turn_];
+  auto* out = reinterpret_cast<std::int32_t*>(host.data());
   for (const auto& slice : input.sequences)
     out = std::copy(slice.block_table.begin(), slice.block_table.end(), out);
-  check(cudaMemcpyAsync(device_tables_.data(), host_tables_.data(), bytes, cudaMemcpyHostToDevice,
+  check(cudaMemcpyAsync(device_tables_.data(), host.data(), bytes, cudaMemcpyHostToDevice,
                         stream.get()),
         "copying block tables");
 }

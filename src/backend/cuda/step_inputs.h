@@ -23,6 +23,7 @@ struct StepArrays {
   const std::int32_t* blocks = nullptr;        // [T] the cache block that takes the token; -1: none
   const std::int32_t* token_slices = nullptr;  // [T]
   const std::int32_t* logit_tokens = nullptr;  // [L]
+  const TokenChoice* choices = nullptr;        // [L]
   const Slice* slices = nullptr;
   const AttentionTile* decode_tiles = nullptr;   // of 16 rows
   const AttentionTile* prefill_tiles = nullptr;  // of 32 rows
@@ -42,7 +43,7 @@ class StepInputs {
   /// Sizes of a step of `num_sequences` decodes.
   [[nodiscard]] StepSizes decode_sizes(int num_sequences) const;
   /// Fills the arrays; what `sizes` has beyond the input is padding. Waits for nothing: the step
-  /// before must be over.
+  /// before the last must be over.
   void upload(const StepInput& input, const StepSizes& sizes, int block_size, const Stream& stream);
 
   [[nodiscard]] const StepArrays& arrays() const { return arrays_; }
@@ -59,9 +60,11 @@ class StepInputs {
 
   int group_;
   bool only_small_tiles_;
-  PinnedBuffer host_;
+  // Steps take turns with the host's copies.
+  int turn_ = 0;
+  PinnedBuffer host_[2];
   DeviceBuffer device_;
-  PinnedBuffer host_tables_;
+  PinnedBuffer host_tables_[2];
   DeviceBuffer device_tables_;
   StepArrays arrays_;
   int table_generation_ = 0;

@@ -38,7 +38,9 @@ __global__ void embed_kernel(EmbedTask task) {
   let_next_start();
   wait_for_previous();
   const int t = blockIdx.x;
-  const int token = task.token_ids[t];
+  int token = task.token_ids[t];
+  if (token < 0)  // a row without a token gets any
+    token = max(static_cast<int>(~static_cast<std::uint32_t>(task.best[-1 - token])), 0);
   float* hidden = task.hidden + static_cast<std::int64_t>(t) * task.table.columns;
   for (int k = threadIdx.x; k < task.table.columns; k += blockDim.x) {
     const int column = task.table.input_order != nullptr ? task.table.input_order[k] : k;

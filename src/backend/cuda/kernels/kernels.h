@@ -49,9 +49,10 @@ void pack_rows(const PackTask& task, StreamHandle stream);
 
 struct EmbedTask {
   MatrixView table;
-  const std::int32_t* token_ids = nullptr;  // [T]
-  const std::int32_t* positions = nullptr;  // [T]
-  const float* inv_freq = nullptr;          // [D / 2]
+  const std::int32_t* token_ids = nullptr;   // [T], see StepInput
+  const unsigned long long* best = nullptr;  // of the step before, see best_key()
+  const std::int32_t* positions = nullptr;   // [T]
+  const float* inv_freq = nullptr;           // [D / 2]
   float attention_factor = 1.0F;
   int num_tokens = 0;
   int half_dim = 0;
@@ -74,6 +75,7 @@ struct PrepareTask {
   int num_rows = 0;
   MatrixView matrix;  // what the rows are multiplied with
   OperandRows out;
+  unsigned long long* best = nullptr;  // [T] or null: zero afterwards, for Epilogue::kLogits
 };
 void prepare_rows(const PrepareTask& task, StreamHandle stream);
 

@@ -134,6 +134,7 @@ __global__ void __launch_bounds__(kThreads) prepare_kernel(PrepareTask task) {
   __shared__ float scratch[kThreads / 32];
   let_next_start();
   wait_for_previous();
+  if (task.best != nullptr && threadIdx.x == 0) task.best[blockIdx.x] = 0;
   load_row(task, row, scratch);
   switch (task.matrix.layout) {
     case MatrixLayout::kInt8:

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-stage() { printf '\n== %s\n' "$1"; }
+stage() { printf '\n== %s (%d s so far)\n' "$1" "$SECONDS"; }
 
 stage "layers and formatting"
 python3 tools/check_layers.py
@@ -30,4 +30,4 @@ ctest --test-dir build-tsan --output-on-failure --no-tests=error -j "$(nproc)" \
 stage "fuzzing"
 tools/fuzz.sh "${FUZZ_SECONDS:-10}"
 
-echo "all checks passed"
+echo "all checks passed in $SECONDS s"

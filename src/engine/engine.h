@@ -62,7 +62,8 @@ using TokenCallback = std::function<void(const TokenEvent&)>;
 struct StepRecord {
   std::int64_t start_ns = 0;
   std::int64_t duration_ns = 0;
-  std::int64_t host_ns = 0;  // scheduling, sampling, publishing: all but the forward pass
+  // All but the forward pass or, on a device that runs ahead, the wait for it.
+  std::int64_t host_ns = 0;
   int num_prefill_tokens = 0;
   int num_decode_tokens = 0;
   int num_running = 0;

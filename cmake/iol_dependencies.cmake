@@ -14,6 +14,13 @@ pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
 # Used header-only: no library to ship.
 find_path(IOL_TOMLPLUSPLUS_INCLUDE_DIR toml++/toml.h REQUIRED)
 find_package(Boost 1.74 REQUIRED)
+# Clang 14 has the header's coroutines only as an experiment of its own.
+include(CheckCXXSourceCompiles)
+set(CMAKE_REQUIRED_INCLUDES ${Boost_INCLUDE_DIRS})
+check_cxx_source_compiles("#include <boost/asio/awaitable.hpp>
+  boost::asio::awaitable<void> nothing() { co_return; }
+  int main() {}" IOL_HAS_COROUTINES)
+unset(CMAKE_REQUIRED_INCLUDES)
 
 add_library(iol_dependencies_public INTERFACE)
 target_link_libraries(iol_dependencies_public INTERFACE fmt::fmt Threads::Threads)

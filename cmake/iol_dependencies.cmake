@@ -17,7 +17,8 @@ find_package(Boost 1.74 REQUIRED)
 # Clang 14 has the header's coroutines only as an experiment of its own.
 include(CheckCXXSourceCompiles)
 set(CMAKE_REQUIRED_INCLUDES ${Boost_INCLUDE_DIRS})
-check_cxx_source_compiles("#include <boost/asio/awaitable.hpp>
+check_cxx_source_compiles("#include <utility>
+  #include <boost/asio/awaitable.hpp>
   boost::asio::awaitable<void> nothing() { co_return; }
   int main() {}" IOL_HAS_COROUTINES)
 unset(CMAKE_REQUIRED_INCLUDES)

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "report/cells.h"
 #include "report/format.h"
 #include "report/headline.h"
 #include "report/load_tables.h"
@@ -13,18 +14,6 @@
 
 namespace iol::report {
 namespace {
-
-Cell text_cell(std::string text) {
-  Cell cell;
-  cell.text = std::move(text);
-  return cell;
-}
-
-Cell subject_cell(const RunReport& report, const std::string& subject) {
-  Cell cell = text_cell(label_of(report, subject));
-  cell.subject = index_of(report, subject);
-  return cell;
-}
 
 std::string scenario_text(const std::string& scenario, std::int64_t concurrency) {
   if (concurrency == 0) return scenario;

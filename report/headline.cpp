@@ -317,10 +317,13 @@ int index_of(const RunReport& report, const std::string& subject) {
   return static_cast<int>(report.records.find_subject(subject) - report.records.subjects.data());
 }
 
+std::string gain_interval_text(const Comparison& comparison) {
+  return comparison.gain_interval ? format_interval(*comparison.gain_interval) : "one pair";
+}
+
 void set_gain_badge(Cell& cell, const Comparison& comparison) {
   cell.badge = format_gain(comparison.gain);
-  cell.badge_note =
-      comparison.gain_interval ? format_interval(*comparison.gain_interval) : "one pair";
+  cell.badge_note = gain_interval_text(comparison);
   cell.badge_tone = Tone::kNeutral;
   if (comparison.significant()) cell.badge_tone = comparison.gain > 1 ? Tone::kGood : Tone::kBad;
 }

@@ -40,6 +40,8 @@ const std::string& label_of(const RunReport& report, const std::string& subject)
 /// The position of a subject among the records' subjects; picks its colour.
 int index_of(const RunReport& report, const std::string& subject);
 
+/// "2.90–3.41", or that there was but one pair to compare.
+std::string gain_interval_text(const Comparison& comparison);
 /// The badge of a gain: "3.15×", good above 1, bad below, neutral when the interval includes 1.
 void set_gain_badge(Cell& cell, const Comparison& comparison);
 

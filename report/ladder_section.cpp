@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "report/cells.h"
 #include "report/format.h"
 #include "report/headline.h"
 #include "report/ladder.h"
@@ -10,17 +11,6 @@
 
 namespace iol::report {
 namespace {
-
-Cell text_cell(std::string text, std::string note = "") {
-  Cell cell;
-  cell.text = std::move(text);
-  cell.note = std::move(note);
-  return cell;
-}
-
-std::string interval_text(const Comparison& gain) {
-  return gain.gain_interval ? format_interval(*gain.gain_interval) : "one pair";
-}
 
 std::string p50_of(const Summary* summary, const char* metric) {
   const MetricSummary* found = summary == nullptr ? nullptr : summary->find(metric);
@@ -59,7 +49,7 @@ Prose sentence_of(const Ladder& ladder) {
   prose.push_back({fmt::format("the whole ladder writes {} the tokens of {}",
                                format_gain(total->gain), first.record->label),
                    true});
-  prose.push_back({fmt::format(" ({})", interval_text(*total))});
+  prose.push_back({fmt::format(" ({})", gain_interval_text(*total))});
   const Rung* best = nullptr;
   std::vector<std::string> useless;
   for (const Rung& rung : ladder.rungs) {
@@ -88,10 +78,11 @@ std::vector<Tile> tiles_of(const RunReport& report, const Ladder& ladder) {
   if (const auto* gain = last.total_throughput_gain) {
     tiles.push_back({format_gain(gain->gain),
                      fmt::format("tokens/s with {}", streams_text(ladder.streams)),
-                     interval_text(*gain)});
+                     gain_interval_text(*gain)});
   }
   if (const auto* gain = last.total_latency_gain) {
-    tiles.push_back({format_gain(gain->gain), "request latency, one stream", interval_text(*gain)});
+    tiles.push_back(
+        {format_gain(gain->gain), "request latency, one stream", gain_interval_text(*gain)});
   }
   if (last.cost_index) {
     tiles.push_back({format_number(*last.cost_index), "cost index",

@@ -21,8 +21,7 @@ std::string not_measured(const char* what) { return fmt::format("{} was not meas
 
 std::string gain_text(const Comparison* gain) {
   if (gain == nullptr) return not_measured("the rung");
-  return fmt::format("{} ({})", format_gain(gain->gain),
-                     gain->gain_interval ? format_interval(*gain->gain_interval) : "one pair");
+  return fmt::format("{} ({})", format_gain(gain->gain), gain_interval_text(*gain));
 }
 
 /// "cost index 38.5 → 28.6: 1.35×": a step of the study's index, as the gain it stands for.

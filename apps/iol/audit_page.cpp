@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "report/cells.h"
 #include "report/format.h"
 #include "workload/audit_output.h"
 
@@ -16,16 +17,10 @@ using report::Finding;
 using report::Json;
 using report::Level;
 using report::Table;
+using report::text_cell;
 
 constexpr double kHourS = 3600;
 constexpr std::size_t kMostBars = 168;  // a week of hours; more can't be told apart
-
-Cell text_cell(std::string text, std::string note = "") {
-  Cell cell;
-  cell.text = std::move(text);
-  cell.note = std::move(note);
-  return cell;
-}
 
 std::string count(double value) { return report::format_number(value); }
 

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "bench/engine_target.h"
+#include "report/statistics.h"
 
 namespace iol::bench {
 namespace {
@@ -103,22 +104,22 @@ class LoadRun {
   void send_when_due() {
     const PreciseTimers timers;
     const double processor_s = thread_processor_seconds();
-    std::vector<std::int64_t> lateness_ns;
-    lateness_ns.reserve(load_.requests.size());
+    std::vector<double> lateness_ms;
+    lateness_ms.reserve(load_.requests.size());
     std::int64_t in_flight_max = 0;
     for (std::size_t i = 0; i < load_.requests.size(); ++i) {
       auto& result = result_.requests[i];
       result.intended_start_ns = result_.start_ns + load_.requests[i].due_ns;
       wait_until(result.intended_start_ns);
       result.start_ns = now_ns();
-      lateness_ns.push_back(result.start_ns - result.intended_start_ns);
+      lateness_ms.push_back(static_cast<double>(result.start_ns - result.intended_start_ns) * 1e-6);
       if (const auto refusal = target_.send(load_.requests[i], result, [this] { count_end(); })) {
         result.error = refusal;
         count_end();
       }
       in_flight_max = std::max(in_flight_max, static_cast<std::int64_t>(i) + 1 - num_ended_);
     }
-    describe_generator(std::move(lateness_ns), thread_processor_seconds() - processor_s,
+    describe_generator(std::move(lateness_ms), thread_processor_seconds() - processor_s,
                        in_flight_max);
   }
 
@@ -130,18 +131,13 @@ class LoadRun {
     }
   }
 
-  /// Nearest rank, as everywhere.
-  void describe_generator(std::vector<std::int64_t> lateness_ns, double processor_s,
+  void describe_generator(std::vector<double> lateness_ms, double processor_s,
                           std::int64_t in_flight_max) {
-    if (lateness_ns.empty()) return;
-    std::sort(lateness_ns.begin(), lateness_ns.end());
-    const auto percentile_ms = [&](std::size_t percent) {
-      const std::size_t rank = (lateness_ns.size() * percent + 99) / 100;
-      return static_cast<double>(lateness_ns[std::max<std::size_t>(rank, 1) - 1]) * 1e-6;
-    };
-    generator_ = {{"lateness_p50_ms", percentile_ms(50)},
-                  {"lateness_p99_ms", percentile_ms(99)},
-                  {"lateness_max_ms", percentile_ms(100)},
+    if (lateness_ms.empty()) return;
+    std::sort(lateness_ms.begin(), lateness_ms.end());
+    generator_ = {{"lateness_p50_ms", report::nearest_rank(lateness_ms, 50)},
+                  {"lateness_p99_ms", report::nearest_rank(lateness_ms, 99)},
+                  {"lateness_max_ms", lateness_ms.back()},
                   {"processor_s", processor_s},
                   {"in_flight_max", in_flight_max}};
   }

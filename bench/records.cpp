@@ -161,6 +161,17 @@ json device_sample_record(const RunLabel& label, const DeviceSample& sample,
   return record;
 }
 
+json gpu_state(const GpuReading& reading) {
+  const auto number = [](const auto& value) { return value ? json(*value) : json(nullptr); };
+  return {
+      {"power_w", number(reading.power_w)},
+      {"sm_clock_mhz", number(reading.sm_clock_mhz)},
+      {"memory_clock_mhz", number(reading.memory_clock_mhz)},
+      {"temperature_c", number(reading.temperature_c)},
+      {"throttle_reasons",
+       reading.throttle_reasons ? json(throttle_text(*reading.throttle_reasons)) : json(nullptr)}};
+}
+
 json gpu_sample_record(const RunLabel& label, const DeviceSample& sample, const GpuMonitor& gpu) {
   const auto number = [](const auto& value) { return value ? json(*value) : json(nullptr); };
   const GpuReading& reading = *sample.gpu;
@@ -168,16 +179,12 @@ json gpu_sample_record(const RunLabel& label, const DeviceSample& sample, const 
       {"t_ns", sample.t_ns},
       {"device", gpu.uuid()},
       {"subject", label.subject},
-      {"power_w", number(reading.power_w)},
       {"energy_joules", number(reading.energy_joules)},
       {"memory_used_bytes", number(reading.process_memory_bytes)},
       {"device_memory_used_bytes", number(reading.memory_used_bytes)},
       {"utilization_pct", number(reading.utilization_pct)},
-      {"sm_clock_mhz", number(reading.sm_clock_mhz)},
-      {"memory_clock_mhz", number(reading.memory_clock_mhz)},
-      {"temperature_c", number(reading.temperature_c)},
-      {"throttle_reasons",
-       reading.throttle_reasons ? json(throttle_text(*reading.throttle_reasons)) : json(nullptr)}};
+  };
+  record.update(gpu_state(reading));
   if (!gpu.unavailable_reason().empty()) {
     record["power_unavailable"] = gpu.unavailable_reason();
   } else {

@@ -53,6 +53,8 @@ struct CanaryReading {
 nlohmann::json canary_record(const RunLabel& label, bool after, const CanaryReading& reading);
 nlohmann::json device_sample_record(const RunLabel& label, const DeviceSample& sample,
                                     const std::string& no_power_reason);
+/// Power, clocks, temperature and what slows a GPU down; null where it can't be read.
+nlohmann::json gpu_state(const GpuReading& reading);
 /// The same moment of the GPU; `memory_used_bytes` is that of the subject's process.
 nlohmann::json gpu_sample_record(const RunLabel& label, const DeviceSample& sample,
                                  const GpuMonitor& gpu);

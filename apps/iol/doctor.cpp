@@ -10,6 +10,7 @@
 #include "bench/environment.h"
 #include "bench/limits/machine_limits.h"
 #include "bench/pytorch_subject.h"
+#include "bench/records.h"
 #include "command.h"
 #include "commands.h"
 #include "engine/memory_check.h"
@@ -41,12 +42,8 @@ json gpu_state_record(const std::string& uuid) {
       {"power_limit_w", value(facts.power_limit_w)},
       {"max_sm_clock_mhz", value(facts.max_sm_clock_mhz)},
       {"max_memory_clock_mhz", value(facts.max_memory_clock_mhz)},
-      {"power_w", value(reading.power_w)},
-      {"sm_clock_mhz", value(reading.sm_clock_mhz)},
-      {"memory_clock_mhz", value(reading.memory_clock_mhz)},
-      {"temperature_c", value(reading.temperature_c)},
-      {"throttle_reasons",
-       reading.throttle_reasons ? json(throttle_text(*reading.throttle_reasons)) : json(nullptr)}};
+  };
+  record.update(bench::gpu_state(reading));
   if (!monitor.unavailable_reason().empty()) {
     record["unavailable"] = monitor.unavailable_reason();
   } else if (!missing.empty()) {

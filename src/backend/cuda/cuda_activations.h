@@ -61,6 +61,7 @@ class CudaActivations final : public Activations {
   Results results[2];  // of steps that take turns
   int num_begun = 0;   // steps
   int num_finished = 0;
+  [[nodiscard]] const Results& finished_last() const { return results[(num_finished + 1) % 2]; }
   PinnedBuffer host_logits;  // [L, V], of the last step
   bool logits_are_here = false;
 

@@ -503,7 +503,7 @@ void CudaBackend::project_logits(Activations& activations, const StepInput&,
 
 std::span<float> CudaBackend::logits(Activations& activations, int row) {
   auto& a = scratch_of(activations);
-  const int num_logits = a.results[(a.num_finished + 1) % 2].num_logits;
+  const int num_logits = a.finished_last().num_logits;
   IOL_CHECK(row < num_logits && a.num_finished == a.num_begun);
   const auto vocabulary = static_cast<std::size_t>(a.shape.vocab_size);
   auto* host = reinterpret_cast<float*>(a.host_logits.data());
@@ -520,7 +520,7 @@ std::span<float> CudaBackend::logits(Activations& activations, int row) {
 
 std::int32_t CudaBackend::chosen_token(Activations& activations, int row) {
   auto& a = scratch_of(activations);
-  const auto& results = a.results[(a.num_finished + 1) % 2];
+  const auto& results = a.finished_last();
   IOL_CHECK(row < results.num_logits);
   const auto key = reinterpret_cast<const unsigned long long*>(results.best.data())[row];
   return static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));

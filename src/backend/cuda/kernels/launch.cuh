@@ -26,21 +26,36 @@ __device__ __forceinline__ void let_next_start() {
 
 inline bool can_overlap() { return takes_hopper_kernels(); }
 
+/// `cluster`: blocks of the grid's x that share their memory; more than one take compute capability
+/// 9.0.
 template <class... Parameters>
-void launch_kernel(void (*kernel)(Parameters...), dim3 grid, int threads, int shared_bytes,
-                   StreamHandle stream, Parameters... parameters) {
-  cudaLaunchAttribute overlap{};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
+void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int cluster, int threads,
+                     int shared_bytes, StreamHandle stream, Parameters... parameters) {
+  cudaLaunchAttribute attributes[2] = {};
+  unsigned count = 0;
+  if (can_overlap()) {
+    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    attributes[count].id = cudaLaunchAttributeClusterDimension;
+    attributes[count++].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+  }
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = dim3(threads);
   config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
   config.stream = stream;
-  config.attrs = &overlap;
-  config.numAttrs = can_overlap() ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = count;
   // An error is found by the check behind the launch.
   static_cast<void>(cudaLaunchKernelEx(&config, kernel, parameters...));
+}
+
+template <class... Parameters>
+void launch_kernel(void (*kernel)(Parameters...), dim3 grid, int threads, int shared_bytes,
+                   StreamHandle stream, Parameters... parameters) {
+  launch_clusters(kernel, grid, 1, threads, shared_bytes, stream, parameters...);
 }
 
 }  // namespace iol::cuda

@@ -90,22 +90,10 @@ __global__ void __launch_bounds__(kClusterThreads, kColumns == 8 ? 3 : 4)
 
 template <class Format, int kColumns, int kDepth>
 void launch_cluster(const LinearTask& task, StreamHandle stream) {
-  cudaLaunchAttribute attributes[2] = {};
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim.x = kNumParts;
-  attributes[1].val.clusterDim.y = 1;
-  attributes[1].val.clusterDim.z = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(task.matrix.rows / kClusterRows * kNumParts,
-                        (task.num_tokens + kColumns * 8 - 1) / (kColumns * 8));
-  config.blockDim = dim3(kClusterThreads);
-  config.stream = stream;
-  config.attrs = attributes;
-  config.numAttrs = 2;
-  static_cast<void>(cudaLaunchKernelEx(&config, linear_cluster_kernel<Format, kColumns, kDepth>,
-                                       linear_args<Format>(task)));
+  const dim3 grid(task.matrix.rows / kClusterRows * kNumParts,
+                  (task.num_tokens + kColumns * 8 - 1) / (kColumns * 8));
+  launch_clusters(linear_cluster_kernel<Format, kColumns, kDepth>, grid, kNumParts, kClusterThreads,
+                  0, stream, linear_args<Format>(task));
 }
 
 /// By the number of tokens; beyond 64 in blocks of 64.

@@ -386,23 +386,9 @@ void launch_wgmma(const LinearTask& task, StreamHandle stream) {
       word_map(linear.weights, tile_words, task.matrix.rows / kTileRows,
                Stage::kTileBytes / kWeightWordBytes, kWgmmaTiles),
       row_map(linear.x, static_cast<int>(linear.x_row_bytes), task.num_tokens, kTokens)};
-  cudaLaunchAttribute attributes[2] = {};
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim.x = kSplit;
-  attributes[1].val.clusterDim.y = 1;
-  attributes[1].val.clusterDim.z = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3((task.num_tokens + kTokens - 1) / kTokens * kSplit,
-                        (task.matrix.rows + kWgmmaRows - 1) / kWgmmaRows);
-  config.blockDim = dim3(kWgmmaThreads);
-  config.dynamicSmemBytes = kBytes;
-  config.stream = stream;
-  config.attrs = attributes;
-  config.numAttrs = kSplit > 1 ? 2 : 1;
-  // An error is found by the check behind the launch.
-  static_cast<void>(cudaLaunchKernelEx(&config, kernel, args));
+  const dim3 grid((task.num_tokens + kTokens - 1) / kTokens * kSplit,
+                  (task.matrix.rows + kWgmmaRows - 1) / kWgmmaRows);
+  launch_clusters(kernel, grid, kSplit, kWgmmaThreads, kBytes, stream, args);
 }
 
 /// In the shape that the task asks for, else in the best for its size.

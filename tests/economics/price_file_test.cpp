@@ -78,6 +78,9 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"no_toml", "[[region]]", "[[region", "not TOML"},
         Bad{"no_table_name", "[[region]]", "[[=]]", "not TOML"},
         Bad{"empty_table_name", "[[region]]", "[[]]", "not TOML"},
+        Bad{"beyond_ascii_in_a_key", "[[region]]", "cl\u00e9 = 1\n[[region]]", "not TOML"},
+        Bad{"beyond_ascii_after_a_value", "schema_version = 1", "schema_version = 1 \u00a9",
+            "not TOML"},
         Bad{"no_version", "schema_version = 1", "", "schema_version: is missing"},
         Bad{"newer_version", "schema_version = 1", "schema_version = 2",
             "schema_version: 2 is not what this iol reads"},
@@ -116,6 +119,13 @@ INSTANTIATE_TEST_SUITE_P(
             "control character"},
         Bad{"not_tables", "[[device]]", "[device]", "device: must be tables; write [[device]]"}),
     [](const auto& info) { return std::string(info.param.name); });
+
+TEST(PriceFile, texts_and_comments_go_beyond_ascii) {
+  const std::string text = sample::edited(sample::text(), "label = \"Here\"",
+                                          "label = \"\u00cele-de-France \u20ac\"  # \u00e9t\u00e9");
+  const PriceFile prices = parse_price_file(text, "prices.toml", sample::kToday);
+  EXPECT_EQ(prices.regions.front().label, "\u00cele-de-France \u20ac");
+}
 
 TEST(PriceFile, without_regions_or_devices_is_refused) {
   EXPECT_THAT(refusal("schema_version = 1\n"), HasSubstr("add a [[region]]"));

@@ -57,7 +57,7 @@ struct Step {
       logit_tokens.push_back((sequence + 1) * tokens_each - 1);
     }
   }
-  [[nodiscard]] StepInput input() const { return {tokens, positions, sequences, logit_tokens}; }
+  [[nodiscard]] StepInput input() const { return {tokens, positions, sequences, logit_tokens, {}}; }
 };
 
 /// A cache with keys and values at every position: memory that was never written is one page of

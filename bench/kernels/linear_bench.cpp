@@ -152,7 +152,7 @@ int main(int argc, char** argv) {
   std::vector<MatrixLayout> layouts;
   std::vector<int> tokens;
   std::vector<std::string> names;
-  for (const std::string argument : std::vector<std::string>(argv + 1, argv + argc)) {
+  for (const std::string& argument : std::vector<std::string>(argv + 1, argv + argc)) {
     const std::size_t known = layouts.size();
     for (const MatrixLayout layout : {MatrixLayout::kBf16, MatrixLayout::kF16, MatrixLayout::kFp8,
                                       MatrixLayout::kInt8, MatrixLayout::kInt8Bf16}) {

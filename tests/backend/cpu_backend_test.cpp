@@ -2,11 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <map>
 
 #include "backend/cpu/kernels_of.h"
 #include "base/error.h"
+#include "tests/backend/batch_invariance.h"
 #include "tests/backend/device_model.h"
 
 namespace iol::test {
@@ -85,38 +85,11 @@ TEST_P(CpuBackendTest, results_do_not_depend_on_batch_chunks_or_threads) {
   EXPECT_NE(whole[kv_dtype(0)], whole[kv_dtype(6)]);
 
   for (int trial = 0; trial < 10; ++trial) {
-    RandomStream random(static_cast<std::uint64_t>(trial));
-    const auto& want = whole[kv_dtype(trial)];
     DeviceModel device =
         cpu_model(model, GetParam().isa, GetParam().dtype, 1 + trial % 3, kv_dtype(trial));
-    auto stream = device.open(tokens);
-    std::vector<DeviceModel::Stream> others;
-    for (int i = 0; i < 7; ++i)
-      others.push_back(device.open(random_tokens(100, model.shape.vocab_size, 50 + i)));
-    while (stream.num_done < kTokens) {
-      const int most = trial == 0 ? 1 : 60;
-      const int begin = stream.num_done;
-      const int count = std::min(kTokens - begin, 1 + static_cast<int>(random.below(most)));
-      std::vector<std::pair<DeviceModel::Stream*, int>> parts;
-      std::size_t before = 0;  // tokens of the streams in front of ours
-      for (auto& other : others) {
-        const int rest = 100 - other.num_done;
-        if (rest > 0 && random.below(2) == 0) {
-          parts.emplace_back(
-              &other,
-              1 + static_cast<int>(random.below(static_cast<std::uint64_t>(std::min(rest, 9)))));
-          before += static_cast<std::size_t>(parts.back().second);
-        }
-      }
-      parts.emplace_back(&stream, count);
-      const auto got = device.step(parts);
-      for (int i = 0; i < count; ++i) {
-        const auto& expected = want[static_cast<std::size_t>(begin + i)];
-        const auto& actual = got[before + static_cast<std::size_t>(i)];
-        ASSERT_EQ(std::memcmp(expected.data(), actual.data(), expected.size() * sizeof(float)), 0)
-            << "token " << begin + i << ", trial " << trial;
-      }
-    }
+    ASSERT_NO_FATAL_FAILURE(
+        expect_same_bits(device, tokens, whole[kv_dtype(trial)],
+                         {static_cast<std::uint64_t>(trial), trial == 0 ? 1 : 60, 7}));
   }
 }
 

@@ -5,11 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <cstring>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda/cuda_device.h"
 #include "base/error.h"
+#include "tests/backend/batch_invariance.h"
 #include "tests/backend/device_model.h"
 
 namespace iol::test {
@@ -132,36 +132,9 @@ TEST_P(CudaBackendTest, results_do_not_depend_on_batch_or_chunks) {
     whole = alone.step({{&stream, kTokens}});
   }
   for (int trial = 0; trial < 4; ++trial) {
-    RandomStream random(static_cast<std::uint64_t>(trial));
     DeviceModel device = cuda_model(model, GetParam(), true);
-    auto stream = device.open(tokens);
-    std::vector<DeviceModel::Stream> others;
-    for (int i = 0; i < 9; ++i)
-      others.push_back(device.open(random_tokens(100, model.shape.vocab_size, 50 + i)));
-    while (stream.num_done < kTokens) {
-      const int most = trial == 0 ? 1 : 140;
-      const int begin = stream.num_done;
-      const int count = std::min(kTokens - begin, 1 + static_cast<int>(random.below(most)));
-      std::vector<std::pair<DeviceModel::Stream*, int>> parts;
-      std::size_t before = 0;
-      for (auto& other : others) {
-        const int rest = 100 - other.num_done;
-        if (rest > 0 && random.below(2) == 0) {
-          parts.emplace_back(
-              &other,
-              1 + static_cast<int>(random.below(static_cast<std::uint64_t>(std::min(rest, 9)))));
-          before += static_cast<std::size_t>(parts.back().second);
-        }
-      }
-      parts.emplace_back(&stream, count);
-      const auto got = device.step(parts);
-      for (int i = 0; i < count; ++i) {
-        const auto& expected = whole[static_cast<std::size_t>(begin + i)];
-        const auto& actual = got[before + static_cast<std::size_t>(i)];
-        ASSERT_EQ(std::memcmp(expected.data(), actual.data(), expected.size() * sizeof(float)), 0)
-            << "token " << begin + i << ", trial " << trial;
-      }
-    }
+    ASSERT_NO_FATAL_FAILURE(expect_same_bits(
+        device, tokens, whole, {static_cast<std::uint64_t>(trial), trial == 0 ? 1 : 140, 9}));
   }
 }
 

@@ -5,43 +5,14 @@
 #include <cstring>
 
 #include "backend/read_elements.h"
+#include "backend/stacked_rows.h"
 #include "backend/stored_weights.h"
 #include "base/error.h"
 
 namespace iol::cpu {
 namespace {
 
-/// The part and the row in it that stacked row `row` comes from.
-struct RowOrigin {
-  const HostTensor* part;
-  std::int64_t row;
-};
-
-RowOrigin origin_of(const StackedMatrix& source, std::int64_t row) {
-  if (source.stacking == Stacking::kInterleaved) {
-    const auto num_parts = static_cast<std::int64_t>(source.parts.size());
-    const std::int64_t block = row / kBlockColumns;
-    return {&source.parts[static_cast<std::size_t>(block % num_parts)],
-            block / num_parts * kBlockColumns + row % kBlockColumns};
-  }
-  for (const auto& part : source.parts) {
-    if (row < part.shape[0]) return {&part, row};
-    row -= part.shape[0];
-  }
-  IOL_CHECK(!"row outside the stacked matrix");
-}
-
-std::int64_t stacked_rows(const StackedMatrix& source) {
-  IOL_CHECK(!source.parts.empty());
-  std::int64_t rows = 0;
-  for (const auto& part : source.parts) rows += part.shape[0];
-  if (source.stacking == Stacking::kInterleaved) {
-    // Blocks of 16 alternate, so every part is padded to whole blocks.
-    const std::int64_t blocks = (source.parts[0].shape[0] + kBlockColumns - 1) / kBlockColumns;
-    rows = blocks * kBlockColumns * static_cast<std::int64_t>(source.parts.size());
-  }
-  return rows;
-}
+static_assert(kInterleavedRows == kBlockColumns, "a block of gates, then its block of ups");
 
 /// The common case, bf16 to bf16: pairs are copied whole.
 void pack_bf16_row(const RowOrigin& origin, std::int64_t num_columns, std::uint16_t* out) {
@@ -131,13 +102,11 @@ std::size_t PackedMatrix::packed_bytes() const {
 
 template <class Write>
 void PackedMatrix::for_each_row(const StackedMatrix& source, ThreadPool& threads, Write write) {
-  const std::int64_t part_rows = source.parts[0].shape[0];
   threads.for_ranges(num_panels(), 1, [&](std::int64_t begin, std::int64_t end, int) {
     const std::int64_t last_row = std::min(end * kPanelColumns, num_rows_);
     for (std::int64_t row = begin * kPanelColumns; row < last_row; ++row) {
       const RowOrigin origin = origin_of(source, row);
-      const bool is_padding = source.stacking == Stacking::kInterleaved && origin.row >= part_rows;
-      if (!is_padding) write(row, origin);
+      if (!origin.is_padding()) write(row, origin);
     }
   });
 }
@@ -169,25 +138,15 @@ void PackedMatrix::pack_quantized(const StackedMatrix& source, ThreadPool& threa
     input_order_.assign(first->input_order, first->input_order + num_columns_);
   std::atomic<bool> is_finite{true};
   for_each_row(source, threads, [&](std::int64_t row, const RowOrigin& origin) {
+    std::vector<float> weights;
     QuantizedRow quantized;
-    if (origin.part->quantized != nullptr) {
-      read_row(*origin.part->quantized, origin.row, num_columns_, quantized);
-    } else {
-      std::vector<float> values(static_cast<std::size_t>(num_columns_));
-      read_elements(*origin.part, origin.row * num_columns_, values);
-      if (!quantize_row(format_, group_size_, values, quantized)) {
-        is_finite = false;
-        return;
-      }
+    if (!quantized_row_of(source, *origin.part, origin.row, weights, quantized)) {
+      is_finite = false;
+      return;
     }
     format_ == WeightFormat::kInt4 ? write_int4(row, quantized) : write_bytes(row, quantized);
   });
-  if (!is_finite) {
-    throw_input_error(
-        "tensor '{}' holds NaN or infinity and can't be quantized; the checkpoint is "
-        "damaged",
-        source.name);
-  }
+  if (!is_finite) throw_not_finite(source);
 }
 
 void PackedMatrix::write_bytes(std::int64_t row, const QuantizedRow& quantized) {
@@ -283,17 +242,13 @@ void PackedMatrix::copy_row(std::int64_t row, float* out) const {
 }
 
 PackedVector::PackedVector(const StackedMatrix& source) {
-  StackedMatrix as_rows = source;
-  for (auto& part : as_rows.parts) {
-    IOL_CHECK(part.shape.size() == 1);
-    part.shape.push_back(1);
-  }
+  const StackedMatrix as_rows = as_matrices(source);
   size_ = stacked_rows(as_rows);
   values_.resize(
       static_cast<std::size_t>((size_ + kPanelColumns - 1) / kPanelColumns * kPanelColumns));
   for (std::int64_t i = 0; i < size_; ++i) {
     const RowOrigin origin = origin_of(as_rows, i);
-    if (origin.row < origin.part->shape[0])
+    if (!origin.is_padding())
       read_elements(*origin.part, origin.row, {&values_[static_cast<std::size_t>(i)], 1});
   }
 }

@@ -8,6 +8,7 @@
 #include "backend/cuda/kernels/kernels.h"
 #include "backend/quantize_row.h"
 #include "backend/read_elements.h"
+#include "backend/stacked_rows.h"
 #include "backend/stored_weights.h"
 
 namespace iol::cuda {
@@ -38,24 +39,7 @@ MatrixLayout layout_of(WeightFormat format, DType dtype) {
   return dtype == DType::kBF16 ? MatrixLayout::kBf16 : MatrixLayout::kF16;
 }
 
-/// Rows of the stacked matrix; interleaved parts are padded to whole tiles.
-std::int64_t stacked_rows(const StackedMatrix& source) {
-  IOL_CHECK(!source.parts.empty());
-  if (source.stacking == Stacking::kInterleaved)
-    return padded(source.parts[0].shape[0], kTileRows) *
-           static_cast<std::int64_t>(source.parts.size());
-  std::int64_t rows = 0;
-  for (const auto& part : source.parts) rows += part.shape[0];
-  return rows;
-}
-
-/// Where row `row` of part `part` goes; `base` is where a concatenated part begins.
-std::int64_t stacked_row(const StackedMatrix& source, int part, std::int64_t base,
-                         std::int64_t row) {
-  if (source.stacking == Stacking::kConcatenated) return base + row;
-  const auto num_parts = static_cast<std::int64_t>(source.parts.size());
-  return (row / kTileRows * num_parts + part) * kTileRows + row % kTileRows;
-}
+static_assert(kInterleavedRows == kTileRows, "a tile of gates, then its tile of ups");
 
 MatrixView view_of(const StackedMatrix& source, DType dtype) {
   MatrixView view;
@@ -144,11 +128,7 @@ void CudaMatrix::set_input_order(const std::int32_t* order) {
 }
 
 CudaVector::CudaVector(const StackedMatrix& source) {
-  StackedMatrix as_rows = source;
-  for (auto& part : as_rows.parts) {
-    IOL_CHECK(part.shape.size() == 1);
-    part.shape.push_back(1);
-  }
+  const StackedMatrix as_rows = as_matrices(source);
   size_ = stacked_rows(as_rows);
   std::vector<float> values(static_cast<std::size_t>(padded(size_, kRowPadding)));
   std::int64_t base = 0;
@@ -205,11 +185,7 @@ MatrixPtr MatrixPacker::pack(const StackedMatrix& source, DType dtype) {
     pack_part(source, dtype, part, base_row, *matrix, numbers);
     base_row += static_cast<int>(source.parts[static_cast<std::size_t>(part)].shape[0]);
   }
-  if (!numbers.is_finite) {
-    throw_input_error(
-        "tensor '{}' holds NaN or infinity and can't be quantized; the checkpoint is damaged",
-        source.name);
-  }
+  if (!numbers.is_finite) throw_not_finite(source);
   if (!numbers.scales.empty()) matrix->set_scales(numbers.scales);
   if (!numbers.zeros.empty()) matrix->set_zeros(numbers.zeros);
   const QuantizedTensor* first = source.parts[0].quantized;
@@ -240,7 +216,7 @@ void MatrixPacker::pack_part(const StackedMatrix& source, DType dtype, int part_
     }
     threads_.for_ranges(rows, 1, [&](std::int64_t begin, std::int64_t end, int) {
       QuantizedRow quantized;
-      std::vector<float> values;
+      std::vector<float> weights;
       for (std::int64_t r = begin; r < end; ++r) {
         std::byte* out = staging.host.data() + static_cast<std::size_t>(r) * row_bytes;
         const std::int64_t row = first + r;
@@ -248,15 +224,9 @@ void MatrixPacker::pack_part(const StackedMatrix& source, DType dtype, int part_
           convert_row(part, row, columns, dtype, out);
           continue;
         }
-        if (part.quantized != nullptr) {
-          read_row(*part.quantized, row, columns, quantized);
-        } else {
-          values.resize(static_cast<std::size_t>(columns));
-          read_elements(part, row * columns, values);
-          if (!quantize_row(source.format, source.group_size, values, quantized)) {
-            numbers.is_finite = false;
-            continue;
-          }
+        if (!quantized_row_of(source, part, row, weights, quantized)) {
+          numbers.is_finite = false;
+          continue;
         }
         std::memcpy(out, quantized.codes.data(), row_bytes);
         numbers.set(view, stacked_row(source, part_index, base_row, row), quantized);

@@ -14,45 +14,18 @@
 #include "backend/cuda/kernels/kernel_level.h"
 #include "backend/cuda/kernels/kernels.h"
 #include "backend/cuda/kernels/sample.h"
-#include "backend/read_elements.h"
+#include "backend/cuda/linear_operation.h"
 #include "base/cpu.h"
 
 namespace iol {
 namespace cuda {
 namespace {
 
-const CudaMatrix& matrix_of(const WeightMatrix& matrix) {
-  return static_cast<const CudaMatrix&>(matrix);
-}
 const float* data_of(const VectorPtr& vector) {
   return vector ? static_cast<const CudaVector&>(*vector).data() : nullptr;
 }
 CudaActivations& scratch_of(Activations& activations) {
   return static_cast<CudaActivations&>(activations);
-}
-
-/// Multiplies codes with codes.
-bool is_coded(const MatrixView& matrix) {
-  return matrix.layout == MatrixLayout::kInt8 || matrix.layout == MatrixLayout::kFp8 ||
-         matrix.layout == MatrixLayout::kInt4;
-}
-
-/// The element in which results are left for `matrix` to multiply: its own operand where nothing
-/// remains to be done with it, else f32.
-bool takes_rows_directly(const MatrixView& matrix) {
-  return !is_coded(matrix) && matrix.padded_columns == matrix.columns;
-}
-/// Bytes of a left operand's row.
-std::size_t operand_bytes(const MatrixView& matrix) {
-  const auto columns = static_cast<std::size_t>(matrix.padded_columns);
-  if (is_plain_rows(matrix.layout)) return columns * 4;
-  return is_coded(matrix) ? columns : columns * 2;
-}
-Element result_element(const MatrixView& matrix) {
-  if (!takes_rows_directly(matrix) || is_plain_rows(matrix.layout)) return Element::kF32;
-  return matrix.layout == MatrixLayout::kBf16 || matrix.layout == MatrixLayout::kInt8Bf16
-             ? Element::kBf16
-             : Element::kF16;
 }
 
 const CudaDevice& device_at(int index) {
@@ -84,8 +57,8 @@ class CudaBackend final : public Backend {
       : device_(device_at(options.index)),
         guard_(options.index),
         dtype_(options.dtype),
-        deterministic_(options.deterministic),
-        packer_(stream_, options.num_threads > 0 ? options.num_threads : default_num_threads()) {
+        packer_(stream_, options.num_threads > 0 ? options.num_threads : default_num_threads()),
+        linear_(stream_, options.dtype, options.deterministic) {
     check_compute_dtype(dtype_);
     check_kernel_level();
   }
@@ -110,7 +83,7 @@ class CudaBackend final : public Backend {
     select();
     return std::make_unique<CudaActivations>(shape, max_tokens, max_logit_tokens);
   }
-  void observe_linear_inputs(LinearInputObserver* observer) override { observer_ = observer; }
+  void observe_linear_inputs(LinearInputObserver* observer) override { linear_.observe(observer); }
 
   void run_step(Activations& activations, const StepInput& input, const void* model,
                 const KvCache& cache, const std::function<void()>& operations) override;
@@ -143,27 +116,12 @@ class CudaBackend final : public Backend {
   [[nodiscard]] Element query_element(CacheElement cache) const;
   [[nodiscard]] Element compute_element() const;
 
-  /// True when rows are dealt for `matrix` (MatrixView).
-  [[nodiscard]] bool deals(const MatrixView& matrix, int num_rows) const;
-  /// The runs in which results of that element are dealt for `matrix`, see dealt_column().
-  [[nodiscard]] int result_run(const MatrixView& matrix, Element element) const;
-  /// Left operand rows of `matrix` from `x`; `norm` may be null.
-  OperandRows prepare(CudaActivations& a, const MatrixView& matrix, const void* x, Element element,
-                      int x_stride, const float* norm, int num_rows,
-                      const std::int32_t* row_index = nullptr, unsigned long long* best = nullptr);
-  /// The rows that `matrix` multiplies when the operation before it left its results in `x`.
-  OperandRows rows_from(CudaActivations& a, const MatrixView& matrix, void* x, Element element,
-                        int num_rows);
-  void run_linear(const CudaMatrix& matrix, LinearTask& task, const OperandRows& x, int num_tokens);
-  void show_observer(const CudaMatrix& matrix, const OperandRows& x, int num_tokens) const;
-
   const CudaDevice& device_;
   DeviceGuard guard_;
   DType dtype_;
-  bool deterministic_;
   Stream stream_;
   MatrixPacker packer_;
-  LinearInputObserver* observer_ = nullptr;
+  LinearOperation linear_;
   // Of the step at hand.
   bool in_step_ = false;
   StepSizes sizes_;
@@ -213,7 +171,7 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
                            const KvCache& cache, const std::function<void()>& operations) {
   auto& a = scratch_of(activations);
   const int block_size = cache.shape().block_size;
-  const bool capturable = StepInputs::is_decode(input) && observer_ == nullptr;
+  const bool capturable = StepInputs::is_decode(input) && !linear_.is_observed();
   const int most = std::min(a.max_tokens, a.max_logit_tokens);
   begin(a, input,
         capturable ? a.inputs.decode_sizes(bucket_of(input.num_tokens(), most))
@@ -283,87 +241,21 @@ void CudaBackend::embed(Activations& activations, const StepInput&, const Weight
   check_launch("embedding tokens");
 }
 
-bool CudaBackend::deals(const MatrixView& matrix, int num_rows) const {
-  if (observer_ != nullptr || (deterministic_ && matrix.layout == MatrixLayout::kFp8)) return false;
-  return takes_dealt_rows(matrix, num_rows);
-}
-
-int CudaBackend::result_run(const MatrixView& matrix, Element element) const {
-  const bool is_operand = takes_rows_directly(matrix) && element == result_element(matrix);
-  return is_operand && deals(matrix, sizes_.num_tokens) ? run_pieces(matrix.layout) : 0;
-}
-
-OperandRows CudaBackend::prepare(CudaActivations& a, const MatrixView& matrix, const void* x,
-                                 Element element, int x_stride, const float* norm, int num_rows,
-                                 const std::int32_t* row_index, unsigned long long* best) {
-  IOL_CHECK(operand_bytes(matrix) <= a.operand_row_bytes);
-  PrepareTask task;
-  task.x = x;
-  task.element = element;
-  task.x_stride = x_stride;
-  task.row_index = row_index;
-  task.norm = norm;
-  task.eps = a.shape.rms_norm_eps;
-  task.num_rows = num_rows;
-  task.matrix = matrix;
-  task.out = a.operand;
-  task.out.is_dealt = deals(matrix, num_rows);
-  task.best = best;
-  prepare_rows(task, stream_.get());
-  check_launch("preparing rows");
-  return task.out;
-}
-
-OperandRows CudaBackend::rows_from(CudaActivations& a, const MatrixView& matrix, void* x,
-                                   Element element, int num_rows) {
-  if (takes_rows_directly(matrix) && element == result_element(matrix))
-    return {x, nullptr, nullptr, deals(matrix, num_rows)};
-  return prepare(a, matrix, x, element, matrix.columns, nullptr, num_rows);
-}
-
-void CudaBackend::run_linear(const CudaMatrix& matrix, LinearTask& task, const OperandRows& x,
-                             int num_tokens) {
-  task.matrix = matrix.view();
-  task.x = x;
-  task.num_tokens = num_tokens;
-  if (observer_ != nullptr && matrix.format() == WeightFormat::kNone)
-    show_observer(matrix, x, num_tokens);
-  linear(task, stream_.get());
-  check_launch("multiplying by a weight matrix");
-}
-
-void CudaBackend::show_observer(const CudaMatrix& matrix, const OperandRows& x,
-                                int num_tokens) const {
-  const MatrixView& view = matrix.view();
-  const auto stride = static_cast<std::size_t>(view.padded_columns);
-  std::vector<std::byte> rows(static_cast<std::size_t>(num_tokens) * stride * dtype_bytes(dtype_));
-  stream_.synchronize("computing what a matrix is multiplied with");
-  check(cudaMemcpy(rows.data(), x.values, rows.size(), cudaMemcpyDeviceToHost),
-        "reading what a matrix is multiplied with");
-  HostTensor tensor;
-  tensor.data = rows.data();
-  tensor.dtype = dtype_;
-  std::vector<float> row(static_cast<std::size_t>(view.columns));
-  for (int token = 0; token < num_tokens; ++token) {
-    read_elements(tensor, token * static_cast<std::int64_t>(stride), row);
-    observer_->observe(matrix, row);
-  }
-}
-
 void CudaBackend::project_qkv(Activations& activations, const StepInput&,
                               const LayerWeights& weights, KvCache& cache, int layer) {
   auto& a = scratch_of(activations);
   const CudaMatrix& matrix = matrix_of(*weights.qkv);
   const int qkv_columns = (a.shape.num_heads + 2 * a.shape.num_kv_heads) * a.shape.head_dim;
   output_ = &matrix_of(*weights.output).view();
-  const OperandRows x = prepare(a, matrix.view(), a.hidden, Element::kF32, a.shape.hidden_size,
-                                data_of(weights.input_norm), sizes_.num_tokens);
+  const OperandRows x =
+      linear_.prepare(a, matrix.view(), a.hidden, Element::kF32, a.shape.hidden_size,
+                      data_of(weights.input_norm), sizes_.num_tokens);
   LinearTask task;
   task.bias = data_of(weights.qkv_bias);
   task.out = a.qkv;
   task.out_stride = qkv_columns;
   task.out_columns = qkv_columns;
-  run_linear(matrix, task, x, sizes_.num_tokens);
+  linear_.multiply(matrix, task, x, sizes_.num_tokens);
 
   RopeAppendTask rope;
   rope.qkv = a.qkv;
@@ -410,7 +302,7 @@ void CudaBackend::attend(Activations& activations, const StepInput&, const KvCac
   task.out = a.attended;
   task.out_element = compute_element();
   task.out_stride = a.shape.num_heads * a.shape.head_dim;
-  task.out_run = result_run(*output_, task.out_element);
+  task.out_run = linear_.result_run(*output_, task.out_element, sizes_.num_tokens);
   if (task.query_element == Element::kF32) {
     attention_f32(task, arrays.token_slices, stream_.get());
   } else {
@@ -447,9 +339,10 @@ void CudaBackend::project_output(Activations& activations, const StepInput&,
   task.out = a.hidden;
   task.out_stride = a.shape.hidden_size;
   task.out_columns = a.shape.hidden_size;
-  run_linear(matrix, task,
-             rows_from(a, matrix.view(), a.attended, compute_element(), sizes_.num_tokens),
-             sizes_.num_tokens);
+  linear_.multiply(
+      matrix, task,
+      linear_.rows_from(a, matrix.view(), a.attended, compute_element(), sizes_.num_tokens),
+      sizes_.num_tokens);
 }
 
 void CudaBackend::feed_forward(Activations& activations, const StepInput&,
@@ -457,17 +350,18 @@ void CudaBackend::feed_forward(Activations& activations, const StepInput&,
   auto& a = scratch_of(activations);
   const CudaMatrix& gate_up = matrix_of(*weights.gate_up);
   const CudaMatrix& down = matrix_of(*weights.down);
-  const OperandRows x = prepare(a, gate_up.view(), a.hidden, Element::kF32, a.shape.hidden_size,
-                                data_of(weights.post_attention_norm), sizes_.num_tokens);
+  const OperandRows x =
+      linear_.prepare(a, gate_up.view(), a.hidden, Element::kF32, a.shape.hidden_size,
+                      data_of(weights.post_attention_norm), sizes_.num_tokens);
   LinearTask task;
   task.bias = data_of(weights.gate_up_bias);
   task.epilogue = Epilogue::kSwiGlu;
   task.out = a.gated;
   task.out_element = result_element(down.view());
-  task.out_run = result_run(down.view(), task.out_element);
+  task.out_run = linear_.result_run(down.view(), task.out_element, sizes_.num_tokens);
   task.out_stride = a.shape.intermediate_size;
   task.out_columns = a.shape.intermediate_size;
-  run_linear(gate_up, task, x, sizes_.num_tokens);
+  linear_.multiply(gate_up, task, x, sizes_.num_tokens);
 
   LinearTask second;
   second.bias = data_of(weights.down_bias);
@@ -475,8 +369,9 @@ void CudaBackend::feed_forward(Activations& activations, const StepInput&,
   second.out = a.hidden;
   second.out_stride = a.shape.hidden_size;
   second.out_columns = a.shape.hidden_size;
-  run_linear(down, second, rows_from(a, down.view(), a.gated, task.out_element, sizes_.num_tokens),
-             sizes_.num_tokens);
+  linear_.multiply(down, second,
+                   linear_.rows_from(a, down.view(), a.gated, task.out_element, sizes_.num_tokens),
+                   sizes_.num_tokens);
 }
 
 void CudaBackend::project_logits(Activations& activations, const StepInput&,
@@ -485,16 +380,17 @@ void CudaBackend::project_logits(Activations& activations, const StepInput&,
   const int count = sizes_.num_logits;
   if (count == 0) return;
   const CudaMatrix& matrix = matrix_of(head);
-  const OperandRows x = prepare(a, matrix.view(), a.hidden, Element::kF32, a.shape.hidden_size,
-                                static_cast<const CudaVector&>(final_norm).data(), count,
-                                a.inputs.arrays().logit_tokens, a.best);
+  const OperandRows x =
+      linear_.prepare(a, matrix.view(), a.hidden, Element::kF32, a.shape.hidden_size,
+                      static_cast<const CudaVector&>(final_norm).data(), count,
+                      a.inputs.arrays().logit_tokens, a.best);
   LinearTask task;
   task.epilogue = Epilogue::kLogits;
   task.out = a.logits;
   task.out_stride = a.shape.vocab_size;
   task.out_columns = a.shape.vocab_size;
   task.best = a.best;
-  run_linear(matrix, task, x, count);
+  linear_.multiply(matrix, task, x, count);
   if (samples_) {
     sample({a.logits, a.inputs.arrays().choices, count, a.shape.vocab_size, a.best}, stream_.get());
     check_launch("choosing tokens");

@@ -1,0 +1,103 @@
+#include "backend/cuda/linear_operation.h"
+
+#include "backend/cuda/cuda_error.h"
+#include "backend/read_elements.h"
+
+namespace iol::cuda {
+namespace {
+
+/// Multiplies codes with codes.
+bool is_coded(const MatrixView& matrix) {
+  return matrix.layout == MatrixLayout::kInt8 || matrix.layout == MatrixLayout::kFp8 ||
+         matrix.layout == MatrixLayout::kInt4;
+}
+
+/// Nothing remains to be done with results that are its own operand.
+bool takes_rows_directly(const MatrixView& matrix) {
+  return !is_coded(matrix) && matrix.padded_columns == matrix.columns;
+}
+/// Bytes of a left operand's row.
+std::size_t operand_bytes(const MatrixView& matrix) {
+  const auto columns = static_cast<std::size_t>(matrix.padded_columns);
+  if (is_plain_rows(matrix.layout)) return columns * 4;
+  return is_coded(matrix) ? columns : columns * 2;
+}
+
+}  // namespace
+
+Element result_element(const MatrixView& matrix) {
+  if (!takes_rows_directly(matrix) || is_plain_rows(matrix.layout)) return Element::kF32;
+  return matrix.layout == MatrixLayout::kBf16 || matrix.layout == MatrixLayout::kInt8Bf16
+             ? Element::kBf16
+             : Element::kF16;
+}
+
+bool LinearOperation::deals(const MatrixView& matrix, int num_rows) const {
+  if (observer_ != nullptr || (deterministic_ && matrix.layout == MatrixLayout::kFp8)) return false;
+  return takes_dealt_rows(matrix, num_rows);
+}
+
+int LinearOperation::result_run(const MatrixView& matrix, Element element, int num_tokens) const {
+  const bool is_operand = takes_rows_directly(matrix) && element == result_element(matrix);
+  return is_operand && deals(matrix, num_tokens) ? run_pieces(matrix.layout) : 0;
+}
+
+OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matrix, const void* x,
+                                     Element element, int x_stride, const float* norm, int num_rows,
+                                     const std::int32_t* row_index,
+                                     unsigned long long* best) const {
+  IOL_CHECK(operand_bytes(matrix) <= a.operand_row_bytes);
+  PrepareTask task;
+  task.x = x;
+  task.element = element;
+  task.x_stride = x_stride;
+  task.row_index = row_index;
+  task.norm = norm;
+  task.eps = a.shape.rms_norm_eps;
+  task.num_rows = num_rows;
+  task.matrix = matrix;
+  task.out = a.operand;
+  task.out.is_dealt = deals(matrix, num_rows);
+  task.best = best;
+  prepare_rows(task, stream_->get());
+  check_launch("preparing rows");
+  return task.out;
+}
+
+OperandRows LinearOperation::rows_from(CudaActivations& a, const MatrixView& matrix, void* x,
+                                       Element element, int num_rows) const {
+  if (takes_rows_directly(matrix) && element == result_element(matrix))
+    return {x, nullptr, nullptr, deals(matrix, num_rows)};
+  return prepare(a, matrix, x, element, matrix.columns, nullptr, num_rows);
+}
+
+void LinearOperation::multiply(const CudaMatrix& matrix, LinearTask& task, const OperandRows& x,
+                               int num_tokens) const {
+  task.matrix = matrix.view();
+  task.x = x;
+  task.num_tokens = num_tokens;
+  if (observer_ != nullptr && matrix.format() == WeightFormat::kNone)
+    show_observer(matrix, x, num_tokens);
+  linear(task, stream_->get());
+  check_launch("multiplying by a weight matrix");
+}
+
+void LinearOperation::show_observer(const CudaMatrix& matrix, const OperandRows& x,
+                                    int num_tokens) const {
+  const MatrixView& view = matrix.view();
+  const auto stride = static_cast<std::size_t>(view.padded_columns);
+  std::vector<std::byte> rows(static_cast<std::size_t>(num_tokens) * stride * dtype_bytes(dtype_));
+  stream_->synchronize("computing what a matrix is multiplied with");
+  check(cudaMemcpy(rows.data(), x.values, rows.size(), cudaMemcpyDeviceToHost),
+        "reading what a matrix is multiplied with");
+  HostTensor tensor;
+  tensor.data = rows.data();
+  tensor.dtype = dtype_;
+  std::vector<float> row(static_cast<std::size_t>(view.columns));
+  for (int token = 0; token < num_tokens; ++token) {
+    read_elements(tensor, token * static_cast<std::int64_t>(stride), row);
+    observer_->observe(matrix, row);
+  }
+}
+
+}  // namespace iol::cuda

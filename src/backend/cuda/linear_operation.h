@@ -1,0 +1,56 @@
+#pragma once
+// The product of a step's rows with a weight matrix: the rows are brought into the form that the
+// matrix multiplies, unless the operation before has left them in it, then multiplied.
+#include <cstdint>
+
+#include "backend/cuda/cuda_activations.h"
+#include "backend/cuda/cuda_matrix.h"
+#include "backend/cuda/device_memory.h"
+#include "backend/cuda/kernels/kernels.h"
+
+namespace iol::cuda {
+
+inline const CudaMatrix& matrix_of(const WeightMatrix& matrix) {
+  return static_cast<const CudaMatrix&>(matrix);
+}
+
+/// The element in which results are left for `matrix` to multiply: its own operand where nothing
+/// remains to be done with it, else f32.
+Element result_element(const MatrixView& matrix);
+
+class LinearOperation {
+ public:
+  /// `stream` outlives it.
+  LinearOperation(const Stream& stream, DType dtype, bool deterministic)
+      : stream_(&stream), dtype_(dtype), deterministic_(deterministic) {}
+
+  /// Shows what unquantized matrices are multiplied with; null: to nobody.
+  void observe(LinearInputObserver* observer) { observer_ = observer; }
+  [[nodiscard]] bool is_observed() const { return observer_ != nullptr; }
+
+  /// The runs in which results of that element are dealt for `matrix`, see dealt_column().
+  [[nodiscard]] int result_run(const MatrixView& matrix, Element element, int num_tokens) const;
+  /// Left operand rows of `matrix` from `x`; `norm` may be null.
+  OperandRows prepare(CudaActivations& a, const MatrixView& matrix, const void* x, Element element,
+                      int x_stride, const float* norm, int num_rows,
+                      const std::int32_t* row_index = nullptr,
+                      unsigned long long* best = nullptr) const;
+  /// The rows that `matrix` multiplies when the operation before it left its results in `x`.
+  OperandRows rows_from(CudaActivations& a, const MatrixView& matrix, void* x, Element element,
+                        int num_rows) const;
+  /// `task` says where results go; its matrix, rows and their number are filled in.
+  void multiply(const CudaMatrix& matrix, LinearTask& task, const OperandRows& x,
+                int num_tokens) const;
+
+ private:
+  /// True when rows are dealt for `matrix` (MatrixView).
+  [[nodiscard]] bool deals(const MatrixView& matrix, int num_rows) const;
+  void show_observer(const CudaMatrix& matrix, const OperandRows& x, int num_tokens) const;
+
+  const Stream* stream_;
+  DType dtype_;
+  bool deterministic_;
+  LinearInputObserver* observer_ = nullptr;
+};
+
+}  // namespace iol::cuda

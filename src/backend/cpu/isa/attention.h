@@ -6,16 +6,15 @@
 // in chunks that start at multiples of kChunkPositions; a chunk that is masked for a row leaves
 // that row untouched, so a row's result depends on its own position only, not on its tile.
 //
-// A Cache says how a chunk of keys and values is read (PlainCache below, CodedCache in
-// attention_codes.h):
-//   Query, Weight          elements that keys and values are multiplied with
-//   kScaled                whether positions have scales, which load_scales() puts into the tile
-//   score(...)             scores[r][p] = sum over d of query[r][d] * key[p][d]
-//   add_values(...)        sums[r][d] += sum over p of weight[r][p] * value[p][d]
+// A Cache says how keys and values are read (PlainCache below, CodedCache in attention_codes.h):
+//   KeyFormat, ValueFormat            of their tiles (attention_tiles.h)
+//   keys_at, values_at(task, p)       where the tile that begins at position p is
+//   kScaled                           whether positions have scales, which load_scales() puts into
+//                                     the tile
 #include <cstdint>
 
+#include "backend/cpu/isa/attention_tiles.h"
 #include "backend/cpu/isa/linear.h"
-#include "backend/cpu/isa/tile.h"
 #include "backend/cpu/kernel_table.h"
 
 namespace iol::cpu {
@@ -42,25 +41,6 @@ inline AttentionTile carve(std::byte* scratch) {
   tile.most = tile.value_scales + kChunkPositions;
   tile.total = tile.most + kQueryRows;
   return tile;
-}
-
-/// Positions [first, first + count) of a sequence, at most a chunk of them.
-struct Chunk {
-  std::int64_t first;
-  std::int64_t count;
-};
-
-/// Where the keys and values of the block that holds `position` begin, for the task's head.
-inline const std::byte* head_at(const AttentionTask& task, std::int64_t position) {
-  return task.cache.layer +
-         task.block_table[position / task.cache.block_size] * task.cache.block_bytes +
-         task.kv_head * task.cache.head_bytes;
-}
-
-/// Fetches what will be read next while something else is computed.
-template <class S>
-inline void fetch(const std::byte* begin, std::int64_t bytes) {
-  for (std::int64_t i = 0; i < bytes; i += 64) S::prefetch(begin + i);
 }
 
 /// The part of a chunk that a row may see: lanes [begin, end) of it.
@@ -98,20 +78,18 @@ inline void raise_maximum(const AttentionTile& tile, std::int64_t row, float mos
 
 /// Turns a row's scores of one chunk into weights, in place, and rescales what it has gathered so
 /// far. In a quantized cache a position's scales belong to its score and to its weight; `total`
-/// adds up the weights without them.
-template <class S, class Cache>
+/// adds up the weights without them. kMasked: some position of the chunk isn't visible.
+template <class S, class Cache, bool kMasked>
 inline void soften_row(const AttentionTask& task, const AttentionTile& tile, std::int64_t row,
                        Visible see, std::int64_t chunk_positions) {
-  constexpr auto kElement = sizeof(typename Cache::Weight) == 2 ? Element::kBf16 : Element::kF32;
+  using Weight = typename Cache::ValueFormat::Activation;
+  constexpr auto kElement = sizeof(Weight) == 2 ? Element::kBf16 : Element::kF32;
   constexpr float kMinusInfinity = -__builtin_inff();
   float* scores = tile.scores + row * kChunkPositions;
-  if (see.begin >= see.end) {
-    for (std::int64_t i = 0; i < chunk_positions; i += 16) S::store(scores + i, S::zero());
-    return;
-  }
   const auto scale = S::broadcast(task.scale);
   // Masked after scaling: behind the last position lies what an earlier sequence left.
   const auto lanes = [&](std::int64_t i, typename S::F x, float fill) {
+    if constexpr (!kMasked) return x;
     return S::keep_lanes(x, static_cast<int>(see.begin - i), static_cast<int>(see.end - i), fill);
   };
   auto chunk_most = S::broadcast(kMinusInfinity);
@@ -139,89 +117,46 @@ inline void soften_row(const AttentionTask& task, const AttentionTile& tile, std
   tile.total[row] += S::reduce_add(sum);
 }
 
+/// A row that sees nothing of a chunk has no weights there.
+template <class S, class Cache>
+inline void soften_rows(const AttentionTask& task, const AttentionTile& tile, std::int64_t rows,
+                        Chunk chunk) {
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const Visible see = visible(task, row, chunk.first);
+    if (see.begin == 0 && see.end == kChunkPositions) {
+      soften_row<S, Cache, false>(task, tile, row, see, kChunkPositions);
+    } else if (see.begin < see.end) {
+      soften_row<S, Cache, true>(task, tile, row, see, chunk.count);
+    } else {
+      float* weights = tile.scores + row * kChunkPositions;
+      for (std::int64_t i = 0; i < chunk.count; i += 16) S::store(weights + i, S::zero());
+    }
+  }
+}
+
 /// Keys and values that are numbers as they are.
-template <class S, class KeyFormat, class ValueFormat>
+template <class S, class Keys, class Values>
 struct PlainCache {
-  using Query = typename KeyFormat::Activation;
-  using Weight = float;
+  using KeyFormat = Keys;
+  using ValueFormat = Values;
   static constexpr bool kScaled = false;
 
-  static void score(const AttentionTask& task, const AttentionTile& tile, std::int64_t rows,
-                    Chunk chunk) {
-    const std::int64_t dim = task.cache.head_dim;
-    for (std::int64_t p = 0; p < chunk.count; p += kKeyTile) {
-      const std::int64_t position = chunk.first + p;
-      fetch<S>(values_at(task, position), tile_bytes(task));
-      TileOperands<KeyFormat> t;
-      t.x = static_cast<const Query*>(tile.queries);
-      t.x_stride = dim;
-      t.w = keys_at(task, position);
-      t.w_step_bytes = KeyFormat::kBlockBytes;
-      t.num_steps = dim / KeyFormat::kStep;
-      t.prefetch = nullptr;
-      t.prefetch_lines = 0;
-      t.partial = nullptr;
-      t.partial_stride = 0;
-      t.out = tile.scores + p;
-      t.out_stride = kChunkPositions;
-      multiply<S, KeyFormat, 1>(rows, t);
-    }
-  }
-
-  static void add_values(const AttentionTask& task, const AttentionTile& tile, std::int64_t rows,
-                         Chunk chunk) {
-    const std::int64_t last = task.first_position + task.num_tokens;
-    for (std::int64_t p = 0; p < chunk.count; p += kKeyTile) {
-      const std::int64_t position = chunk.first + p;
-      const std::int64_t next = position + kChunkPositions;
-      if (next < last) fetch<S>(keys_at(task, next), tile_bytes(task));
-      add_tile(task, tile, rows, p, chunk.count - p < kKeyTile ? chunk.count - p : kKeyTile,
-               values_at(task, position));
-    }
-  }
-
- private:
-  static std::int64_t tile_bytes(const AttentionTask& task) {
-    return task.cache.head_dim / KeyFormat::kStep * KeyFormat::kBlockBytes;
-  }
   static const std::byte* keys_at(const AttentionTask& task, std::int64_t position) {
-    return head_at(task, position) + position % task.cache.block_size / kKeyTile * tile_bytes(task);
+    return head_at(task, position) +
+           position % task.cache.block_size / kKeyTile *
+               (task.cache.head_dim / KeyFormat::kStep * KeyFormat::kBlockBytes);
   }
   static const std::byte* values_at(const AttentionTask& task, std::int64_t position) {
     return head_at(task, position) + cache_values_offset(task.cache) +
            position % task.cache.block_size * (task.cache.head_dim / 16 * ValueFormat::kBlockBytes);
-  }
-
-  /// sums += weights x values for one key tile of at most sixteen positions.
-  static void add_tile(const AttentionTask& task, const AttentionTile& tile, std::int64_t rows,
-                       std::int64_t chunk_offset, std::int64_t positions, const std::byte* values) {
-    const std::int64_t dim = task.cache.head_dim;
-    TileOperands<ValueFormat> t;
-    t.x = tile.scores + chunk_offset;
-    t.x_stride = kChunkPositions;
-    t.w_step_bytes = dim / 16 * ValueFormat::kBlockBytes;
-    t.num_steps = positions;
-    t.prefetch = nullptr;
-    t.prefetch_lines = 0;
-    t.partial_stride = dim;
-    t.out_stride = dim;
-    const auto columns = [&]<int kBlocks>(std::int64_t d) {
-      t.w = values + d / 16 * ValueFormat::kBlockBytes;
-      t.partial = tile.sums + d;
-      t.out = tile.sums + d;
-      multiply<S, ValueFormat, kBlocks>(rows, t);
-    };
-    std::int64_t d = 0;
-    for (; d + 64 <= dim; d += 64) columns.template operator()<4>(d);
-    for (; d + 32 <= dim; d += 32) columns.template operator()<2>(d);
-    for (; d + 16 <= dim; d += 16) columns.template operator()<1>(d);
   }
 };
 
 /// Queries in the element that keys are multiplied with; nothing gathered yet.
 template <class S, class Cache>
 inline void begin_tile(const AttentionTask& task, const AttentionTile& tile, std::int64_t rows) {
-  constexpr auto kElement = sizeof(typename Cache::Query) == 2 ? Element::kBf16 : Element::kF32;
+  using Query = typename Cache::KeyFormat::Activation;
+  constexpr auto kElement = sizeof(Query) == 2 ? Element::kBf16 : Element::kF32;
   const std::int64_t dim = task.cache.head_dim;
   for (std::int64_t r = 0; r < rows; ++r) {
     const float* query = task.queries + r / task.group * task.query_stride + r % task.group * dim;
@@ -249,6 +184,11 @@ inline void finish_tile(const AttentionTask& task, const AttentionTile& tile, st
 
 template <class S, class Cache>
 void attend_rows(const AttentionTask& task) {
+  using KeyFormat = typename Cache::KeyFormat;
+  using ValueFormat = typename Cache::ValueFormat;
+  const auto keys_at = [&](std::int64_t position) { return Cache::keys_at(task, position); };
+  const auto values_at = [&](std::int64_t position) { return Cache::values_at(task, position); };
+  const std::int64_t dim = task.cache.head_dim;
   const std::int64_t rows = task.num_tokens * task.group;
   const AttentionTile tile = carve(task.scratch);
   begin_tile<S, Cache>(task, tile, rows);
@@ -261,10 +201,11 @@ void attend_rows(const AttentionTask& task) {
        first += kChunkPositions) {
     const Chunk chunk{first, last - first < kChunkPositions ? last - first : kChunkPositions};
     if constexpr (Cache::kScaled) Cache::load_scales(task, tile, chunk);
-    Cache::score(task, tile, rows, chunk);
-    for (std::int64_t r = 0; r < rows; ++r)
-      soften_row<S, Cache>(task, tile, r, visible(task, r, first), chunk.count);
-    Cache::add_values(task, tile, rows, chunk);
+    score_chunk<S, KeyFormat>(static_cast<const typename KeyFormat::Activation*>(tile.queries),
+                              rows, dim, key_tiles(chunk, keys_at, values_at), tile.scores);
+    soften_rows<S, Cache>(task, tile, rows, chunk);
+    add_chunk<S, ValueFormat>(tile.scores, rows, dim, value_tiles(chunk, last, keys_at, values_at),
+                              tile.sums);
   }
   finish_tile<S>(task, tile, rows);
 }

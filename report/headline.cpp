@@ -226,6 +226,8 @@ Cell limit_cell(const Summary* summary) {
   return cell;
 }
 
+constexpr std::ptrdiff_t kManyStreamsColumn = 3;  // left out where the bench had one load alone
+
 Table headline_table(const RunReport& report, const Focus& focus) {
   Table table;
   const std::string many = focus.throughput_concurrency
@@ -234,6 +236,8 @@ Table headline_table(const RunReport& report, const Focus& focus) {
   table.caption = fmt::format(
       "Same model, same prompts, same machine. × is the gain over {}, with its interval below.",
       focus.baseline->label);
+  const bool is_one_load = focus.latency_scenario == "throughput" &&
+                           focus.throughput_concurrency == focus.latency_concurrency;
   table.columns = {
       {"Engine", "", false},
       {"Request latency",
@@ -259,8 +263,10 @@ Table headline_table(const RunReport& report, const Focus& focus) {
                  limit_cell(latency),
                  quality_cell(report, subject.name)};
     row.highlighted = &subject == focus.hero;
+    if (is_one_load) row.cells.erase(row.cells.begin() + kManyStreamsColumn);
     table.rows.push_back(std::move(row));
   }
+  if (is_one_load) table.columns.erase(table.columns.begin() + kManyStreamsColumn);
   return table;
 }
 

@@ -126,13 +126,13 @@ Table speed_table(const RunReport& report, const Ladder& ladder) {
       format_bytes(ladder.record->kv_cache_bytes), ladder.record->kv_sequences);
   const std::string many = streams_text(ladder.streams);
   table.columns = {{"Rung", "", false},
+                   {"Verdict", "", false},
                    {"Tokens/s", many},
                    {"Since the start", "tokens/s"},
-                   {"Request latency", many + ", p50 · p99"},
-                   {"First token", many + ", p50 · p99"},
+                   {"Request latency", many + ", p50\u00a0·\u00a0p99"},
+                   {"First token", many + ", p50\u00a0·\u00a0p99"},
                    {"Request latency", "one stream, p50"},
-                   {"Goodput", "requests/s"},
-                   {"Verdict", "", false}};
+                   {"Goodput", "requests/s"}};
   for (const Rung& rung : ladder.rungs) {
     const Summary* load = rung.under_load;
     const auto both = [&](const char* metric) {
@@ -142,6 +142,7 @@ Table speed_table(const RunReport& report, const Ladder& ladder) {
     const auto goodput = load == nullptr ? std::nullopt : load->goodput_req_s;
     Row row;
     row.cells = {rung_cell(report, rung),
+                 verdict_cell(rung),
                  gained_cell(format_or_absent(rate, format_number), "", rung.throughput_gain),
                  text_cell(rung.total_throughput_gain == nullptr
                                ? std::string(kAbsent)
@@ -149,8 +150,7 @@ Table speed_table(const RunReport& report, const Ladder& ladder) {
                  both("request_latency"),
                  both("time_to_first_token"),
                  gained_cell(p50_of(rung.one_stream, "request_latency"), "", rung.latency_gain),
-                 text_cell(format_or_absent(goodput, format_number)),
-                 verdict_cell(rung)};
+                 text_cell(format_or_absent(goodput, format_number))};
     row.highlighted = &rung == &ladder.rungs.back();
     table.rows.push_back(std::move(row));
   }

@@ -14,6 +14,13 @@ packages=(
   # the PyTorch baseline and the oracle (torch.compile builds against Python's headers)
   python3-venv python3-dev
 )
+# A browser for the tests of the report. Ubuntu's is a snap, which neither a container nor CI can have.
+if [ "$(. /etc/os-release && echo "$ID")" = debian ]; then
+  packages+=(chromium-headless-shell fonts-dejavu-core)
+elif ! command -v google-chrome chromium-headless-shell >/dev/null && [ -z "${IOL_CHROMIUM:-}" ]; then
+  echo "setup: NO BROWSER: this system has no Chromium package but a snap; the report's tests in a browser will be" \
+       "skipped. IOL_CHROMIUM=/path/to/chrome runs them" >&2
+fi
 with_python=yes
 case "${1:-}" in
   --no-python) with_python=no ;;

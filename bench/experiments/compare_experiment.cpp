@@ -52,8 +52,8 @@ Records stretch(const Records& all, const std::string& subject, std::int64_t fir
 
 /// What is held against what.
 struct Design {
-  const char* next;   // the subject that is judged against "iol"
-  bool is_sequential; // its repetitions come after those of "iol", as with two folders
+  const char* next;    // the subject that is judged against "iol"
+  bool is_sequential;  // its repetitions come after those of "iol", as with two folders
 };
 
 struct Outcome {
@@ -132,15 +132,16 @@ void print_row(const Experiment& experiment, const std::string& metric, std::int
 void run(const std::string& folder) {
   const Records records = read_records(folder);
   const Experiment experiment(records);
-  fmt::print("{}: {} repetitions; each comparison is of a stretch of them, {} comparisons a cell\n\n",
-             folder, experiment.repetitions(), kTrials);
+  fmt::print(
+      "{}: {} repetitions; each comparison is of a stretch of them, {} comparisons a cell\n\n",
+      folder, experiment.repetitions(), kTrials);
   fmt::print("| metric | change, all repetitions | log-ratio of a pair, std | {:.0f} % takes |\n",
              kSlowDown * 100);
   fmt::print("| --- | ---: | ---: | ---: |\n");
   for (const char* metric : {"throughput", "tpot_p50", "e2e_p50"}) {
     const auto slow = experiment.whole("iol-3", metric);
-    const auto deviation = *slow.smallest_visible_change / *detectable_deviations(
-                                                               slow.ratio.pairs, 0.95);
+    const auto deviation =
+        *slow.smallest_visible_change / *detectable_deviations(slow.ratio.pairs, 0.95);
     fmt::print("| {} | {:+.2f} % ({:+.2f} to {:+.2f}) | {:.2f} % | {} repetitions |\n", metric,
                100 * (slow.ratio.ratio - 1), 100 * (slow.ratio.interval->low - 1),
                100 * (slow.ratio.interval->high - 1), 100 * deviation,

@@ -128,6 +128,7 @@ TEST_F(BenchCommand, without_pytorch_measures_iol_and_notes_what_is_missing) {
   ::unsetenv("IOL_PYTHON");
   ASSERT_EQ(result.exit_code, 0) << result.error;
   EXPECT_THAT(result.error, HasSubstr("note: without the PyTorch baseline"));
+  EXPECT_EQ(result.error.find('\x1b'), std::string::npos) << "no live view without a terminal";
   const auto summary = json::parse(result.out);
   EXPECT_EQ(summary.at("subjects").size(), 1);
   EXPECT_EQ(summary.at("summaries").size(), 3);

@@ -55,5 +55,14 @@ if [ "$with_python" = yes ]; then
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r baseline/requirements.txt
     echo "$wanted" >.venv/.requirements
   fi
+  # AIPerf's own reader, for the test of the export to it: without its 40 dependencies.
+  wanted=$(sha256sum tests/report/aiperf-reader.txt | cut -d' ' -f1)
+  if [ "$(cat .cache/aiperf-reader/.requirements 2>/dev/null || true)" != "$wanted" ]; then
+    echo "setup: installing AIPerf's reader into .cache/aiperf-reader (45 MB), for tests"
+    rm -rf .cache/aiperf-reader
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target .cache/aiperf-reader \
+      -r tests/report/aiperf-reader.txt
+    echo "$wanted" >.cache/aiperf-reader/.requirements
+  fi
 fi
 echo "setup: everything is in place"

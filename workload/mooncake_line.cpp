@@ -10,8 +10,7 @@ constexpr int kMostDigits = 18;  // always fit into 63 bits
 /// What is left of the line.
 class Scanner {
  public:
-  explicit Scanner(std::string_view line)
-      : at_(line.data()), end_(line.data() + line.size()) {}
+  explicit Scanner(std::string_view line) : at_(line.data()), end_(line.data() + line.size()) {}
 
   /// Past blanks and `expected`; false when something else stands there.
   bool take(char expected) {

@@ -28,11 +28,11 @@ void SeenBlocks::add(std::int64_t id) {
 }
 
 void SeenBlocks::add_dense(std::int64_t id) {
-  Page& page = pages_[static_cast<std::size_t>(id / kPageIds)];
+  const auto number = static_cast<std::uint64_t>(id);
+  Page& page = pages_[number / kPageIds];
   if (page.empty()) page.resize(kPageIds / 64);
-  const auto place = static_cast<std::size_t>(id % kPageIds);
-  std::uint64_t& word = page[place / 64];
-  const std::uint64_t bit = std::uint64_t{1} << (place % 64);
+  std::uint64_t& word = page[number % kPageIds / 64];
+  const std::uint64_t bit = std::uint64_t{1} << (number % 64);
   ++dense_accesses_;
   dense_different_ += (word & bit) == 0 ? 1 : 0;
   word |= bit;
@@ -54,10 +54,11 @@ void SeenBlocks::add(std::span<const std::int64_t> ids) {
     if (is_dense(ids[i])) return;
     __builtin_prefetch(&table_[hash_of(ids[i]) & (table_.size() - 1)], 1);
   };
+  accesses_ += static_cast<std::int64_t>(ids.size());
   for (std::size_t i = 0; i < std::min(kAhead, ids.size()); ++i) fetch(i);
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (i + kAhead < ids.size()) fetch(i + kAhead);
-    add(ids[i]);
+    is_dense(ids[i]) ? add_dense(ids[i]) : add_hash(ids[i]);
   }
 }
 

@@ -33,7 +33,7 @@ class SeenBlocks {
   [[nodiscard]] double sampled_share() const;
 
  private:
-  static constexpr std::int64_t kPageIds = std::int64_t{1} << 18;
+  static constexpr std::uint64_t kPageIds = std::uint64_t{1} << 18;
   using Page = std::vector<std::uint64_t>;
 
   static bool is_dense(std::int64_t id) { return id >= 0 && id < kDenseIds; }

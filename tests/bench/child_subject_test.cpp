@@ -80,7 +80,7 @@ TEST(ChildSubject, sends_the_run_as_documented) {
   subject.run({Phase::kWarmUp, 2, requests}, {});
   std::ifstream file(path);
   EXPECT_EQ(nlohmann::json::parse(file), nlohmann::json::parse(R"({
-    "type": "run", "phase": "warmup", "concurrency": 2, "trace_steps": false,
+    "type": "run", "phase": "warmup", "concurrency": 2, "trace_steps": false, "watched": false,
     "requests": [
       {"id": 0, "prompt": [1, 2, 3], "output_tokens": 2, "output_limit": 2, "due_ns": 0},
       {"id": 1, "prompt": [4, 5], "output_tokens": 2, "output_limit": 2, "due_ns": 0}]})"));

@@ -92,8 +92,7 @@ class LiveViewOnTerminal : public ::testing::Test {
 };
 
 TEST_F(LiveViewOnTerminal, shows_what_is_under_way_and_leaves_nothing_when_interrupted) {
-  const std::regex state(
-      R"([\d,]+ tokens/s  [1-4] running  \d+ waiting  KV cache \d+ %)");
+  const std::regex state(R"([\d,]+ tokens/s  [1-4] running  \d+ waiting  KV cache \d+ %)");
   const auto run = run_on_terminal(
       {"iol", "bench", "demo", "--engines", "iol", "--scenario", "throughput", "--concurrency", "4",
        "--repeat", "10000", "--requests", "40", "-o", folder_.string()},

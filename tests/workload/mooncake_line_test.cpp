@@ -25,8 +25,8 @@ TEST(MooncakeLine, is_read_with_its_names_in_any_order) {
   MooncakeLine values;
   std::vector<std::int64_t> ids = {9};
   ASSERT_TRUE(read_mooncake_line(
-      R"( {"hash_ids":[7, 0 ,12],"timestamp" : 27,"output_length":3, "input_length": 1000}  )", values,
-      ids));
+      R"( {"hash_ids":[7, 0 ,12],"timestamp" : 27,"output_length":3, "input_length": 1000}  )",
+      values, ids));
   EXPECT_EQ(values.timestamp_ms, 27);
   EXPECT_EQ(values.input_tokens, 1000);
   EXPECT_EQ(values.output_tokens, 3);
@@ -34,23 +34,24 @@ TEST(MooncakeLine, is_read_with_its_names_in_any_order) {
 }
 
 TEST(MooncakeLine, leaves_everything_unusual_to_the_parser) {
-  for (const char* line : {
-           "",
-           "{}",
-           R"({"timestamp": 1, "input_length": 2, "output_length": 3})",
-           R"({"timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": [1], "x": 2})",
-           R"({"timestamp": 1, "timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": []})",
-           R"({"timestamp": 1.5, "input_length": 2, "output_length": 3, "hash_ids": []})",
-           R"({"timestamp": -1, "input_length": 2, "output_length": 3, "hash_ids": []})",
-           R"({"timestamp": 01, "input_length": 2, "output_length": 3, "hash_ids": []})",
-           R"({"timestamp": 1e3, "input_length": 2, "output_length": 3, "hash_ids": []})",
-           R"({"timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": [1,]})",
-           R"({"timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": [1 2]})",
-           R"({"timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": []},)",
-           R"({"timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": []}{)",
-           R"({"timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": [)",
-           R"({"timestamp": 1234567890123456789, "input_length": 2, "output_length": 3, "hash_ids": []})",
-       }) {
+  for (
+      const char* line : {
+          "",
+          "{}",
+          R"({"timestamp": 1, "input_length": 2, "output_length": 3})",
+          R"({"timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": [1], "x": 2})",
+          R"({"timestamp": 1, "timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": []})",
+          R"({"timestamp": 1.5, "input_length": 2, "output_length": 3, "hash_ids": []})",
+          R"({"timestamp": -1, "input_length": 2, "output_length": 3, "hash_ids": []})",
+          R"({"timestamp": 01, "input_length": 2, "output_length": 3, "hash_ids": []})",
+          R"({"timestamp": 1e3, "input_length": 2, "output_length": 3, "hash_ids": []})",
+          R"({"timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": [1,]})",
+          R"({"timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": [1 2]})",
+          R"({"timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": []},)",
+          R"({"timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": []}{)",
+          R"({"timestamp": 1, "input_length": 2, "output_length": 3, "hash_ids": [)",
+          R"({"timestamp": 1234567890123456789, "input_length": 2, "output_length": 3, "hash_ids": []})",
+      }) {
     EXPECT_FALSE(read(line)) << line;
   }
 }

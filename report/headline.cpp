@@ -7,6 +7,7 @@
 
 #include "report/format.h"
 #include "report/lookup.h"
+#include "report/sources.h"
 
 namespace iol::report {
 namespace {
@@ -173,6 +174,7 @@ Cell speed_cell(const RunReport& report, const Summary* summary, const std::stri
     set_gain_badge(cell, *gain);
   }
   if (summary != nullptr && summary->runs_with_length_off > 0) cell.note = "output length is off";
+  if (summary != nullptr) cell.link = source_id(report, *summary);
   return cell;
 }
 
@@ -180,6 +182,7 @@ Cell latency_cell(const RunReport& report, const Summary* summary, const std::st
   Cell cell;
   cell.text = kAbsent;
   if (summary == nullptr) return cell;
+  cell.link = source_id(report, *summary);
   if (const auto* e2e = summary->find("request_latency")) {
     cell.text = format_duration_ms(e2e->distribution.p50);
   }

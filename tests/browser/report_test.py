@@ -6,6 +6,7 @@ Exits with 77 and says so where there is no Chromium (IOL_CHROMIUM names one).
 """
 
 import gzip
+import json
 import pathlib
 import subprocess
 import sys
@@ -47,7 +48,7 @@ class ReportTest(unittest.TestCase):
 
     def setUp(self):
         self.page.errors.clear()
-        self.page.media()
+        self.page.media(prefers_reduced_motion="reduce")  # a link leads there at once
         self.page.resize(1200, 900)
         self.page.open(self.report)
 
@@ -103,6 +104,22 @@ class ReportTest(unittest.TestCase):
         self.assertFalse(self.page.evaluate(visible))
         self.page.click("canvas", index, x, y)
         self.assertTrue(self.page.evaluate(visible))
+
+    def test_a_click_on_a_figure_leads_to_its_records(self):
+        self.page.click("table.headline a.v")
+        row = "document.querySelector(':target')"
+        self.assertTrue(self.page.evaluate(f"{row}.getBoundingClientRect().top < innerHeight"))
+        subject, requests, _, lines, command = self.page.evaluate(
+            f"[...{row}.children].map(c => (c.querySelector('.v') || c).textContent)")
+        first, last = (int(n.replace(",", "")) for n in lines.split(" to "))
+        for line in (self.lines[first - 1], self.lines[last - 1]):
+            metadata = json.loads(line)["metadata"]
+            self.assertIn(f'.metadata.subject=="{metadata["subject"]}"', command)
+            self.assertIn(f'.metadata.scenario=="{metadata["scenario"]}"', command)
+        inside = [json.loads(line) for line in self.lines[first - 1:last]]
+        found = [r for r in inside if r["record_type"] == "request" and r["metadata"]["phase"] == "measure"
+                 and all(r["metadata"][k] == metadata[k] for k in ("subject", "scenario", "concurrency"))]
+        self.assertEqual(len(found), int(requests.replace(",", "")))
 
     def test_every_link_leads_somewhere_on_the_page(self):
         dead = self.page.evaluate(

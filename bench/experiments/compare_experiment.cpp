@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "report/compare.h"
 #include "report/detectable_change.h"
+#include "report/subject_part.h"
 
 namespace iol::report {
 namespace {
@@ -25,30 +26,6 @@ namespace {
 constexpr int kTrials = 200;
 constexpr std::int64_t kDefaultRepetitions = 6;
 constexpr double kSlowDown = 0.03;
-
-/// The repetitions [first, first + count) of one subject, as the records of a bench of its own.
-Records stretch(const Records& all, const std::string& subject, std::int64_t first,
-                std::int64_t count, const std::string& run_id) {
-  Records part;
-  part.run_id = run_id;
-  part.folder = all.folder;
-  part.environment = all.environment;
-  part.subjects.push_back(*all.find_subject(subject));
-  part.subjects.front().name = "iol";
-  const auto take = [&](const auto& from, auto& to) {
-    for (const auto& record : from) {
-      const std::int64_t repetition = record.run.repetition - first;
-      if (record.run.subject != subject || repetition < 0 || repetition >= count) continue;
-      to.push_back(record);
-      to.back().run.subject = "iol";
-      to.back().run.repetition = repetition;
-    }
-  };
-  take(all.requests, part.requests);
-  take(all.canaries, part.canaries);
-  take(all.runs, part.runs);
-  return part;
-}
 
 /// What is held against what.
 struct Design {
@@ -104,9 +81,10 @@ class Experiment {
                                             std::int64_t first, std::int64_t count) const {
     CompareOptions options;
     options.gates.push_back(parse_gate(metric + ">0%"));
-    const Records base = stretch(records_, "iol", first, count, "base");
-    const Records next =
-        stretch(records_, design.next, first + (design.is_sequential ? count : 0), count, "new");
+    options.are_interleaved = !design.is_sequential;
+    const Records base = subject_part(records_, "iol", "iol", first, count);
+    const Records next = subject_part(records_, design.next, "iol",
+                                      first + (design.is_sequential ? count : 0), count);
     return compare(base, next, options).comparisons.at(0);
   }
 

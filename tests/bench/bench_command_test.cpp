@@ -90,6 +90,8 @@ TEST_F(BenchCommand, refuses_impossible_options_in_one_line) {
                                 "demo --ladder --kv-cache bf16",
                                 "demo --ladder --engines pytorch",
                                 "demo --kv-sequences 4",
+                                "demo --slow-steps 0,-3",
+                                "demo --ladder --slow-steps 3",
                                 "demo --unknown-option",
                                 "demo --device cuda"}) {
     const auto result = run_iol("bench " + std::string(arguments));

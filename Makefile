@@ -3,7 +3,9 @@ SHELL := /bin/bash
 FUZZ_SECONDS ?= $(if $(CI),30,10)
 DEMO ?= results/demo
 
-.PHONY: help setup build demo bundle test bench fuzz format lint clean
+EXPERIMENT ?= results/experiment
+
+.PHONY: help setup build demo experiment bundle test bench fuzz format lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -20,6 +22,12 @@ demo: build ## compare PyTorch with the engine on the demo model and write a rep
 	build/iol bench demo -o $(DEMO)
 	@sed -n '1,24p' $(DEMO)/report.md
 	@echo "The whole report: $(DEMO)/report.html"
+
+experiment: build ## how often a comparison is right here: A/A and 3 % slower, 200 repetitions, interleaved
+	@cmake --build --preset release --target compare_experiment
+	@rm -rf $(EXPERIMENT)
+	build/iol bench demo --engines iol --scenario throughput --concurrency 4 --slow-steps 0,0,3 --repeat 200 -o $(EXPERIMENT)
+	build/compare_experiment $(EXPERIMENT)
 
 bundle: build ## build/bundle/iol-*.tar.gz: runs on machines without build tools
 	@tools/bundle.sh

@@ -103,8 +103,13 @@ Lineup make_lineup(const BenchOptions& options, const ScenarioOptions& scenario,
   }
   if (!choice.iol) return lineup;
   if (!lineup.ladder) {
-    lineup.subjects.push_back(make_iol_subject(engine, kIolName, options.slow_steps));
-    lineup.ours.push_back({kIolName, engine});
+    for (const double slow_steps : options.slow_steps) {
+      const auto number = lineup.ours.size() + 1;
+      const auto name =
+          number == 1 ? std::string(kIolName) : fmt::format("{}-{}", kIolName, number);
+      lineup.subjects.push_back(make_iol_subject(engine, name, slow_steps));
+      lineup.ours.push_back({name, engine});
+    }
     return lineup;
   }
   for (auto& subject : make_rung_subjects(*lineup.ladder)) {

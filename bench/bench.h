@@ -37,7 +37,9 @@ struct BenchOptions {
   std::optional<LadderOptions> ladder;
   std::filesystem::path output_folder;
   bool traces_steps = false;  // a record for every step of ours
-  double slow_steps = 0;  // the share by which every step of ours is made longer, for experiments
+  /// For experiments: one engine of ours per entry ("iol", "iol-2", ...), whose every step is made
+  /// longer by that share. Not empty.
+  std::vector<double> slow_steps = {0};
   std::vector<std::string> command;  // the command line, for the record
   double silence_seconds = 1800;     // a subject that says nothing for so long is given up
   bool shows_progress = false;

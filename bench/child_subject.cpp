@@ -25,7 +25,20 @@ json run_message(const Load& load) {
           {"phase", phase_name(load.phase)},
           {"concurrency", load.concurrency},
           {"trace_steps", load.traces_steps},
+          {"watched", load.is_watched},
           {"requests", std::move(requests)}};
+}
+
+RunProgress progress_of(const json& message) {
+  RunProgress progress;
+  progress.completed = message.at("completed").get<std::int64_t>();
+  if (const auto state = message.find("engine"); state != message.end()) {
+    progress.engine = EngineState{
+        state->at("generated_tokens").get<std::int64_t>(), state->at("running").get<std::int64_t>(),
+        state->at("waiting").get<std::int64_t>(), state->at("kv_blocks_used").get<std::int64_t>(),
+        state->at("kv_blocks").get<std::int64_t>()};
+  }
+  return progress;
 }
 
 /// The message without the fields that every message of its type has.
@@ -125,8 +138,8 @@ RunResult ChildSubject::run(const Load& load, const Patience& patience) {
     json message = receive(patience, kActivity);
     try {
       if (message["type"] == "progress") {
-        const auto completed = message.at("completed").get<std::int64_t>();
-        if (patience.on_progress) patience.on_progress(completed);
+        const auto progress = progress_of(message);
+        if (patience.on_progress) patience.on_progress(progress);
       } else if (message["type"] == "request") {
         add_result(result, message, load);
       } else if (message["type"] == "step") {

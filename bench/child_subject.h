@@ -16,7 +16,8 @@ namespace iol::bench {
 ///   {"type": "quit"}                              (end of input means the same)
 /// From the child:
 ///   {"type": "ready", ...}                        once the model is loaded; the rest is details
-///   {"type": "progress", "completed": N}          now and then during a run
+///   {"type": "progress", "completed": N}          now and then during a run; of a watched one with
+///                                                 `engine`, the fields of EngineState
 ///   {"type": "request", "id": 0, "start_ns": T, "intended_start_ns": T, "token_times_ns": [...],
 ///    "tokens": [...], "error": "..."}                              after the run has ended; error
 ///    only on failure

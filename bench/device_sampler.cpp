@@ -83,6 +83,11 @@ std::vector<DeviceSample> DeviceSampler::take() {
   return std::exchange(samples_, {});
 }
 
+std::optional<double> DeviceSampler::latest_power_w() {
+  const std::lock_guard lock(mutex_);
+  return latest_power_w_;
+}
+
 void DeviceSampler::sample() {
   DeviceSample sample;
   if (process_id_) sample.memory_used_bytes = read_process_status(*process_id_).resident_bytes;
@@ -93,6 +98,10 @@ void DeviceSampler::sample() {
     sample.power_w = (*joules - *last_joules_) * 1e9 / static_cast<double>(elapsed_ns);
   }
   if (gpu_ != nullptr) sample.gpu = gpu_->read(process_id_.value_or(0));
+  {
+    const std::lock_guard lock(mutex_);
+    latest_power_w_ = sample.gpu ? sample.gpu->power_w : sample.power_w;
+  }
   last_joules_ = joules;
   last_ns_ = sample.t_ns;
   samples_.push_back(sample);

@@ -52,6 +52,8 @@ class DeviceSampler {
   DeviceSampler(const DeviceSampler&) = delete;
   DeviceSampler& operator=(const DeviceSampler&) = delete;
 
+  /// What was drawn last, the GPU's if one is watched; nothing where no power can be read.
+  std::optional<double> latest_power_w();
   /// Stops and returns the samples in order of time.
   std::vector<DeviceSample> take();
 
@@ -65,6 +67,7 @@ class DeviceSampler {
   std::optional<double> last_joules_;
   std::int64_t last_ns_ = 0;
   std::vector<DeviceSample> samples_;
+  std::optional<double> latest_power_w_;  // under mutex_
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;

@@ -1,6 +1,7 @@
 #include "bench/engine_child.h"
 
 #include <algorithm>
+#include <atomic>
 #include <istream>
 #include <mutex>
 #include <ostream>
@@ -171,6 +172,50 @@ json step_message(const StepRecord& step) {
           {"blocks_used", step.num_blocks_used}};
 }
 
+/// Tells the parent how far a run is: when requests end, and of a watched run at steps as well,
+/// with what is under way. Both come from the engine's thread.
+class Progress {
+ public:
+  Progress(LineWriter& writer, const Engine& engine, bool is_watched)
+      : writer_(writer),
+        engine_(engine),
+        is_watched_(is_watched),
+        tokens_before_(is_watched ? engine.stats().generated_tokens : 0) {}
+
+  void count(std::int64_t completed) {
+    completed_ = completed;
+    if (!is_watched_ && is_due()) writer_.send({{"type", "progress"}, {"completed", completed}});
+  }
+
+  void look(const StepRecord& step) {
+    if (!is_watched_ || !is_due()) return;
+    const auto stats = engine_.stats();
+    writer_.send({{"type", "progress"},
+                  {"completed", completed_.load()},
+                  {"engine",
+                   {{"generated_tokens", stats.generated_tokens - tokens_before_},
+                    {"running", step.num_running},
+                    {"waiting", step.num_waiting},
+                    {"kv_blocks_used", step.num_blocks_used},
+                    {"kv_blocks", stats.num_blocks}}}});
+  }
+
+ private:
+  bool is_due() {
+    const auto now = now_ns();
+    if (now - reported_ns_ < kProgressIntervalNs) return false;
+    reported_ns_ = now;
+    return true;
+  }
+
+  LineWriter& writer_;
+  const Engine& engine_;
+  bool is_watched_;
+  std::int64_t tokens_before_;
+  std::atomic<std::int64_t> completed_ = 0;
+  std::int64_t reported_ns_ = now_ns();
+};
+
 /// Keeps the engine's thread busy, as a slower step would.
 void spin(std::int64_t ns) {
   const auto end_ns = now_ns() + ns;
@@ -190,18 +235,14 @@ void serve_run(Engine& engine, const json& message, double slow_steps, LineWrite
   const bool traces_steps = message.value("trace_steps", false);
   std::vector<StepRecord> steps;
   if (traces_steps) steps.reserve(kReservedSteps);
+  Progress progress(writer, engine, message.value("watched", false));
   engine.on_step([&](const StepRecord& step) {
     sums.add(step);
+    progress.look(step);
     if (traces_steps) steps.push_back(step);
     spin(static_cast<std::int64_t>(slow_steps * static_cast<double>(step.duration_ns)));
   });
-  std::int64_t reported_ns = now_ns();
-  const auto result = run_load(engine, load, [&](std::int64_t completed) {
-    const auto now = now_ns();
-    if (now - reported_ns < kProgressIntervalNs) return;
-    reported_ns = now;
-    writer.send({{"type", "progress"}, {"completed", completed}});
-  });
+  const auto result = run_load(engine, load, [&](std::int64_t count) { progress.count(count); });
   engine.on_step({});
   for (const auto& request : result.requests) writer.send(request_message(request));
   for (const auto& step : steps) writer.send(step_message(step));

@@ -10,6 +10,12 @@ namespace {
 constexpr int kWidth = 24;
 }
 
+std::string progress_text(double done, const std::string& what) {
+  const auto filled = static_cast<std::size_t>(done * kWidth);
+  return fmt::format("[{}{}] {:3.0f} %  {}", std::string(filled, '#'),
+                     std::string(kWidth - filled, '.'), done * 100, what);
+}
+
 void ProgressBar::describe(const std::string& what) {
   what_ = what;
   draw();
@@ -36,9 +42,7 @@ void ProgressBar::draw() {
   if (!shown_ || num_steps_ <= 0) return;
   const double done =
       std::min((static_cast<double>(num_done_) + fraction_) / static_cast<double>(num_steps_), 1.0);
-  const auto filled = static_cast<std::size_t>(done * kWidth);
-  fmt::print(stderr, "\r[{}{}] {:3.0f} %  {}\x1b[K", std::string(filled, '#'),
-             std::string(kWidth - filled, '.'), done * 100, what_);
+  fmt::print(stderr, "\r{}\x1b[K", progress_text(done, what_));
   std::fflush(stderr);
 }
 

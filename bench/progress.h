@@ -4,6 +4,9 @@
 
 namespace iol::bench {
 
+/// "[####....]  50 %  loading"; `done` in [0, 1].
+std::string progress_text(double done, const std::string& what);
+
 /// One line on stderr that is redrawn in place, and nothing at all when not shown.
 class ProgressBar {
  public:

@@ -5,8 +5,8 @@
 
 #include "backend/kv_format.h"
 #include "base/clock.h"
+#include "bench/live_view.h"
 #include "bench/process_status.h"
-#include "bench/progress.h"
 #include "model/memory_plan.h"
 
 namespace iol::bench {
@@ -79,8 +79,8 @@ class Runner {
  public:
   explicit Runner(const RunnerInputs& inputs)
       : in_(inputs),
-        progress_(inputs.shows_progress, inputs.plan.num_runs_per_subject *
-                                             static_cast<std::int64_t>(inputs.subjects.size())) {
+        view_(inputs.shows_progress, inputs.plan.num_runs_per_subject *
+                                         static_cast<std::int64_t>(inputs.subjects.size())) {
     patience_.interrupted = in_.interrupted;
     patience_.silence_seconds = in_.silence_seconds;
   }
@@ -93,7 +93,7 @@ class Runner {
     for (const auto& subject : in_.subjects) {
       running_.push_back(subject.get());
       unless_left_out(*subject, [&] {
-        progress_.describe(fmt::format("loading {}", subject->name()));
+        view_.describe(fmt::format("loading {}", subject->name()));
         const auto ready = subject->start(patience_);
         in_.records.write("subject", subject_record(*subject, in_.model, ready));
       });
@@ -131,6 +131,7 @@ class Runner {
       subject.stop();
       std::erase(running_, &subject);
       in_.records.write("left_out", {{"subject", subject.name()}, {"why", error.what()}});
+      view_.clear();
       if (in_.note) in_.note(fmt::format("without {}: {}", subject.name(), error.what()));
     }
   }
@@ -179,25 +180,28 @@ class Runner {
     const RunLabel label{
         subject.name(), planned.point.scenario,  planned.point.concurrency, repetition,
         phase,          planned.point.rate_req_s};
-    progress_.describe(
+    view_.describe(
         fmt::format("{} {}{}, {} {}", label.subject, label.scenario,
                     label.concurrency > 0 ? fmt::format(" x{}", label.concurrency) : std::string(),
                     phase == Phase::kWarmUp  ? "warm-up"
                     : phase == Phase::kProbe ? "probe"
                                              : "repetition",
                     repetition + 1));
-    patience_.on_progress = [&](std::int64_t completed) {
-      progress_.advance_within(static_cast<double>(completed) /
-                               static_cast<double>(requests.size()));
-    };
     if (in_.interrupted && in_.interrupted()) throw Interrupted();
     std::optional<CanaryReading> canary_before;
     if (phase == Phase::kMeasure) canary_before = read_canary();
     const double others_before = processor_seconds_of_others(subject);
     DeviceSampler sampler(subject.process_id(), in_.energy, in_.gpu);
-    auto result = run_or_record_failure(
-        subject, {phase, label.concurrency, requests, in_.traces_steps && phase == Phase::kMeasure},
-        label);
+    patience_.on_progress = [&](const RunProgress& progress) {
+      view_.advance_within(
+          static_cast<double>(progress.completed) / static_cast<double>(requests.size()), progress,
+          sampler.latest_power_w());
+    };
+    auto result =
+        run_or_record_failure(subject,
+                              {phase, label.concurrency, requests,
+                               in_.traces_steps && phase == Phase::kMeasure, in_.shows_progress},
+                              label);
     const auto samples = sampler.take();
     const double others = processor_seconds_of_others(subject) - others_before;
     if (canary_before) {
@@ -211,7 +215,7 @@ class Runner {
     write_requests(label, requests, result);
     write_samples(label, samples);
     for (const auto& step : result.steps) in_.records.write("step", step_record(label, step));
-    progress_.finish_step();
+    view_.finish_step();
     return result;
   }
 
@@ -269,7 +273,7 @@ class Runner {
   const RunnerInputs& in_;
   std::vector<Subject*> running_;  // those that haven't been left out
   Patience patience_;
-  ProgressBar progress_;
+  LiveView view_;
 };
 
 }  // namespace

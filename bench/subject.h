@@ -52,13 +52,29 @@ struct Load {
   int concurrency = 1;
   std::span<const WorkloadRequest> requests;
   bool traces_steps = false;  // the result is to hold the engine's steps
+  bool is_watched = false;    // somebody looks on: progress several times a second, with the state
+};
+
+/// What an engine has under way at a moment.
+struct EngineState {
+  std::int64_t generated_tokens = 0;  // since the run began
+  std::int64_t running = 0;           // sequences in the step
+  std::int64_t waiting = 0;
+  std::int64_t kv_blocks_used = 0;
+  std::int64_t kv_blocks = 0;
+};
+
+/// How far a run is.
+struct RunProgress {
+  std::int64_t completed = 0;         // requests
+  std::optional<EngineState> engine;  // of a watched run, by subjects that know it
 };
 
 /// How long work inside a subject may take and how it is stopped early.
 struct Patience {
   std::function<bool()> interrupted;  // polled a few times a second
   double silence_seconds = 1800;      // without any sign of life from the subject
-  std::function<void(std::int64_t completed)> on_progress;  // requests completed in this run
+  std::function<void(const RunProgress& progress)> on_progress;
 };
 
 /// Thrown out of a subject when Patience::interrupted() turned true.

@@ -212,6 +212,50 @@ std::optional<Chart> time_chart(const RunReport& report, Chart chart, const Time
   return chart;
 }
 
+/// The run whose steps are drawn: of the load with the most streams, the first repetition.
+std::optional<RunKey> traced_run(const RunReport& report, const std::string& subject) {
+  std::optional<RunKey> chosen;
+  for (const StepRecord& step : report.records.steps) {
+    if (step.run.subject != subject) continue;
+    const bool is_better =
+        !chosen || step.run.concurrency > chosen->concurrency ||
+        (step.run.concurrency == chosen->concurrency && step.run.repetition < chosen->repetition);
+    if (is_better) chosen = step.run;
+  }
+  return chosen;
+}
+
+/// A value of every step over one run of each subject that traced its steps.
+std::optional<Chart> step_chart(const RunReport& report, Chart chart, const char* y_title,
+                                double (*value)(const StepRecord&)) {
+  Json all_series = Json::array();
+  for (const SubjectRecord& subject : report.records.subjects) {
+    const auto run = traced_run(report, subject.name);
+    if (!run) continue;
+    std::vector<TimePoint> points;
+    std::optional<std::int64_t> start_ns;
+    for (const StepRecord& step : report.records.steps) {
+      if (step.run != *run) continue;
+      if (!start_ns) start_ns = step.t_ns;
+      points.push_back({static_cast<double>(step.t_ns - *start_ns) * 1e-9, value(step)});
+    }
+    const auto highest = std::max_element(points.begin(), points.end(), is_lower);
+    chart.description += fmt::format("; {}, {}: {} steps, at most {}", subject.label,
+                                     load_text(run->scenario, run->concurrency), points.size(),
+                                     format_number(highest->value));
+    Json series = series_of(report, subject);
+    series["points"] = thin_out(points, 1);
+    all_series.push_back(std::move(series));
+  }
+  if (all_series.empty()) return std::nullopt;
+  chart.description += ".";
+  chart.data = {{"type", "time"},
+                {"x_title", "seconds since the run's first step"},
+                {"y_title", y_title},
+                {"series", std::move(all_series)}};
+  return chart;
+}
+
 std::string format_watts(double watts) { return format_number(watts) + " W"; }
 
 }  // namespace
@@ -249,6 +293,15 @@ std::vector<Chart> build_charts(const RunReport& report, const std::string& pref
                   {&DeviceSample::memory_used_bytes, 1e-6, "MB", format_bytes}));
   keep(time_chart(report, chart("power", "Power over time", "Power over the run"),
                   {&DeviceSample::power_w, 1, "W", format_watts}));
+  keep(step_chart(report,
+                  chart("steps-running", "Sequences in each step, one run",
+                        "Sequences in each step over one run"),
+                  "sequences",
+                  [](const StepRecord& step) { return static_cast<double>(step.running); }));
+  keep(step_chart(
+      report,
+      chart("steps-duration", "Duration of each step, one run", "Duration of each step in ms"),
+      "ms", [](const StepRecord& step) { return static_cast<double>(step.duration_ns) * 1e-6; }));
   return charts;
 }
 

@@ -99,16 +99,20 @@ void check_workloads(const Records& base, const Records& next) {
 
 }  // namespace
 
-std::vector<std::string> check_comparable(const Records& base, const Records& next) {
+std::vector<std::string> check_comparable(const Records& base, const Records& next,
+                                          bool are_interleaved) {
   if (base.run_id == next.run_id) {
     throw_input_error("{} and {}: both are run '{}'; give two runs", base.folder.string(),
                       next.folder.string(), base.run_id);
   }
   check_models(base, next);
   check_workloads(base, next);
-  std::vector<std::string> notes = {
-      "The two were run one after the other, not interleaved: what changed on the machine between "
-      "them is part of the difference, and no interval shows it."};
+  std::vector<std::string> notes;
+  if (!are_interleaved) {
+    notes.push_back(
+        "The two were run one after the other, not interleaved: what changed on the machine "
+        "between them is part of the difference, and no interval shows it.");
+  }
   const std::vector<std::pair<Path, const char*>> machine = {
       {{"machine", "cpu_model"}, "processors"},
       {{"machine", "gpus"}, "GPUs"},

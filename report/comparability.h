@@ -11,6 +11,7 @@ namespace iol::report {
 /// different models (by hash, by name without one) or of different workloads (lengths, requests,
 /// seed). Returns notes about what may differ and should be known: the machine, its bandwidth, the
 /// number of threads, the time between the two.
-std::vector<std::string> check_comparable(const Records& base, const Records& next);
+std::vector<std::string> check_comparable(const Records& base, const Records& next,
+                                          bool are_interleaved);
 
 }  // namespace iol::report

@@ -158,7 +158,7 @@ CompareResult compare(const Records& base, const Records& next, const CompareOpt
   CompareResult result;
   result.base_run = base.run_id;
   result.next_run = next.run_id;
-  result.notes = check_comparable(base, next);
+  result.notes = check_comparable(base, next, options.are_interleaved);
   std::vector<Run> base_runs = group_runs(base);
   std::vector<Run> next_runs = group_runs(next);
   for (auto& [runs, records] : {std::pair(&base_runs, &base), std::pair(&next_runs, &next)}) {

@@ -16,7 +16,8 @@ struct CompareOptions {
   std::optional<std::string> subject;  // only this one
   std::optional<std::string> scenario;
   std::optional<std::int64_t> concurrency;
-  std::uint64_t seed = 0;  // of the bootstrap
+  std::uint64_t seed = 0;        // of the bootstrap
+  bool are_interleaved = false;  // both are parts of one bench: nothing changed in between
 };
 
 /// One metric of one subject under one load, NEW over BASE.

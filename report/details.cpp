@@ -11,6 +11,7 @@
 #include "report/headline.h"
 #include "report/load_tables.h"
 #include "report/lookup.h"
+#include "report/sources.h"
 
 namespace iol::report {
 namespace {
@@ -23,6 +24,7 @@ std::string scenario_text(const std::string& scenario, std::int64_t concurrency)
 /// Subject with the scenario below it: one column less on a narrow screen.
 Cell subject_and_scenario_cell(const RunReport& report, const Summary& summary) {
   Cell cell = subject_cell(report, summary.subject);
+  cell.link = source_id(report, summary);
   cell.note = scenario_text(summary.scenario, summary.concurrency);
   return cell;
 }
@@ -77,6 +79,7 @@ Table latency_table(const RunReport& report) {
 Cell throughput_cell(const RunReport& report, const Summary* summary) {
   if (summary == nullptr) return text_cell(std::string(kAbsent));
   Cell cell = text_cell(format_or_absent(summary->output_throughput_tok_s, format_number));
+  cell.link = source_id(report, *summary);
   const Comparison* gain =
       report.find_comparison(report.records.subjects.front().name, summary->subject,
                              summary->scenario, summary->concurrency, "output_throughput_tok_s");
@@ -273,6 +276,7 @@ void add_details(RunSection& section, const RunReport& report) {
     section.details.push_back(std::move(table));
   }
   section.comparisons = comparisons_table(report);
+  section.sources = sources_table(report);
   section.settings = settings_table(report);
   section.environment = environment_table(report);
   section.command = report.records.environment.command;

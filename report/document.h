@@ -25,6 +25,7 @@ struct Cell {
   Tone badge_tone = Tone::kNeutral;
   double bar = -1;   // 0..1 draws a bar of that length under the text
   int subject = -1;  // index of the subject whose colour marks the cell
+  std::string link;  // id of the row that says which records the figure is made of
 };
 
 struct Column {
@@ -36,6 +37,7 @@ struct Column {
 struct Row {
   std::vector<Cell> cells;
   bool highlighted = false;
+  std::string id = {};  // what links lead to; letters, digits and '-'
 };
 
 struct Table {
@@ -84,6 +86,7 @@ struct RunSection {
   std::vector<Chart> charts;
   std::vector<Table> details;  // latency, throughput, resources, quality
   Table comparisons;           // every pair of subjects, metric and scenario
+  Table sources;               // which records the figures are made of
   Table settings;              // of each subject
   Table environment;
   std::string command;                // what ran

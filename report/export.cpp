@@ -141,7 +141,8 @@ std::vector<Json> aiperf_requests(const Records& records) {
       error = {{"type", request.error->type}, {"message", request.error->message}};
     }
     lines.push_back({{"metadata",
-                      {{"x_request_id", request.request_id},
+                      {{"session_num", lines.size()},
+                       {"x_request_id", request.request_id},
                        {"conversation_id", request.request_id},
                        {"turn_index", 0},
                        {"request_start_ns", request.start_ns},

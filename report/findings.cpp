@@ -184,15 +184,18 @@ std::optional<Finding> noise_finding(const RunReport& report) {
 }
 
 void add_plausibility(std::vector<Finding>& findings, const RunReport& report) {
+  std::string beyond;
   for (const Summary& summary : report.summaries) {
     if (!summary.limit_fraction || *summary.limit_fraction <= kPlausibleFraction) continue;
-    findings.push_back(
-        {Level::kWarning, "Limit",
-         fmt::format("{} with {} is at {} of the limit: it read its weights faster than the canary "
-                     "read as many bytes, so the true limit lies higher.",
-                     label_of(report, summary.subject),
-                     load_text(summary.scenario, summary.concurrency),
-                     format_percent(*summary.limit_fraction))});
+    beyond += fmt::format(
+        "{}{} with {} {}", beyond.empty() ? "" : ", ", label_of(report, summary.subject),
+        load_text(summary.scenario, summary.concurrency), format_percent(*summary.limit_fraction));
+  }
+  if (!beyond.empty()) {
+    findings.push_back({Level::kWarning, "Limit",
+                        "Beyond the limit: " + beyond +
+                            ". Weights were read faster than the canary read as many bytes, so the "
+                            "true limit lies higher."});
   }
   std::int64_t inconsistent = 0;
   for (const RequestRecord& request : report.records.requests) {
@@ -277,18 +280,31 @@ void add_lateness(std::vector<Finding>& findings, const RunReport& report) {
            punctual ? "" : " It was late: the machine is too busy to generate this load.")});
 }
 
-/// Greedy outputs, request by request: the same prompt gave the same tokens, or not.
+/// Greedy outputs, request by request: the same prompt gave the same tokens, or not. Those that
+/// always did are told together.
 void add_agreement(std::vector<Finding>& findings, const RunReport& report) {
+  std::string same;
+  std::string same_as;
   for (const OutputAgreement& agreement : report.agreements) {
+    const std::string& label = label_of(report, agreement.subject);
+    const std::string& baseline = label_of(report, agreement.baseline);
+    if (agreement.identical == agreement.compared) {
+      same += (same.empty() ? "" : ", ") + label;
+      same_as = baseline;
+      continue;
+    }
     findings.push_back(
         {agreement.fraction() < 0.5 ? Level::kNote : Level::kOk, "Same output",
-         fmt::format("{} of {} gave the same tokens in {} as in {} ({}).{}",
-                     format_count(agreement.identical), plural(agreement.compared, "request"),
-                     label_of(report, agreement.subject), label_of(report, agreement.baseline),
-                     format_percent(agreement.fraction()),
-                     agreement.identical == agreement.compared
-                         ? ""
-                         : " Engines round differently, and near ties may fall either way.")});
+         fmt::format(
+             "{} of {} gave the same tokens in {} as in {} ({}). Engines round differently, "
+             "and near ties may fall either way.",
+             format_count(agreement.identical), plural(agreement.compared, "request"), label,
+             baseline, format_percent(agreement.fraction()))});
+  }
+  if (!same.empty()) {
+    findings.push_back(
+        {Level::kOk, "Same output",
+         fmt::format("Every request gave the same tokens in {} as in {}.", same, same_as)});
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "report/format.h"
 #include "report/lookup.h"
+#include "report/sources.h"
 
 namespace iol::report {
 namespace {
@@ -173,6 +174,7 @@ Cell speed_cell(const RunReport& report, const Summary* summary, const std::stri
     set_gain_badge(cell, *gain);
   }
   if (summary != nullptr && summary->runs_with_length_off > 0) cell.note = "output length is off";
+  if (summary != nullptr) cell.link = source_id(report, *summary);
   return cell;
 }
 
@@ -180,6 +182,7 @@ Cell latency_cell(const RunReport& report, const Summary* summary, const std::st
   Cell cell;
   cell.text = kAbsent;
   if (summary == nullptr) return cell;
+  cell.link = source_id(report, *summary);
   if (const auto* e2e = summary->find("request_latency")) {
     cell.text = format_duration_ms(e2e->distribution.p50);
   }
@@ -226,6 +229,8 @@ Cell limit_cell(const Summary* summary) {
   return cell;
 }
 
+constexpr std::ptrdiff_t kManyStreamsColumn = 3;  // left out where the bench had one load alone
+
 Table headline_table(const RunReport& report, const Focus& focus) {
   Table table;
   const std::string many = focus.throughput_concurrency
@@ -234,6 +239,8 @@ Table headline_table(const RunReport& report, const Focus& focus) {
   table.caption = fmt::format(
       "Same model, same prompts, same machine. × is the gain over {}, with its interval below.",
       focus.baseline->label);
+  const bool is_one_load = focus.latency_scenario == "throughput" &&
+                           focus.throughput_concurrency == focus.latency_concurrency;
   table.columns = {
       {"Engine", "", false},
       {"Request latency",
@@ -259,8 +266,10 @@ Table headline_table(const RunReport& report, const Focus& focus) {
                  limit_cell(latency),
                  quality_cell(report, subject.name)};
     row.highlighted = &subject == focus.hero;
+    if (is_one_load) row.cells.erase(row.cells.begin() + kManyStreamsColumn);
     table.rows.push_back(std::move(row));
   }
+  if (is_one_load) table.columns.erase(table.columns.begin() + kManyStreamsColumn);
   return table;
 }
 

@@ -30,8 +30,11 @@ std::string cell_content(const Cell& cell) {
   if (cell.subject >= 0) {
     html += fmt::format("<span class=\"dot s{}\" aria-hidden=\"true\"></span>", cell.subject % 8);
   }
-  if (!cell.text.empty())
+  if (!cell.text.empty() && !cell.link.empty()) {
+    html += fmt::format("<a class=\"v\" href=\"#{}\">{}</a>", cell.link, escape_html(cell.text));
+  } else if (!cell.text.empty()) {
     html += fmt::format("<span class=\"v\">{}</span>", escape_html(cell.text));
+  }
   if (!cell.badge.empty()) {
     html += fmt::format("<span class=\"gain\"><span class=\"badge {}\">{}</span>",
                         tone_class(cell.badge_tone), escape_html(cell.badge));
@@ -70,7 +73,9 @@ std::string render_table(const Table& table, const char* style) {
   }
   html += "</tr></thead><tbody role=\"rowgroup\">\n";
   for (const Row& row : table.rows) {
-    html += row.highlighted ? "<tr role=\"row\" class=\"hl\">" : "<tr role=\"row\">";
+    html += "<tr role=\"row\"";
+    if (!row.id.empty()) html += fmt::format(" id=\"{}\"", row.id);
+    html += row.highlighted ? " class=\"hl\">" : ">";
     for (std::size_t i = 0; i < row.cells.size(); ++i) {
       const Column& column = table.columns[i];
       const char* tag = i == 0 ? "th" : "td";
@@ -163,7 +168,12 @@ std::string render_section(const RunSection& run, bool several) {
   html += "<section><h2>In numbers</h2>\n";
   for (const Table& table : run.details) html += render_table(table, "plain");
   html += render_fold("Every comparison", render_table(run.comparisons, "plain screen"));
-  html += "</section>\n<section><h2>What ran</h2>\n";
+  html += "</section>\n";
+  if (!run.sources.empty()) {
+    html += "<section><h2>Where the figures come from</h2>\n" + render_table(run.sources, "plain") +
+            "</section>\n";
+  }
+  html += "<section><h2>What ran</h2>\n";
   if (!run.command.empty()) html += render_code(run.command);
   html += render_fold("Settings of each subject", render_table(run.settings, "plain diff"));
   html += render_fold("Machine and software", render_table(run.environment, "plain"));

@@ -7,6 +7,7 @@
 #include "report/format.h"
 #include "report/headline.h"
 #include "report/ladder.h"
+#include "report/sources.h"
 #include "report/study_claims.h"
 
 namespace iol::report {
@@ -126,31 +127,37 @@ Table speed_table(const RunReport& report, const Ladder& ladder) {
       format_bytes(ladder.record->kv_cache_bytes), ladder.record->kv_sequences);
   const std::string many = streams_text(ladder.streams);
   table.columns = {{"Rung", "", false},
+                   {"Verdict", "", false},
                    {"Tokens/s", many},
                    {"Since the start", "tokens/s"},
-                   {"Request latency", many + ", p50 · p99"},
-                   {"First token", many + ", p50 · p99"},
+                   {"Request latency", many + ", p50\u00a0·\u00a0p99"},
+                   {"First token", many + ", p50\u00a0·\u00a0p99"},
                    {"Request latency", "one stream, p50"},
-                   {"Goodput", "requests/s"},
-                   {"Verdict", "", false}};
+                   {"Goodput", "requests/s"}};
   for (const Rung& rung : ladder.rungs) {
     const Summary* load = rung.under_load;
+    const auto linked = [&](Cell cell, const Summary* summary) {
+      if (summary != nullptr) cell.link = source_id(report, *summary);
+      return cell;
+    };
     const auto both = [&](const char* metric) {
-      return text_cell(p50_of(load, metric), p99_of(load, metric));
+      return linked(text_cell(p50_of(load, metric), p99_of(load, metric)), load);
     };
     const auto rate = load == nullptr ? std::nullopt : load->output_throughput_tok_s;
     const auto goodput = load == nullptr ? std::nullopt : load->goodput_req_s;
     Row row;
-    row.cells = {rung_cell(report, rung),
-                 gained_cell(format_or_absent(rate, format_number), "", rung.throughput_gain),
-                 text_cell(rung.total_throughput_gain == nullptr
-                               ? std::string(kAbsent)
-                               : format_gain(rung.total_throughput_gain->gain)),
-                 both("request_latency"),
-                 both("time_to_first_token"),
-                 gained_cell(p50_of(rung.one_stream, "request_latency"), "", rung.latency_gain),
-                 text_cell(format_or_absent(goodput, format_number)),
-                 verdict_cell(rung)};
+    row.cells = {
+        rung_cell(report, rung),
+        verdict_cell(rung),
+        linked(gained_cell(format_or_absent(rate, format_number), "", rung.throughput_gain), load),
+        text_cell(rung.total_throughput_gain == nullptr
+                      ? std::string(kAbsent)
+                      : format_gain(rung.total_throughput_gain->gain)),
+        both("request_latency"),
+        both("time_to_first_token"),
+        linked(gained_cell(p50_of(rung.one_stream, "request_latency"), "", rung.latency_gain),
+               rung.one_stream),
+        text_cell(format_or_absent(goodput, format_number))};
     row.highlighted = &rung == &ladder.rungs.back();
     table.rows.push_back(std::move(row));
   }

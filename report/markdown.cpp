@@ -118,6 +118,7 @@ std::string render_section(const RunSection& run, bool with_heading) {
   text += "## Details\n\n";
   for (const Table& table : run.details) text += render_table(table);
   if (!run.comparisons.empty()) text += "## Comparisons\n\n" + render_table(run.comparisons);
+  if (!run.sources.empty()) text += "## Records\n\n" + render_table(run.sources);
   text += "## Settings\n\n" + render_table(run.settings);
   text += "## Environment\n\n" + render_table(run.environment);
   if (!run.command.empty()) text += "The run:\n\n" + render_code(run.command);

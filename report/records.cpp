@@ -319,7 +319,9 @@ class RecordCollector {
     } else if (type == "subject") {
       add_subject(fields, where);
     } else if (type == "request") {
-      add_request(parse_request(fields), fields);
+      RequestRecord request = parse_request(fields);
+      request.line = line;
+      add_request(std::move(request), fields);
     } else if (type == "canary") {
       CanaryRecord canary = parse_canary(fields);
       if (is_measured(fields)) records_.canaries.push_back(std::move(canary));

@@ -121,6 +121,7 @@ struct RunKey {
 };
 
 struct RequestRecord {
+  std::int64_t line = 0;  // of the file, from 1
   std::string request_id;
   RunKey run;
   bool warmup = false;

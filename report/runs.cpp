@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <span>
 
 namespace iol::report {
 namespace {
@@ -67,19 +68,27 @@ void mark_length(Run& run) {
   run.length_is_off = asked > 0 && std::abs(produced / asked - 1) > kMarkFraction;
 }
 
-void add_canaries(Run& run, const Records& records) {
+/// Records that stand beside runs, by the run; looked up once for each.
+template <class Record>
+std::map<RunKey, std::vector<const Record*>> by_run(const std::vector<Record>& records) {
+  std::map<RunKey, std::vector<const Record*>> result;
+  for (const Record& record : records) result[record.run].push_back(&record);
+  return result;
+}
+
+void add_canaries(Run& run, std::span<const CanaryRecord* const> canaries,
+                  const EnvironmentRecord& environment) {
   double sum = 0;
   double weights_sum = 0;
   int count = 0;
-  for (const CanaryRecord& canary : records.canaries) {
-    if (canary.run != run.key) continue;
-    (canary.after ? run.canary_after_bytes_per_s : run.canary_before_bytes_per_s) =
-        canary.read_bytes_per_s;
-    sum += canary.read_bytes_per_s;
-    weights_sum += canary.weights_read_bytes_per_s.value_or(canary.read_bytes_per_s);
+  for (const CanaryRecord* canary : canaries) {
+    (canary->after ? run.canary_after_bytes_per_s : run.canary_before_bytes_per_s) =
+        canary->read_bytes_per_s;
+    sum += canary->read_bytes_per_s;
+    weights_sum += canary->weights_read_bytes_per_s.value_or(canary->read_bytes_per_s);
     ++count;
   }
-  run.canary_bytes_per_s = count > 0 ? sum / count : records.environment.canary_read_bytes_per_s;
+  run.canary_bytes_per_s = count > 0 ? sum / count : environment.canary_read_bytes_per_s;
   run.weights_bytes_per_s = count > 0 ? weights_sum / count : run.canary_bytes_per_s;
   if (run.canary_before_bytes_per_s && run.canary_after_bytes_per_s) {
     const double moved = *run.canary_after_bytes_per_s / *run.canary_before_bytes_per_s - 1;
@@ -87,18 +96,17 @@ void add_canaries(Run& run, const Records& records) {
   }
 }
 
-void add_engine_load(Run& run, const Records& records) {
-  for (const RunRecord& record : records.runs) {
-    if (record.run != run.key) continue;
-    run.running_mean = record.running_mean;
-    run.rate_req_s = record.rate_req_s;
-    if (record.generator) {
-      run.lateness_p99_ms = record.generator->lateness_p99_ms;
-      const double seconds = static_cast<double>(record.end_ns - record.start_ns) * 1e-9;
-      if (seconds > 0) run.generator_processor_share = record.generator->processor_s / seconds;
+void add_engine_load(Run& run, std::span<const RunRecord* const> records) {
+  for (const RunRecord* record : records) {
+    run.running_mean = record->running_mean;
+    run.rate_req_s = record->rate_req_s;
+    if (record->generator) {
+      run.lateness_p99_ms = record->generator->lateness_p99_ms;
+      const double seconds = static_cast<double>(record->end_ns - record->start_ns) * 1e-9;
+      if (seconds > 0) run.generator_processor_share = record->generator->processor_s / seconds;
     }
-    if (record.running_mean && *record.running_mean > 0 && record.kv_tokens_reserved_mean) {
-      run.kv_tokens_per_sequence = *record.kv_tokens_reserved_mean / *record.running_mean;
+    if (record->running_mean && *record->running_mean > 0 && record->kv_tokens_reserved_mean) {
+      run.kv_tokens_per_sequence = *record->kv_tokens_reserved_mean / *record->running_mean;
     }
   }
 }
@@ -147,14 +155,16 @@ std::vector<Run> group_runs(const Records& records) {
     run.key = request.run;
     run.requests.push_back(&request);
   }
+  auto canaries = by_run(records.canaries);
+  auto run_records = by_run(records.runs);
   std::vector<Run> result;
   result.reserve(runs.size());
   for (auto& [key, run] : runs) {
     add_times(run);
     add_rates(run, records.environment.slo);
     mark_length(run);
-    add_canaries(run, records);
-    add_engine_load(run, records);
+    add_canaries(run, canaries[run.key], records.environment);
+    add_engine_load(run, run_records[run.key]);
     add_limit(run, *records.find_subject(run.key.subject));
     result.push_back(std::move(run));
   }

@@ -14,6 +14,13 @@ packages=(
   # the PyTorch baseline and the oracle (torch.compile builds against Python's headers)
   python3-venv python3-dev
 )
+# A browser for the tests of the report. Ubuntu's is a snap, which neither a container nor CI can have.
+if [ "$(. /etc/os-release && echo "$ID")" = debian ]; then
+  packages+=(chromium-headless-shell fonts-dejavu-core)
+elif ! command -v google-chrome chromium-headless-shell >/dev/null && [ -z "${IOL_CHROMIUM:-}" ]; then
+  echo "setup: NO BROWSER: this system has no Chromium package but a snap; the report's tests in a browser will be" \
+       "skipped. IOL_CHROMIUM=/path/to/chrome runs them" >&2
+fi
 with_python=yes
 case "${1:-}" in
   --no-python) with_python=no ;;
@@ -47,6 +54,15 @@ if [ "$with_python" = yes ]; then
     [ -x .venv/bin/python ] || /usr/bin/python3 -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r baseline/requirements.txt
     echo "$wanted" >.venv/.requirements
+  fi
+  # AIPerf's own reader, for the test of the export to it: without its 40 dependencies.
+  wanted=$(sha256sum tests/report/aiperf-reader.txt | cut -d' ' -f1)
+  if [ "$(cat .cache/aiperf-reader/.requirements 2>/dev/null || true)" != "$wanted" ]; then
+    echo "setup: installing AIPerf's reader into .cache/aiperf-reader (45 MB), for tests"
+    rm -rf .cache/aiperf-reader
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target .cache/aiperf-reader \
+      -r tests/report/aiperf-reader.txt
+    echo "$wanted" >.cache/aiperf-reader/.requirements
   fi
 fi
 echo "setup: everything is in place"

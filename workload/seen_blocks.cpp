@@ -19,10 +19,26 @@ std::uint64_t hash_of(std::int64_t id) {
 
 }  // namespace
 
-SeenBlocks::SeenBlocks(std::size_t max_ids) : max_ids_(max_ids), table_(1 << 12) {}
+SeenBlocks::SeenBlocks(std::size_t max_ids)
+    : pages_(kDenseIds / kPageIds), max_ids_(max_ids), table_(1 << 12) {}
 
 void SeenBlocks::add(std::int64_t id) {
   ++accesses_;
+  is_dense(id) ? add_dense(id) : add_hash(id);
+}
+
+void SeenBlocks::add_dense(std::int64_t id) {
+  const auto number = static_cast<std::uint64_t>(id);
+  Page& page = pages_[number / kPageIds];
+  if (page.empty()) page.resize(kPageIds / 64);
+  std::uint64_t& word = page[number % kPageIds / 64];
+  const std::uint64_t bit = std::uint64_t{1} << (number % 64);
+  ++dense_accesses_;
+  dense_different_ += (word & bit) == 0 ? 1 : 0;
+  word |= bit;
+}
+
+void SeenBlocks::add_hash(std::int64_t id) {
   const std::uint64_t hash = hash_of(id);
   if (hash > limit_) return;
   ++sampled_;
@@ -35,12 +51,14 @@ void SeenBlocks::add(std::int64_t id) {
 
 void SeenBlocks::add(std::span<const std::int64_t> ids) {
   const auto fetch = [&](std::size_t i) {
+    if (is_dense(ids[i])) return;
     __builtin_prefetch(&table_[hash_of(ids[i]) & (table_.size() - 1)], 1);
   };
+  accesses_ += static_cast<std::int64_t>(ids.size());
   for (std::size_t i = 0; i < std::min(kAhead, ids.size()); ++i) fetch(i);
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (i + kAhead < ids.size()) fetch(i + kAhead);
-    add(ids[i]);
+    is_dense(ids[i]) ? add_dense(ids[i]) : add_hash(ids[i]);
   }
 }
 
@@ -86,10 +104,17 @@ void SeenBlocks::drop_half() {
 }
 
 double SeenBlocks::hit_share() const {
-  return sampled_ == 0 ? 0 : static_cast<double>(hits_) / static_cast<double>(sampled_);
+  if (accesses_ == 0) return 0;
+  const double sampled_share =
+      sampled_ == 0 ? 0 : static_cast<double>(hits_) / static_cast<double>(sampled_);
+  const double hits = static_cast<double>(dense_accesses_ - dense_different_) +
+                      sampled_share * static_cast<double>(accesses_ - dense_accesses_);
+  return hits / static_cast<double>(accesses_);
 }
 
-double SeenBlocks::different() const { return static_cast<double>(size_) / sampled_share(); }
+double SeenBlocks::different() const {
+  return static_cast<double>(dense_different_) + static_cast<double>(size_) / sampled_share();
+}
 
 double SeenBlocks::sampled_share() const {
   return static_cast<double>(limit_) / static_cast<double>(~std::uint64_t{0});

@@ -55,7 +55,7 @@ struct BenchArguments {
   std::string slo;
   double timeout_s = 1800;
   bool traces_steps = false;
-  double slow_steps_percent = 0;
+  std::vector<double> slow_steps_percent;
   double usd_per_hour = 0;
   bool ladder = false;
   int kv_sequences = 0;
@@ -157,7 +157,7 @@ bench::BenchOptions bench_options(const BenchArguments& arguments) {
   if (arguments.kv_sequences != 0 && !arguments.ladder) {
     throw_input_error("--kv-sequences: goes with --ladder; alone, use --kv-cache-tokens");
   }
-  if (arguments.slow_steps_percent > 0 && arguments.ladder) {
+  if (!arguments.slow_steps_percent.empty() && arguments.ladder) {
     throw_input_error("--slow-steps: not with --ladder, which measures the levers");
   }
   if (arguments.ladder) {
@@ -185,7 +185,10 @@ bench::BenchOptions bench_options(const BenchArguments& arguments) {
                               : std::filesystem::path(arguments.output_folder);
   options.command = command_line();
   options.traces_steps = arguments.traces_steps;
-  options.slow_steps = arguments.slow_steps_percent / 100;
+  if (!arguments.slow_steps_percent.empty()) {
+    options.slow_steps = arguments.slow_steps_percent;
+    for (double& share : options.slow_steps) share /= 100;
+  }
   options.servers = arguments.servers;
   if (const char* key = std::getenv("OPENAI_API_KEY")) options.servers.api_key = key;
   options.silence_seconds = arguments.timeout_s;
@@ -267,7 +270,8 @@ void add_load_options(CLI::App& command, BenchArguments& arguments) {
   command
       .add_option("--slow-steps", arguments.slow_steps_percent,
                   "for experiments: makes every step of iol so many percent longer, to see whether "
-                  "'iol compare' finds it")
+                  "'iol compare' finds it; several (0,0,3): as many engines, interleaved")
+      ->delimiter(',')
       ->check(CLI::Range(0.0, 1000.0));
   command
       .add_option("--usd-per-hour", arguments.usd_per_hour,

@@ -5,8 +5,10 @@
 
 #include <memory>
 
+#include "base/error.h"
 #include "command.h"
 #include "commands.h"
+#include "report/subject_part.h"
 
 namespace iol::cli {
 namespace {
@@ -15,6 +17,7 @@ struct CompareArguments {
   CommonOptions common;
   std::string base;
   std::string next;
+  std::vector<std::string> between;  // two subjects of one folder
   std::vector<std::string> fail_on;
   std::string subject;
   std::string scenario;
@@ -22,6 +25,28 @@ struct CompareArguments {
 };
 
 constexpr int kGateFailed = 3;
+
+report::CompareResult compare_asked(const CompareArguments& arguments,
+                                    report::CompareOptions options) {
+  const report::Records base = report::read_records(arguments.base);
+  if (arguments.between.empty()) {
+    if (arguments.next.empty()) {
+      throw_input_error("compare: give two results folders, or one and --between SUBJECT,SUBJECT");
+    }
+    return report::compare(base, report::read_records(arguments.next), options);
+  }
+  if (!arguments.next.empty() || options.subject || arguments.between.size() != 2) {
+    throw_input_error(
+        "--between: takes two subjects of one results folder: iol compare FOLDER --between "
+        "BASE,NEW");
+  }
+  const std::string& from = arguments.between[0];
+  const std::string& to = arguments.between[1];
+  const std::string name = to + " over " + from;
+  options.are_interleaved = true;
+  return report::compare(report::subject_part(base, from, name),
+                         report::subject_part(base, to, name), options);
+}
 
 void run_compare(const CompareArguments& arguments) {
   report::CompareOptions options;
@@ -31,9 +56,7 @@ void run_compare(const CompareArguments& arguments) {
   if (!arguments.scenario.empty()) options.scenario = arguments.scenario;
   if (arguments.concurrency != 0) options.concurrency = arguments.concurrency;
   options.seed = arguments.common.seed;
-  const report::Records base = report::read_records(arguments.base);
-  const report::Records next = report::read_records(arguments.next);
-  const report::CompareResult result = report::compare(base, next, options);
+  const report::CompareResult result = compare_asked(arguments, options);
   if (arguments.common.json) {
     fmt::print("{}\n", report::compare_json(result).dump());
   } else {
@@ -49,7 +72,11 @@ void add_compare_command(CLI::App& program) {
   CLI::App& command =
       *program.add_subcommand("compare", "paired comparison of two results folders; a gate for CI");
   command.add_option("base", arguments->base, "results folder to compare with")->required();
-  command.add_option("new", arguments->next, "results folder that is judged")->required();
+  command.add_option("new", arguments->next, "results folder that is judged");
+  command
+      .add_option("--between", arguments->between,
+                  "BASE,NEW: two subjects of one results folder, which were interleaved")
+      ->delimiter(',');
   command
       .add_option(
           "--fail-on", arguments->fail_on,
@@ -65,7 +92,8 @@ void add_compare_command(CLI::App& program) {
       "  iol compare results/monday results/tuesday\n"
       "  iol compare results/main results/branch --fail-on 'tpot_p99>3%' --fail-on "
       "'throughput>2%'\n"
-      "  iol compare results/main results/branch --subject iol --concurrency 16 --json");
+      "  iol compare results/main results/branch --subject iol --concurrency 16 --json\n"
+      "  iol compare results/both --between pytorch-eager,iol --fail-on 'e2e_p50>0%'");
   command.callback([arguments] { run_compare(*arguments); });
 }
 

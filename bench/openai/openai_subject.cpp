@@ -110,7 +110,7 @@ RunResult OpenAiSubject::run(const Load& load, const Patience& patience) {
     return run_load(*target_, load, [&](std::int64_t count) { completed = count; });
   });
   while (running.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready) {
-    if (patience.on_progress) patience.on_progress(completed);
+    if (patience.on_progress) patience.on_progress({completed, std::nullopt});
     if (patience.interrupted && patience.interrupted()) target_->cancel_all();
   }
   auto result = running.get();

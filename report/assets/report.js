@@ -69,7 +69,7 @@
     // Above a factor of 30 the smaller lines would lie on the axis.
     const wide = chart.type !== "time" && Math.max(...values) / Math.min(...values) > 30;
     if (chart.type === "ladder") {
-      return { x: numeric(chart.x_title, { beginAtZero: true, grace: "18%" }), y: axis("", { grid: { display: false } }) };
+      return { x: numeric(chart.x_title, { beginAtZero: true, grace: "5%" }), y: axis("", { grid: { display: false } }) };
     }
     if (chart.type === "cdf") {
       return { x: logarithmic(chart.x_title), y: numeric(chart.y_title, { min: 0, max: 100 }) };
@@ -100,6 +100,7 @@
     options: {
       animation: false,
       indexAxis: chart.type === "ladder" ? "y" : "x",
+      layout: { padding: { right: chart.notes ? 92 : 0 } }, // where the longest bar's note goes
       responsive: true,
       maintainAspectRatio: false,
       interaction: { mode: ["cdf", "time", "rates"].includes(chart.type) ? "nearest" : "index", intersect: false },

@@ -90,6 +90,8 @@ TEST_F(BenchCommand, refuses_impossible_options_in_one_line) {
                                 "demo --ladder --kv-cache bf16",
                                 "demo --ladder --engines pytorch",
                                 "demo --kv-sequences 4",
+                                "demo --slow-steps 0,-3",
+                                "demo --ladder --slow-steps 3",
                                 "demo --unknown-option",
                                 "demo --device cuda"}) {
     const auto result = run_iol("bench " + std::string(arguments));
@@ -128,6 +130,7 @@ TEST_F(BenchCommand, without_pytorch_measures_iol_and_notes_what_is_missing) {
   ::unsetenv("IOL_PYTHON");
   ASSERT_EQ(result.exit_code, 0) << result.error;
   EXPECT_THAT(result.error, HasSubstr("note: without the PyTorch baseline"));
+  EXPECT_EQ(result.error.find('\x1b'), std::string::npos) << "no live view without a terminal";
   const auto summary = json::parse(result.out);
   EXPECT_EQ(summary.at("subjects").size(), 1);
   EXPECT_EQ(summary.at("summaries").size(), 3);

@@ -52,7 +52,7 @@ TEST(ChildSubject, hands_back_what_the_child_measured_in_the_order_of_the_reques
       scripted(kReady, {R"({"type":"progress","completed":1})", kAnswer1, kAnswer0, kDone}));
   std::vector<std::int64_t> progress;
   Patience patience;
-  patience.on_progress = [&](std::int64_t completed) { progress.push_back(completed); };
+  patience.on_progress = [&](const RunProgress& now) { progress.push_back(now.completed); };
   EXPECT_FALSE(subject.process_id().has_value());
   EXPECT_EQ(subject.start(patience).at("memory").at("resident_bytes"), 5);
   EXPECT_TRUE(subject.process_id().has_value());
@@ -80,7 +80,7 @@ TEST(ChildSubject, sends_the_run_as_documented) {
   subject.run({Phase::kWarmUp, 2, requests}, {});
   std::ifstream file(path);
   EXPECT_EQ(nlohmann::json::parse(file), nlohmann::json::parse(R"({
-    "type": "run", "phase": "warmup", "concurrency": 2, "trace_steps": false,
+    "type": "run", "phase": "warmup", "concurrency": 2, "trace_steps": false, "watched": false,
     "requests": [
       {"id": 0, "prompt": [1, 2, 3], "output_tokens": 2, "output_limit": 2, "due_ns": 0},
       {"id": 1, "prompt": [4, 5], "output_tokens": 2, "output_limit": 2, "due_ns": 0}]})"));

@@ -63,6 +63,25 @@ TEST_F(CompareCommand, exits_3_when_a_gate_failed) {
   EXPECT_THAT(passed.out, HasSubstr("passed  tpot_p50>20%"));
 }
 
+TEST_F(CompareCommand, holds_two_subjects_of_one_interleaved_bench_against_each_other) {
+  const TemporaryFolder both;
+  report::sample::SampleOptions options;
+  options.subjects = {{"old", "old", "iol", 0.82, 0.045, 3.1, 143e6},
+                      {"new", "new", "iol", 0.90, 0.050, 3.4, 143e6}};
+  options.concurrencies = {4};
+  options.noise = 0.002;
+  options.output_tokens = 40;
+  report::sample::SampleRun(options).write(both.path());
+  const std::string command = "compare " + both.path().string() + " --concurrency 4 --between ";
+  const Outcome failed = run_iol(command + "old,new --fail-on 'tpot_p50>3%' --json");
+  EXPECT_EQ(failed.exit_code, 3) << failed.error;
+  const auto json = nlohmann::json::parse(failed.out);
+  EXPECT_EQ(json.at("comparisons").at(0).at("subject"), "new over old");
+  EXPECT_NEAR(json.at("comparisons").at(0).at("ratio").get<double>(), 1.1, 0.02);
+  EXPECT_EQ(failed.out.find("not interleaved"), std::string::npos);
+  EXPECT_EQ(run_iol(command + "new,old --fail-on 'tpot_p50>3%'").exit_code, 0);
+}
+
 TEST_F(CompareCommand, refuses_bad_input_in_one_line) {
   const TemporaryFolder other;
   write_run(other, "wednesday", 1);
@@ -75,6 +94,10 @@ TEST_F(CompareCommand, refuses_bad_input_in_one_line) {
       {"", "base"},
       {base + " /no/such/folder", "/no/such/folder: no such results folder"},
       {base + " " + base, "both are run 'monday'"},
+      {base, "give two results folders, or one and --between"},
+      {both() + " --between iol,vllm", "--between: takes two subjects of one results folder"},
+      {base + " --between iol,iol", "both are run 'monday, iol'"},
+      {base + " --between iol,vllm", "no subject 'vllm'; it has iol"},
       {base + " " + other.path().string(), "ran other models"},
       {both() + " --fail-on tpot", "expected METRIC>PCT%"},
       {both() + " --subject vllm", "no subject under the same scenario"},

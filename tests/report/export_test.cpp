@@ -114,6 +114,50 @@ TEST_F(Export, aiperf_has_one_line_per_measured_request) {
   EXPECT_EQ(lines[1].at("metrics").at("output_sequence_length").at("value"), 200);
 }
 
+TEST_F(Export, aiperf_itself_reads_it) {
+  const std::filesystem::path source = IOL_SOURCE_DIR;
+  const auto reader = source / ".cache/aiperf-reader";
+  if (!std::filesystem::exists(reader / "aiperf")) {
+    GTEST_SKIP() << "AIPerf isn't in " << reader << "; tools/setup.sh installs it";
+  }
+  for (Json& record : run_->records()) {
+    if (record["record_type"] != "request" || record["metadata"]["phase"] != "measure") continue;
+    record["error"] = {{"type", "Timeout"}, {"message", "no answer"}};
+    break;
+  }
+  run_->write(folder_.path());
+  const auto files = write_export("aiperf", folder_.path(), folder_.path() / "out");
+  const auto read = folder_.path() / "read.json";
+  const std::string command = "PYTHONPATH=" + reader.string() + " " +
+                              (source / ".venv/bin/python").string() + " " +
+                              (source / "tests/report/read_aiperf.py").string() + " " +
+                              files.at(0).string() + " >" + read.string();
+  ASSERT_EQ(std::system(command.c_str()), 0) << command;
+  const Json found = Json::parse(read_text(read));
+  const Records all = read_records(folder_.path());
+  std::size_t number = 0;
+  for (const RequestRecord& request : all.requests) {
+    if (request.warmup) continue;
+    const Json& one = found.at(number);
+    EXPECT_EQ(one.at("session_num"), number);
+    EXPECT_EQ(one.at("phase"), "profiling");
+    EXPECT_EQ(one.at("start_ns"), request.start_ns);
+    EXPECT_EQ(one.at("end_ns"), request.end_ns);
+    if (request.error) {
+      EXPECT_EQ(one.at("error"), request.error->message);
+      EXPECT_TRUE(one.at("metrics").empty());
+    } else {
+      EXPECT_TRUE(one.at("error").is_null());
+      EXPECT_EQ(one.at("metrics").at("time_to_first_token"), Json({*request.ttft_ms, "ms"}));
+      EXPECT_EQ(one.at("metrics").at("output_sequence_length"),
+                Json({request.output_tokens, "tokens"}));
+      EXPECT_EQ(one.at("metrics").at("inter_chunk_latency").at(0), Json(request.itl_ms));
+    }
+    ++number;
+  }
+  EXPECT_EQ(found.size(), number);
+}
+
 TEST_F(Export, writes_a_file_per_subject_and_load_for_vllm) {
   run_->write(folder_.path());
   const auto files = write_export("vllm", folder_.path(), folder_.path() / "out");

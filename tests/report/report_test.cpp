@@ -86,6 +86,8 @@ TEST(WriteReport, opens_with_the_answer_then_how_sure_then_detail) {
           "| Scenario | Metric | Subject | Against | Gain, median | Interval, of the gain | Pairs "
           "| "
           "Marked, pairs |",
+          "## Records",
+          "| Subject, scenario | Requests | Repetitions | Lines, first to last | Picked out by |",
           "## Settings", "| Setting | PyTorch eager | PyTorch compiled | iol |", "## Environment",
           "| Item | Value |", "## Glossary", "| Term | Meaning |", "## Regenerate this report"));
   const std::regex answer(
@@ -139,6 +141,37 @@ TEST(WriteReport, the_data_of_the_charts_is_json) {
   EXPECT_EQ(data["throughput"]["categories"], Json({"1", "4", "16", "64"}));
   EXPECT_EQ(data["throughput"]["series"].size(), 3u);
   for (const Json& series : data["memory"]["series"]) EXPECT_LE(series["points"].size(), 240u);
+}
+
+TEST(WriteReport, draws_the_steps_of_the_run_with_the_most_streams) {
+  sample::SampleRun run({});
+  for (const auto& [concurrency, repetition, running] :
+       {std::tuple(1, 0, 1), std::tuple(4, 1, 9), std::tuple(4, 0, 2), std::tuple(4, 0, 3)}) {
+    const auto t_ns = 1'000'000'000 + 500'000'000 * running;
+    run.records().push_back({{"record_type", "step"},
+                             {"schema_version", 1},
+                             {"run_id", run.records().front()["run_id"]},
+                             {"subject", "iol"},
+                             {"scenario", "throughput"},
+                             {"concurrency", concurrency},
+                             {"repetition", repetition},
+                             {"t_ns", t_ns},
+                             {"duration_ns", 2'500'000},
+                             {"host_ns", 0},
+                             {"prefill_tokens", 0},
+                             {"decode_tokens", running},
+                             {"running", running},
+                             {"waiting", 0},
+                             {"blocks_used", 1}});
+  }
+  const std::string html = write_and_read(run).html;
+  const std::string open = "id=\"chart-data\">";
+  const auto begin = html.find(open) + open.size();
+  const Json data = Json::parse(html.substr(begin, html.find("</script>", begin) - begin));
+  ASSERT_EQ(data.at("steps-running").at("series").size(), 1U);
+  EXPECT_EQ(data["steps-running"]["series"][0]["points"], Json::parse("[[0.0, 2.0], [0.5, 3.0]]"));
+  EXPECT_EQ(data.at("steps-duration")["series"][0]["points"],
+            Json::parse("[[0.0, 2.5], [0.5, 2.5]]"));
 }
 
 TEST(WriteReport, text_of_a_hostile_record_stays_text) {

@@ -103,7 +103,8 @@ TEST(SeenBlocks, counts_exactly_while_there_is_room) {
 TEST(SeenBlocks, many_at_once_are_the_same_as_one_by_one) {
   RandomStream random(2);
   std::vector<std::int64_t> ids;
-  for (int i = 0; i < 20'000; ++i) ids.push_back(static_cast<std::int64_t>(random.below(9'000)));
+  for (int i = 0; i < 20'000; ++i)
+    ids.push_back(static_cast<std::int64_t>(random.below(9'000)) << 40);
   SeenBlocks together;
   SeenBlocks apart;
   together.add(ids);
@@ -113,12 +114,31 @@ TEST(SeenBlocks, many_at_once_are_the_same_as_one_by_one) {
   EXPECT_EQ(together.accesses(), 20'000);
 }
 
-TEST(SeenBlocks, estimates_in_bounded_memory) {
+TEST(SeenBlocks, numbered_blocks_are_exact_beside_hashed_ones) {
+  SeenBlocks seen;
+  const std::int64_t last = SeenBlocks::kDenseIds - 1;
+  for (const std::int64_t id : {last, last, last + 1, last + 1, last + 1, std::int64_t{0}})
+    seen.add(id);
+  EXPECT_EQ(seen.different(), 3);
+  EXPECT_DOUBLE_EQ(seen.hit_share(), 3.0 / 6);
+}
+
+TEST(SeenBlocks, numbered_blocks_are_exact_whatever_the_bound) {
+  SeenBlocks bounded(10);
+  for (int round = 0; round < 2; ++round)
+    for (std::int64_t id = 0; id < 300'000; ++id) bounded.add(id);
+  EXPECT_EQ(bounded.different(), 300'000);
+  EXPECT_DOUBLE_EQ(bounded.hit_share(), 0.5);
+  EXPECT_EQ(bounded.sampled_share(), 1);
+}
+
+TEST(SeenBlocks, estimates_hashed_ones_in_bounded_memory) {
+  constexpr std::int64_t kHashed = std::int64_t{1} << 40;
   SeenBlocks bounded(2000);
   SeenBlocks exact;
   RandomStream random(11);
   for (int i = 0; i < 200'000; ++i) {
-    const auto id = static_cast<std::int64_t>(std::pow(random.uniform(), 2) * 100'000);
+    const auto id = kHashed + static_cast<std::int64_t>(std::pow(random.uniform(), 2) * 100'000);
     bounded.add(id);
     exact.add(id);
   }

@@ -11,7 +11,7 @@ struct ResolvedModel {
   std::optional<std::string> synthetic;
 };
 
-/// `synthetic:NAME`; an existing folder; `demo`; a Hub id (`org/name`) in the local Hugging Face
+/// `synthetic:NAME`; an existing folder; `demo`, or `demo-draft`, which drafts for it; a Hub id (`org/name`) in the local Hugging Face
 /// cache. Throws InputError that says what was looked for and, for a Hub id, the command that
 /// downloads it.
 ResolvedModel resolve_model(const std::string& model);

@@ -107,7 +107,8 @@ StepOutlook Speculation::outlook() const {
   const int budget = config.max_step_tokens - outlook.num_decodes;
   outlook.num_prefill_tokens =
       static_cast<int>(std::min<std::int64_t>(num_prompt_tokens, std::max(budget, 0)));
-  outlook.most_drafts = std::max(0, std::min(config.max_step_drafts, budget));
+  outlook.most_drafts =
+      std::max(0, std::min(config.max_step_drafts, budget - outlook.num_prefill_tokens));
   return outlook;
 }
 

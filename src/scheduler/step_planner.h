@@ -29,8 +29,8 @@ class StepPlanner {
 
   /// Adds every decoding sequence with its one token that is not computed yet.
   void add_decodes();
-  /// Adds the draft tokens of the decodes in the batch, first come first served, as far as there
-  /// are rows and blocks for them: nobody is preempted for a draft.
+  /// Adds the draft tokens of the decodes in the batch, first come first served, as far as rows and
+  /// blocks are left: comes last, so that nobody waits or is preempted for a draft.
   void add_drafts();
   /// Adds the next chunk of every running prefill, first come first served.
   void add_prefills();

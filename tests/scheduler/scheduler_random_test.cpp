@@ -78,6 +78,8 @@ TEST(SchedulerRandom, in_flight_paged_keeps_every_rule) {
   EXPECT_GT(totals.finished, 50000);
   EXPECT_GT(totals.cancelled, 500);
   EXPECT_GT(totals.failed, 100);
+  EXPECT_GT(totals.drafts, 20000);
+  EXPECT_GT(totals.accepted, 10000);
 }
 
 TEST(SchedulerRandom, in_flight_contiguous_keeps_every_rule_and_never_preempts) {

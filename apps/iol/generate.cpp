@@ -140,6 +140,7 @@ void generate(GenerateOptions& options) {
   const auto id = engine->submit(
       std::move(request), [&](const TokenEvent& event) { record(completion, event, stream); });
   wait_for_end(*engine, id, completion);
+  engine->drain();  // its statistics are whole then
   if (completion.finish_reason == FinishReason::kError) throw Error(completion.error);
   if (stream) {
     fmt::print("\n");

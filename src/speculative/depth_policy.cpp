@@ -13,6 +13,7 @@ constexpr std::array kCaps = {1, 2, 3, 4, 5, 6, 8, 10, 12, 16};
 constexpr double kGainToSwitch = 1.02;
 constexpr double kGainToBegin = 1.04;
 constexpr double kProbeShare = 0.005;
+constexpr int kStepsUntilPlain = 250;
 
 /// The sum of a^1 ... a^count.
 double expected_accepted(double acceptance, int count) {
@@ -44,6 +45,10 @@ void DepthPolicy::choose(std::span<DepthChoice> choices, const StepOutlook& outl
   if (fixed_depth_) return choose_fixed(choices, outlook);
   for (DepthChoice& choice : choices) choice.depth = 0;
   if (choices.empty()) return;
+  if (!verify_.has_seen_about(outlook.num_decodes) || ++num_since_plain_ > kStepsUntilPlain) {
+    num_since_plain_ = 0;
+    return;
+  }
   plain_tok_s_ = promise_of(choices, outlook).tokens_per_second;
   double best_rate = plain_tok_s_;
   double kept_rate = depth_ == 0 ? plain_tok_s_ : 0;
@@ -57,7 +62,7 @@ void DepthPolicy::choose(std::span<DepthChoice> choices, const StepOutlook& outl
     }
   }
   const double gain_needed = depth_ == 0 ? kGainToBegin : kGainToSwitch;
-  if (best_rate >= gain_needed * kept_rate || kept_rate < plain_tok_s_) depth_ = best_cap;
+  if (best_rate >= gain_needed * kept_rate || kept_rate <= plain_tok_s_) depth_ = best_cap;
   promised_tok_s_ = apply_cap(choices, outlook, depth_).tokens_per_second;
   if (depth_ == 0) probe(choices, outlook);
 }
@@ -79,7 +84,9 @@ DepthPolicy::Promise DepthPolicy::apply_cap(std::span<DepthChoice> choices,
   const double token_seconds =
       verify_.seconds(std::max(outlook.num_decodes, 1)) / std::max(outlook.num_decodes, 1);
   const double worth_it = std::max(row_seconds, 0.0) / token_seconds;
-  int num_left = outlook.most_drafts;
+  // No leaps: what lies far beyond the row counts that were seen is not known.
+  const int most_rows = std::max(2 * verify_.most_rows(), num_rows + 1);
+  int num_left = std::min(outlook.most_drafts, most_rows - num_rows);
   for (DepthChoice& choice : choices) {
     double chance = 1;
     choice.depth = 0;

@@ -38,7 +38,9 @@ struct StepOutlook {
 ///
 /// No thrash: the depth changes for a promise of 2 % more, from zero for one of 4 %. While the
 /// depth is zero one sequence drafts now and then, to see whether that still holds, when what it
-/// may cost is less than 0.5 % of the time since the last such probe.
+/// may cost is less than 0.5 % of the time since the last such probe. While it isn't, one step in 250
+/// goes without drafts, and so does the first of each batch size: there is no promise without a
+/// plain step to compare with.
 class DepthPolicy {
  public:
   /// Nothing: chosen by the promise.
@@ -75,6 +77,7 @@ class DepthPolicy {
   StepTimes verify_;
   StepTimes draft_;
   int depth_ = 0;
+  int num_since_plain_ = 0;
   double credit_seconds_ = 0;  // what probes may cost now
   double promised_tok_s_ = 0;
   double plain_tok_s_ = 0;

@@ -10,9 +10,10 @@ namespace {
 constexpr int kExactRows = 24;
 // Of one more row, before two row counts were seen: in parts of the time of the first.
 constexpr double kGuessedRowShare = 0.08;
-// What an observation moves: its own entry at least, and the scale of all.
-constexpr double kEntryGain = 0.08;
-constexpr double kScaleGain = 0.04;
+// Of an observation's surprise, what its own entry takes at least, and what the scale of all takes:
+// what is known well changes with the rest.
+constexpr double kEntryGain = 0.01;
+constexpr double kScaleGain = 0.05;
 
 }  // namespace
 
@@ -27,23 +28,26 @@ int StepTimes::bucket_of(int num_rows) {
 void StepTimes::observe(int num_rows, double seconds) {
   Entry& entry = entries_[static_cast<std::size_t>(bucket_of(num_rows))];
   if (num_seen_ == 0) scale_ = 1;
-  const double expected = entry.count > 0 ? entry.seconds * scale_ : this->seconds(num_rows);
-  if (num_seen_ > 0) seconds = std::clamp(seconds, 0.5 * expected, 2 * expected);
   if (entry.count == 0) {
     ++num_seen_;
+    most_rows_ = std::max(most_rows_, num_rows);
     entry = {seconds / scale_, static_cast<double>(num_rows), 1};
     return;
   }
-  const double error = std::log(seconds / expected);
-  scale_ *= std::exp(kScaleGain * error);
+  const double ratio = seconds / (entry.seconds * scale_);
+  const double error = std::log(std::clamp(ratio, 0.5, 2.0));
   const double gain = std::max(kEntryGain, 1.0 / static_cast<double>(entry.count + 1));
-  entry.seconds *= std::exp((gain - kScaleGain) * error);
+  scale_ *= std::exp(kScaleGain * error);
+  entry.seconds *= std::exp(gain * error);
   entry.num_rows += gain * (num_rows - entry.num_rows);
   ++entry.count;
 }
 
-bool StepTimes::has_seen(int num_rows) const {
-  return entries_[static_cast<std::size_t>(bucket_of(num_rows))].count > 0;
+bool StepTimes::has_seen_about(int num_rows) const {
+  const double rows = num_rows;
+  return std::ranges::any_of(entries_, [rows](const Entry& entry) {
+    return entry.count > 0 && entry.num_rows <= rows && entry.num_rows >= 0.75 * rows;
+  });
 }
 
 double StepTimes::seconds(int num_rows) const {

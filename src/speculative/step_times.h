@@ -17,8 +17,11 @@ class StepTimes {
 
   void observe(int num_rows, double seconds);
   [[nodiscard]] double seconds(int num_rows) const;
-  [[nodiscard]] bool has_seen(int num_rows) const;
+  /// True when so many rows were seen, or down to a quarter fewer.
+  [[nodiscard]] bool has_seen_about(int num_rows) const;
   [[nodiscard]] bool has_seen_any() const { return num_seen_ > 0; }
+  /// The most rows that were seen; 0 before any.
+  [[nodiscard]] int most_rows() const { return most_rows_; }
 
  private:
   static constexpr int kNumBuckets = 96;
@@ -34,6 +37,7 @@ class StepTimes {
   double scale_ = 1;
   double seconds_guess_;
   int num_seen_ = 0;  // entries with a count
+  int most_rows_ = 0;
 };
 
 }  // namespace iol

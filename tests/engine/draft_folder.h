@@ -13,8 +13,8 @@ namespace iol::test {
 
 class DraftFolder {
  public:
-  /// `changes` replaces fields of config.json.
-  explicit DraftFolder(const nlohmann::json& changes = nlohmann::json::object()) {
+  /// `changes`, an object, replaces fields of config.json.
+  explicit DraftFolder(const std::string& changes = "{}") {
     namespace fs = std::filesystem;
     static std::atomic<int> count{0};
     path_ = fs::temp_directory_path() /
@@ -26,7 +26,7 @@ class DraftFolder {
     std::ifstream file(source / "config.json");
     auto config = nlohmann::json::parse(file);
     config["rope_parameters"]["rope_theta"] = 4000.0;
-    config.merge_patch(changes);
+    config.merge_patch(nlohmann::json::parse(changes));
     std::ofstream(path_ / "config.json") << config.dump();
   }
   ~DraftFolder() {

@@ -324,7 +324,8 @@ void add_ladder_options(CLI::App& command, BenchArguments& arguments) {
   command
       .add_flag("--ladder", arguments.ladder,
                 "PyTorch, then this engine with one lever more per rung: in-flight batching, paged "
-                "KV cache, --quant weights (default: int8), --kv-cache (default: int8)")
+                "KV cache, --quant weights (default: int8), --kv-cache (default: int8), --draft "
+                "(default: ngram, with demo-draft for demo)")
       ->group(group);
   command
       .add_option("--kv-sequences", arguments.kv_sequences,

@@ -130,8 +130,7 @@ json request_message(const RequestResult& result) {
   } else {
     message["token_times_ns"] = result.token_times_ns;
     message["tokens"] = result.tokens;
-    if (result.num_accepted_drafts)
-      message["accepted_draft_tokens"] = *result.num_accepted_drafts;
+    if (result.num_accepted_drafts) message["accepted_draft_tokens"] = *result.num_accepted_drafts;
   }
   return message;
 }

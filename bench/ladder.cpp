@@ -15,15 +15,14 @@ namespace {
 std::int64_t draft_kv_bytes_per_token(const SpeculationConfig& speculation, DType kv_dtype) {
   if (speculation.model.empty()) return 0;
   const ResolvedModel draft = resolve_model(speculation.model);
-  return kv_bytes_per_token(draft.synthetic ? synthetic_config(*draft.synthetic)
-                                            : load_model_config(draft.folder),
-                            kv_dtype);
+  return kv_bytes_per_token(
+      draft.synthetic ? synthetic_config(*draft.synthetic) : load_model_config(draft.folder),
+      kv_dtype);
 }
 
 /// Who drafts on the last rung, unless the user says: lookup, and for the demo its draft model too.
 SpeculationConfig ladder_speculation(const SpeculationConfig& asked, const BenchModel& model) {
-  return asked.enabled() ? asked
-                         : parse_draft(model.name == "demo" ? "ngram,demo-draft" : "ngram");
+  return asked.enabled() ? asked : parse_draft(model.name == "demo" ? "ngram,demo-draft" : "ngram");
 }
 
 /// Builds the rungs one from the other: each starts as a copy of the one before.

@@ -57,8 +57,7 @@ json request_metrics(const WorkloadRequest& request, const RequestResult& result
       {"output_sequence_length", {{"value", num_tokens}, {"unit", "tokens"}}},
   };
   if (result.num_accepted_drafts) {
-    metrics["accepted_draft_tokens"] = {{"value", *result.num_accepted_drafts},
-                                        {"unit", "tokens"}};
+    metrics["accepted_draft_tokens"] = {{"value", *result.num_accepted_drafts}, {"unit", "tokens"}};
   }
   if (num_tokens < 2 || times.size() < 2) return metrics;  // no gap between tokens: absent, not 0
   metrics["inter_token_latency"] =

@@ -154,13 +154,13 @@ StudyClaim speculation(const Ladder& ladder) {
     claim.why = "The ladder has no such rung here.";
     return claim;
   }
-  claim.measured =
-      fmt::format("one stream {}; {} {}", gain_text(rung->latency_gain),
-                  streams_text(ladder.streams), gain_text(rung->throughput_gain));
+  claim.measured = fmt::format("one stream {}; {} {}", gain_text(rung->latency_gain),
+                               streams_text(ladder.streams), gain_text(rung->throughput_gain));
   claim.why =
       "2 to 3 times take a target that memory limits, a draft some twenty times smaller and 4 of 5 "
       "drafts accepted. Here the draft is near the target in size, and the more streams there are, "
-      "the less arithmetic is idle to verify with; the depth is chosen for what pays, down to none.";
+      "the less arithmetic is idle to verify with; the depth is chosen for what pays, down to "
+      "none.";
   return claim;
 }
 

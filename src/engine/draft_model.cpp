@@ -32,7 +32,8 @@ void check_vocabulary(const ModelConfig& draft, const LoadedModel& target,
 void check_context(const ModelConfig& draft, int max_context, const std::string& name) {
   if (draft.max_position_embeddings >= max_context) return;
   throw_input_error(
-      "--draft {}: it was made for {} positions, and sequences may have {}; lower --max-context, or "
+      "--draft {}: it was made for {} positions, and sequences may have {}; lower --max-context, "
+      "or "
       "name another draft",
       name, draft.max_position_embeddings, max_context);
 }

@@ -39,10 +39,9 @@ std::int64_t activations_of(const EngineConfig& config, const LoadedModel& model
       activation_bytes(model.device, transformer_shape(model.config), config.max_step_tokens,
                        most_logit_rows(config), config.num_threads);
   if (!draft) return bytes;
-  return bytes + activation_bytes(model.device, transformer_shape(draft->config),
-                                  config.max_step_tokens,
-                                  std::min(config.max_batch, config.max_step_tokens),
-                                  config.num_threads);
+  return bytes +
+         activation_bytes(model.device, transformer_shape(draft->config), config.max_step_tokens,
+                          std::min(config.max_batch, config.max_step_tokens), config.num_threads);
 }
 
 /// A GPU's memory has no other use; the host's has, and is taken by half at most.
@@ -85,14 +84,13 @@ std::unique_ptr<Engine> Engine::create(const EngineConfig& config) {
   EngineConfig filled = config;
   fill_defaults(filled, model);
   std::optional<DraftModel> draft;
-  if (!config.speculation.model.empty())
-    draft = load_draft_model(filled, model);
+  if (!config.speculation.model.empty()) draft = load_draft_model(filled, model);
   fill_cache_size(filled, model, draft);
-  require_memory(model.device,
-                 filled.kv_cache_tokens * kv_token_bytes(model, draft) +
-                     activations_of(filled, model, draft),
-                 draft ? "the KV caches of both models with the activations"
-                       : "the KV cache with the activations");
+  require_memory(
+      model.device,
+      filled.kv_cache_tokens * kv_token_bytes(model, draft) + activations_of(filled, model, draft),
+      draft ? "the KV caches of both models with the activations"
+            : "the KV cache with the activations");
   return std::make_unique<EngineLoop>(std::move(filled), std::move(model), std::move(draft));
 }
 

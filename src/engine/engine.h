@@ -69,10 +69,11 @@ struct StepRecord {
   std::int64_t host_ns = 0;
   int num_prefill_tokens = 0;
   int num_decode_tokens = 0;
-  int num_draft_tokens = 0;           // verified in this step
+  int num_draft_tokens = 0;                    // verified in this step
   std::int64_t num_accepted_draft_tokens = 0;  // of them
-  int draft_depth = 0;                // chosen for this step; a probe is not counted
-  std::int64_t draft_ns = 0;          // spent on drafting, within duration_ns
+  int draft_depth = 0;                         // chosen for this step; a probe is not counted
+  double predicted_speedup = 1;                // of this step, over no drafts
+  std::int64_t draft_ns = 0;                   // spent on drafting, within duration_ns
   int num_running = 0;
   int num_waiting = 0;
   int num_blocks_used = 0;
@@ -90,9 +91,9 @@ struct EngineStats {
   double draft_acceptance = 0;                 // lately; see SpeculationStats
   double predicted_speedup = 1;                // of the last step by speculation
   int draft_depth = 0;                         // of the last step
-  std::string draft_error;   // why drafting was given up; empty while it works
-  std::int64_t step_ns = 0;  // total
-  std::int64_t host_ns = 0;  // of which outside drafting and the forward pass
+  std::string draft_error;                     // why drafting was given up; empty while it works
+  std::int64_t step_ns = 0;                    // total
+  std::int64_t host_ns = 0;                    // of which outside drafting and the forward pass
   int num_running = 0;
   int num_waiting = 0;
   int num_blocks = 0;

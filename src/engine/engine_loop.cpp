@@ -48,13 +48,11 @@ EngineLoop::EngineLoop(EngineConfig config, LoadedModel model, std::optional<Dra
       model_(std::move(model)),
       cache_(model_.backend->make_kv_cache(cache_shape(config_, model_))),
       activations_(model_.backend->make_activations(
-          transformer_shape(model_.config), config_.max_step_tokens,
-          most_logit_rows(config_))),
+          transformer_shape(model_.config), config_.max_step_tokens, most_logit_rows(config_))),
       blocks_(tables_config(config_, cache_->shape())),
-      scheduler_(
-          {config_.scheduler, config_.max_batch, config_.max_step_tokens, config_.max_context,
-           most_step_drafts(config_)},
-          blocks_),
+      scheduler_({config_.scheduler, config_.max_batch, config_.max_step_tokens,
+                  config_.max_context, most_step_drafts(config_)},
+                 blocks_),
       sampler_(model_.config.eos_token_ids),
       stop_checker_(model_.config.eos_token_ids, config_.max_context) {
   stats_.num_blocks = cache_->shape().num_blocks;
@@ -162,6 +160,7 @@ void EngineLoop::step() {
     record.num_accepted_draft_tokens = -speculation_->stats().num_accepted_tokens;
     speculation_->propose(active_);
     record.draft_depth = speculation_->stats().depth;
+    record.predicted_speedup = speculation_->stats().predicted_speedup;
     record.draft_ns = speculation_->last_draft_ns();
   }
   const Batch& batch = scheduler_.schedule();
@@ -297,8 +296,8 @@ SampledToken EngineLoop::choose_token(RequestState& state, int logit_row,
   if (!draft || *draft >= drawn_from.size()) {
     return sampler_.sample(logits, sequence, state.sampler);
   }
-  return sampler_.sample_with_draft(logits, sequence, state.sampler,
-                                    sequence.draft_tokens[*draft], drawn_from[*draft]);
+  return sampler_.sample_with_draft(logits, sequence, state.sampler, sequence.draft_tokens[*draft],
+                                    drawn_from[*draft]);
 }
 
 bool EngineLoop::publish_token(RequestState& state, SampledToken sampled, bool was_drafted) {

@@ -9,13 +9,13 @@
 #include "engine/inbox.h"
 #include "engine/loaded_model.h"
 #include "engine/speculation.h"
-#include "speculative/model_drafter.h"
 #include "engine/step_builder.h"
 #include "engine/step_under_way.h"
 #include "kv_cache/block_tables.h"
 #include "sampler/sampler.h"
 #include "sampler/stop_checker.h"
 #include "scheduler/scheduler.h"
+#include "speculative/model_drafter.h"
 
 namespace iol {
 

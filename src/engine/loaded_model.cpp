@@ -55,11 +55,11 @@ std::unique_ptr<Tokenizer> load_tokenizer_of(const ResolvedModel& resolved) {
 
 void require_weight_memory(const std::string& name, const ModelConfig& config, DType dtype,
                            const Quantization& quant, const Device& device) {
-  require_memory(device, weight_bytes(config, dtype, quant, packing_of(device)),
-                 fmt::format("'{}' in {}", name,
-                             quant.format == WeightFormat::kNone
-                                 ? dtype_name(dtype)
-                                 : weight_format_name(quant.format)));
+  require_memory(
+      device, weight_bytes(config, dtype, quant, packing_of(device)),
+      fmt::format("'{}' in {}", name,
+                  quant.format == WeightFormat::kNone ? dtype_name(dtype)
+                                                      : weight_format_name(quant.format)));
 }
 
 LoadedModel load_model(const EngineConfig& asked, const LoadProgress& progress) {

@@ -15,7 +15,7 @@ namespace iol {
 
 /// A model ready to run: its configuration, its weights on a backend, and its tokenizer.
 struct LoadedModel {
-  std::string name;  // as asked for
+  std::string name;              // as asked for
   std::filesystem::path folder;  // empty for synthetic models
   bool synthetic = false;
   ModelConfig config;

@@ -64,10 +64,9 @@ void Speculation::collect(Requests& requests) {
       continue;
     }
     // The last token of all is the model's own.
-    const int most = std::min(
-        {kMaxDraftDepth,
-         sequence->sampling.max_tokens - sequence->num_output_tokens() - 1,
-         scheduler_.config().max_context - sequence->num_tokens() - 1});
+    const int most =
+        std::min({kMaxDraftDepth, sequence->sampling.max_tokens - sequence->num_output_tokens() - 1,
+                  scheduler_.config().max_context - sequence->num_tokens() - 1});
     if (most < 1) continue;
     RequestState& request = *requests.at(sequence->id);
     Draft& draft = request.drafts.draft;

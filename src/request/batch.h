@@ -26,7 +26,9 @@ struct Batch {
   int num_draft_tokens = 0;
 
   [[nodiscard]] bool empty() const { return sequences.empty(); }
-  [[nodiscard]] int num_tokens() const { return num_prefill_tokens + num_decode_tokens + num_draft_tokens; }
+  [[nodiscard]] int num_tokens() const {
+    return num_prefill_tokens + num_decode_tokens + num_draft_tokens;
+  }
 };
 
 }  // namespace iol

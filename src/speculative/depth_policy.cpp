@@ -79,8 +79,7 @@ DepthPolicy::Promise DepthPolicy::apply_cap(std::span<DepthChoice> choices,
                                             const StepOutlook& outlook, int cap) const {
   const int num_rows = outlook.num_decodes + outlook.num_prefill_tokens;
   const int most = std::max(1, static_cast<int>(choices.size()) * cap);
-  const double row_seconds =
-      (verify_.seconds(num_rows + most) - verify_.seconds(num_rows)) / most;
+  const double row_seconds = (verify_.seconds(num_rows + most) - verify_.seconds(num_rows)) / most;
   const double token_seconds =
       verify_.seconds(std::max(outlook.num_decodes, 1)) / std::max(outlook.num_decodes, 1);
   const double worth_it = std::max(row_seconds, 0.0) / token_seconds;
@@ -120,10 +119,9 @@ DepthPolicy::Promise DepthPolicy::promise_of(std::span<const DepthChoice> choice
   promise.extra_seconds = verify_.seconds(num_rows + num_drafts) - verify_.seconds(num_rows);
   if (num_passes > 0) {
     // What a draft model has missed is computed once and pays over the steps to come.
-    promise.extra_seconds +=
-        draft_.seconds(num_drafting) * num_passes +
-        std::min(draft_.seconds(num_missing) - draft_.seconds(num_drafting),
-                 draft_.seconds(num_drafting));
+    promise.extra_seconds += draft_.seconds(num_drafting) * num_passes +
+                             std::min(draft_.seconds(num_missing) - draft_.seconds(num_drafting),
+                                      draft_.seconds(num_drafting));
   }
   const double plain_seconds = verify_.seconds(std::max(outlook.num_decodes, 1));
   promise.tokens_per_second = num_tokens / (plain_seconds + std::max(promise.extra_seconds, 0.0));

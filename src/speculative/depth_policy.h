@@ -38,8 +38,8 @@ struct StepOutlook {
 ///
 /// No thrash: the depth changes for a promise of 2 % more, from zero for one of 4 %. While the
 /// depth is zero one sequence drafts now and then, to see whether that still holds, when what it
-/// may cost is less than 0.5 % of the time since the last such probe. While it isn't, one step in 250
-/// goes without drafts, and so does the first of each batch size: there is no promise without a
+/// may cost is less than 0.5 % of the time since the last such probe. While it isn't, one step in
+/// 250 goes without drafts, and so does the first of each batch size: there is no promise without a
 /// plain step to compare with.
 class DepthPolicy {
  public:

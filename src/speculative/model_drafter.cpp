@@ -33,7 +33,7 @@ BlockTablesConfig tables_config(const ModelDrafterConfig& config) {
 }  // namespace
 
 struct ModelDrafter::Shadow {
-  Sequence sequence;    // its tokens end with guesses; its num_computed_tokens counts known ones
+  Sequence sequence;  // its tokens end with guesses; its num_computed_tokens counts known ones
   SamplerState sampler;
   int num_known = 0;    // tokens that are the target's
   int num_written = 0;  // positions whose keys and values are in the cache, guesses included
@@ -178,8 +178,8 @@ void ModelDrafter::forward() {
   for (const Work& work : work_) {
     const Shadow& shadow = *work.shadow;
     const int first = shadow.num_written;
-    slices_.push_back({static_cast<int>(token_ids_.size()), work.num_tokens, first,
-                       shadow.sequence.block_table});
+    slices_.push_back(
+        {static_cast<int>(token_ids_.size()), work.num_tokens, first, shadow.sequence.block_table});
     for (int position = first; position < first + work.num_tokens; ++position) {
       token_ids_.push_back(shadow.sequence.tokens[static_cast<std::size_t>(position)]);
       positions_.push_back(position);
@@ -230,8 +230,8 @@ std::int32_t ModelDrafter::choose(const Work& work, int row) {
   }
   TokenDistribution& drawn_from = work.draft->distributions.emplace_back();
   sampler_.distribution(logits, own, shadow.sampler, drawn_from);
-  return drawn_from.draw(random_uniform(own.seed, kDraftStream,
-                                        static_cast<std::uint64_t>(own.num_output_tokens())));
+  return drawn_from.draw(
+      random_uniform(own.seed, kDraftStream, static_cast<std::uint64_t>(own.num_output_tokens())));
 }
 
 }  // namespace iol

@@ -74,8 +74,8 @@ void NgramIndex::insert(Table& table, std::span<const std::int32_t> text, std::s
 void NgramIndex::grow(Table& table, std::span<const std::int32_t> text, int length) {
   const std::vector<Position> old = std::move(table.slots);
   table.slots.assign(2 * old.size(), 0);
-  const auto index = static_cast<std::size_t>(std::ranges::find(kLengths, length) -
-                                              kLengths.begin());
+  const auto index =
+      static_cast<std::size_t>(std::ranges::find(kLengths, length) - kLengths.begin());
   for (const Position end : old) {
     if (end == 0) continue;
     const auto position = static_cast<std::size_t>(end);

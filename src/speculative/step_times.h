@@ -26,7 +26,7 @@ class StepTimes {
  private:
   static constexpr int kNumBuckets = 96;
   struct Entry {
-    double seconds = 0;  // in units of the scale
+    double seconds = 0;   // in units of the scale
     double num_rows = 0;  // the mean of what was seen here
     std::int64_t count = 0;
   };

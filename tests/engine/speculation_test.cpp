@@ -18,9 +18,9 @@
 namespace iol::test {
 namespace {
 
+using iol::testing::chi_square_bound;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
-using iol::testing::chi_square_bound;
 
 constexpr const char* kText =
     "The old man went down to the sea. The old man went down to the sea, and the old man";
@@ -96,10 +96,10 @@ TEST(Speculation, everything_but_the_speed_is_as_without) {
   const auto requests = all_kinds_of_requests(*plain);
   const auto expected = run(*plain, requests);
   EXPECT_EQ(expected[3].finish_reason, FinishReason::kStop);
-  for (const std::string& who : {std::string("ngram"), draft().path(), perfect_draft().path(),
-                                 "ngram," + draft().path()}) {
-    for (const std::optional<int> depth : {std::optional<int>(), std::optional(1),
-                                           std::optional(5), std::optional(16)}) {
+  for (const std::string& who :
+       {std::string("ngram"), draft().path(), perfect_draft().path(), "ngram," + draft().path()}) {
+    for (const std::optional<int> depth :
+         {std::optional<int>(), std::optional(1), std::optional(5), std::optional(16)}) {
       const auto engine = Engine::create(with_draft(who, depth));
       const auto outcomes = run(*engine, requests);
       for (std::size_t i = 0; i < requests.size(); ++i) {
@@ -190,8 +190,8 @@ double two_sample_chi_square(const std::map<std::int32_t, int>& a,
     ++freedom;
   }
   if (rest.first + rest.second > 0) {
-    sum += double(rest.first - rest.second) * (rest.first - rest.second) /
-           (rest.first + rest.second);
+    sum +=
+        double(rest.first - rest.second) * (rest.first - rest.second) / (rest.first + rest.second);
   }
   return sum;
 }

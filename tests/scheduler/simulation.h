@@ -147,10 +147,9 @@ class Simulation {
   void draft() {
     for (Sequence* sequence : scheduler_.queues().running()) {
       if (!sequence->is_decoding || !sequence->draft_tokens.empty()) continue;
-      const int most =
-          std::min(sequence->sampling.max_tokens - sequence->num_output_tokens(),
-                   config_.scheduler.max_context - sequence->num_tokens()) -
-          1;
+      const int most = std::min(sequence->sampling.max_tokens - sequence->num_output_tokens(),
+                                config_.scheduler.max_context - sequence->num_tokens()) -
+                       1;
       Tokens guessed = sequence->tokens;
       for (int i = std::min(most, static_cast<int>(below(config_.max_drafts + 1))); i > 0; --i) {
         const std::int32_t right = next_token(guessed);
@@ -293,8 +292,7 @@ class Simulation {
     scheduler_.on_drafts_verified(scheduled);
     ASSERT_GE(sequence.block_table.size() * static_cast<std::size_t>(config_.blocks.block_size),
               static_cast<std::size_t>(sequence.num_computed_tokens));
-    ASSERT_LE(num_held - static_cast<int>(sequence.block_table.size()),
-              scheduled.num_draft_blocks);
+    ASSERT_LE(num_held - static_cast<int>(sequence.block_table.size()), scheduled.num_draft_blocks);
     if (config_.scheduler.policy == SchedulerPolicy::kInFlight &&
         config_.blocks.allocation == KvAllocation::kPaged && scheduled.num_drafts > 0) {
       ASSERT_LE(static_cast<int>(sequence.block_table.size()),

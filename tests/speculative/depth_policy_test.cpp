@@ -177,8 +177,8 @@ TEST(DepthPolicy, does_not_thrash) {
 }
 
 TEST(DepthPolicy, lookup_that_costs_nothing_is_used_where_a_model_would_not_pay) {
-  const Machine machine{[](int rows) { return 0.010 + 0.002 * rows; },
-                        [](int) { return 0.012; }, 0.02};
+  const Machine machine{[](int rows) { return 0.010 + 0.002 * rows; }, [](int) { return 0.012; },
+                        0.02};
   DepthPolicy lookup(std::nullopt);
   EXPECT_GT(simulate(lookup, machine, 1, 0.8, 500, false).drafts, 400);
   DepthPolicy model(std::nullopt);

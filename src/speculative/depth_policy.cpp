@@ -31,7 +31,8 @@ double expected_accepted(double acceptance, int count) {
 DepthPolicy::DepthPolicy(std::optional<int> fixed_depth)
     : fixed_depth_(fixed_depth),
       verify_(kGuessedStepSeconds),
-      draft_(kGuessedStepSeconds * kGuessedDraftShare) {}
+      draft_(kGuessedStepSeconds * kGuessedDraftShare),
+      depth_(fixed_depth.value_or(0)) {}
 
 void DepthPolicy::on_step(int num_rows, double seconds) {
   // The guess of a draft pass is a share of a step's time, which is known from here on.

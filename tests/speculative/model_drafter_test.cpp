@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 
 #include "base/random.h"
@@ -86,7 +87,7 @@ TEST_F(ModelDrafterTest, guesses_as_the_model_would_whatever_became_of_its_guess
   make({.num_blocks = 64,
         .block_size = 16,
         .prefix_cache = true,
-        .max_step_tokens = 64,
+        .max_step_tokens = 256,
         .max_batch = 8});
   for (RequestId id = 0; id < 5; ++id) add(id, 5 + 7 * id);
   sequences_[4].tokens = sequences_[3].tokens;  // a prefix that others have

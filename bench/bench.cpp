@@ -116,7 +116,10 @@ Lineup make_lineup(const BenchOptions& options, const ScenarioOptions& scenario,
     lineup.subjects.push_back(std::move(subject));
   }
   for (const Rung& rung : lineup.ladder->rungs) {
-    if (rung.engine) lineup.ours.push_back({rung.subject, *rung.engine});
+    // Speculation has the quality of the rung before it: the same tokens.
+    if (rung.engine && !rung.engine->speculation.enabled()) {
+      lineup.ours.push_back({rung.subject, *rung.engine});
+    }
   }
   return lineup;
 }
@@ -201,9 +204,9 @@ void note_missing(const BenchOptions& options, GpuMonitor* gpu, const PackageEne
     not_measured.push_back({{"what", "power and energy"}, {"why", energy.unavailable_reason()}});
   }
   if (gpu != nullptr) note_what_gpu_hides(*gpu, not_measured);
-  if (options.ladder) {
+  if (options.ladder && options.engine.device.kind == DeviceKind::kCuda) {
     not_measured.push_back({{"what", "speculative decoding, the ladder's last rung"},
-                            {"why", "this engine doesn't have it yet"}});
+                            {"why", "this engine has it on the CPU alone so far"}});
   }
 }
 

@@ -113,6 +113,9 @@ void ChildSubject::add_result(RunResult& result, const json& message, const Load
   } else {
     request.token_times_ns = message.at("token_times_ns").get<std::vector<std::int64_t>>();
     request.tokens = message.at("tokens").get<std::vector<std::int32_t>>();
+    if (message.contains("accepted_draft_tokens")) {
+      request.num_accepted_drafts = message["accepted_draft_tokens"].get<std::int64_t>();
+    }
   }
   const auto has_id = [&](const auto& other) { return other.id == request.id; };
   if (std::none_of(load.requests.begin(), load.requests.end(), has_id)) {

@@ -34,6 +34,22 @@ json dtype_json(const std::optional<DType>& dtype) {
   return dtype ? json(dtype_name(*dtype)) : json(nullptr);
 }
 
+template <class Value>
+json optional_json(const std::optional<Value>& value) {
+  return value ? json(*value) : json(nullptr);
+}
+
+SpeculationConfig parse_speculation_fields(const json& json) {
+  SpeculationConfig speculation;
+  const auto draft = json.at("draft").get<std::string>();
+  if (draft != draft_text({})) speculation = parse_draft(draft);
+  if (!json.at("draft_depth").is_null()) speculation.depth = json.at("draft_depth").get<int>();
+  if (!json.at("simulated_acceptance").is_null()) {
+    speculation.simulated_acceptance = json.at("simulated_acceptance").get<double>();
+  }
+  return speculation;
+}
+
 std::optional<DType> parse_dtype_field(const json& field) {
   if (field.is_null()) return std::nullopt;
   const auto dtype = parse_dtype(field.get<std::string>());
@@ -87,7 +103,8 @@ json ready_message(const Engine& engine, std::int64_t load_ns) {
            {{"resident_bytes", read_process_status(0).resident_bytes.value_or(0)},
             {"weights_bytes", memory.weights_bytes},
             {"kv_cache_bytes", memory.kv_cache_bytes},
-            {"activations_bytes", memory.activations_bytes}}}};
+            {"activations_bytes", memory.activations_bytes},
+            {"draft_model_bytes", memory.draft_model_bytes}}}};
 }
 
 std::vector<WorkloadRequest> parse_requests(const json& message) {
@@ -114,6 +131,7 @@ json request_message(const RequestResult& result) {
   } else {
     message["token_times_ns"] = result.token_times_ns;
     message["tokens"] = result.tokens;
+    if (result.num_accepted_drafts) message["accepted_draft_tokens"] = *result.num_accepted_drafts;
   }
   return message;
 }
@@ -123,6 +141,8 @@ struct StepSums {
   std::int64_t steps = 0;
   std::int64_t running = 0;
   std::int64_t blocks_used = 0;
+  std::int64_t drafting_steps = 0;
+  std::int64_t draft_depths = 0;
   int most_running = 0;
   int most_blocks_used = 0;
 
@@ -130,6 +150,8 @@ struct StepSums {
     ++steps;
     running += step.num_running;
     blocks_used += step.num_blocks_used;
+    drafting_steps += step.num_draft_tokens > 0 ? 1 : 0;
+    draft_depths += step.draft_depth;
     most_running = std::max(most_running, step.num_running);
     most_blocks_used = std::max(most_blocks_used, step.num_blocks_used);
   }
@@ -148,6 +170,25 @@ struct StepSums {
   }
 };
 
+/// Null where nobody drafts.
+json speculation_details(const Engine& engine, const EngineStats& before, const StepSums& sums) {
+  if (!engine.config().speculation.enabled()) return nullptr;
+  const auto after = engine.stats();
+  const auto drafts = after.num_draft_tokens - before.num_draft_tokens;
+  const auto accepted = after.num_accepted_draft_tokens - before.num_accepted_draft_tokens;
+  const auto steps = static_cast<double>(std::max<std::int64_t>(sums.steps, 1));
+  json details = {{"draft_tokens", drafts},
+                  {"accepted_draft_tokens", accepted},
+                  {"draft_ns", after.draft_ns - before.draft_ns},
+                  {"drafting_steps", sums.drafting_steps},
+                  {"depth_mean", static_cast<double>(sums.draft_depths) / steps},
+                  {"predicted_speedup", after.predicted_speedup}};
+  details["accepted_share"] =
+      drafts > 0 ? json(static_cast<double>(accepted) / static_cast<double>(drafts)) : json();
+  if (!after.draft_error.empty()) details["error"] = after.draft_error;
+  return details;
+}
+
 json engine_details(const Engine& engine, const EngineStats& before, const StepSums& sums) {
   const auto after = engine.stats();
   return {{"steps", after.num_steps - before.num_steps},
@@ -157,7 +198,8 @@ json engine_details(const Engine& engine, const EngineStats& before, const StepS
           {"cached_tokens", after.cached_tokens - before.cached_tokens},
           {"generated_tokens", after.generated_tokens - before.generated_tokens},
           {"preemptions", after.num_preemptions - before.num_preemptions},
-          {"load", sums.record(engine)}};
+          {"load", sums.record(engine)},
+          {"speculation", speculation_details(engine, before, sums)}};
 }
 
 json step_message(const StepRecord& step) {
@@ -167,6 +209,10 @@ json step_message(const StepRecord& step) {
           {"host_ns", step.host_ns},
           {"prefill_tokens", step.num_prefill_tokens},
           {"decode_tokens", step.num_decode_tokens},
+          {"draft_tokens", step.num_draft_tokens},
+          {"accepted_draft_tokens", step.num_accepted_draft_tokens},
+          {"draft_depth", step.draft_depth},
+          {"draft_ns", step.draft_ns},
           {"running", step.num_running},
           {"waiting", step.num_waiting},
           {"blocks_used", step.num_blocks_used}};
@@ -277,6 +323,9 @@ json engine_config_json(const EngineConfig& config) {
           {"kv_allocation", allocation_name(config.kv_allocation)},
           {"prefix_cache", config.prefix_cache},
           {"deterministic", config.deterministic},
+          {"draft", draft_text(config.speculation)},
+          {"draft_depth", optional_json(config.speculation.depth)},
+          {"simulated_acceptance", optional_json(config.speculation.simulated_acceptance)},
           {"seed", config.seed}};
 }
 
@@ -306,6 +355,7 @@ EngineConfig parse_engine_config(const json& json) try {
                              : KvAllocation::kPaged;
   config.prefix_cache = json.at("prefix_cache").get<bool>();
   config.deterministic = json.at("deterministic").get<bool>();
+  config.speculation = parse_speculation_fields(json);
   config.seed = json.at("seed").get<std::uint64_t>();
   return config;
 } catch (const nlohmann::json::exception& error) {

@@ -23,25 +23,30 @@ std::optional<std::string> EngineTarget::send(const WorkloadRequest& wanted, Req
   request.prompt_tokens = wanted.prompt_tokens;
   request.sampling.max_tokens = static_cast<int>(wanted.most_output_tokens());
   request.sampling.ignore_eos = true;
+  if (engine_.config().speculation.enabled()) result.num_accepted_drafts = 0;
   const auto length = static_cast<std::size_t>(wanted.output_tokens);
   try {
-    engine_.submit(std::move(request),
-                   [this, &result, length, ended = false,
-                    on_end = std::move(on_end)](const TokenEvent& event) mutable {
-                     if (ended) return;  // the answer to the cancellation below
-                     if (event.token) {
-                       result.token_times_ns.push_back(now_ns());
-                       result.tokens.push_back(*event.token);
-                     }
-                     const bool has_all = result.tokens.size() == length;
-                     if (!has_all && !event.finish_reason) return;
-                     ended = true;
-                     if (!has_all) result.error = missing_tokens(event, result);
-                     // Below its limit: it ends here, as an end-of-sequence token would end it. The
-                     // engine's next step is without it.
-                     if (!event.finish_reason) engine_.cancel(event.request);
-                     on_end();
-                   });
+    engine_.submit(
+        std::move(request), [this, &result, length, ended = false, step_ns = std::int64_t{-1},
+                             on_end = std::move(on_end)](const TokenEvent& event) mutable {
+          if (ended) return;  // the answer to the cancellation below
+          if (event.token) {
+            // Tokens of one step are one piece of output.
+            const bool is_next_step = event.time_ns != step_ns;
+            step_ns = event.time_ns;
+            result.token_times_ns.push_back(is_next_step ? now_ns() : result.token_times_ns.back());
+            result.tokens.push_back(*event.token);
+            if (event.was_drafted) ++*result.num_accepted_drafts;
+          }
+          const bool has_all = result.tokens.size() == length;
+          if (!has_all && !event.finish_reason) return;
+          ended = true;
+          if (!has_all) result.error = missing_tokens(event, result);
+          // Below its limit: it ends here, as an end-of-sequence token would end it. The
+          // engine's next step is without it.
+          if (!event.finish_reason) engine_.cancel(event.request);
+          on_end();
+        });
   } catch (const Error& error) {
     return error.what();
   }

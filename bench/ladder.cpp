@@ -6,9 +6,24 @@
 #include "base/error.h"
 #include "bench/iol_subject.h"
 #include "model/memory_plan.h"
+#include "model/resolve.h"
+#include "model/synthetic.h"
 
 namespace iol::bench {
 namespace {
+
+std::int64_t draft_kv_bytes_per_token(const SpeculationConfig& speculation, DType kv_dtype) {
+  if (speculation.model.empty()) return 0;
+  const ResolvedModel draft = resolve_model(speculation.model);
+  return kv_bytes_per_token(
+      draft.synthetic ? synthetic_config(*draft.synthetic) : load_model_config(draft.folder),
+      kv_dtype);
+}
+
+/// Who drafts on the last rung, unless the user says: lookup, and for the demo its draft model too.
+SpeculationConfig ladder_speculation(const SpeculationConfig& asked, const BenchModel& model) {
+  return asked.enabled() ? asked : parse_draft(model.name == "demo" ? "ngram,demo-draft" : "ngram");
+}
 
 /// Builds the rungs one from the other: each starts as a copy of the one before.
 class RungBuilder {
@@ -55,6 +70,19 @@ class RungBuilder {
     const std::string name(kv_format_name(kv_dtype));
     add(fmt::format("{}-kv-{}", rungs_.back().subject, name), fmt::format("+ {} KV cache", name),
         "the format of keys and values alone; more tokens in the same bytes", "quantized_kv_cache");
+  }
+  /// The draft's keys and values take their part of the same bytes.
+  void add_speculation(const SpeculationConfig& speculation) {
+    const DType kv_dtype = engine_.kv_dtype.value_or(model_.dtype);
+    const auto alone = kv_bytes_per_token(model_.config, kv_dtype);
+    const auto both = alone + draft_kv_bytes_per_token(speculation, kv_dtype);
+    engine_.kv_cache_tokens =
+        engine_.kv_cache_tokens * alone / both / engine_.block_size * engine_.block_size;
+    engine_.speculation = speculation;
+    add("iol-speculation", "+ speculation",
+        fmt::format("drafts by {}, verified by the model; the same tokens",
+                    draft_text(speculation)),
+        "speculation");
   }
   std::vector<Rung> take() { return std::move(rungs_); }
 
@@ -105,6 +133,7 @@ LadderPlan plan_ladder(const LadderOptions& options, const EngineConfig& engine,
   first.prefix_cache = false;
   first.quant = {};
   first.kv_dtype = std::nullopt;
+  first.speculation = {};
   first.max_batch = std::max(engine.max_batch, plan.max_concurrency);
   first.max_context = static_cast<int>(plan.max_request_tokens);
   const std::int64_t blocks_per_sequence = plan.max_request_tokens / first.block_size + 1;
@@ -118,6 +147,9 @@ LadderPlan plan_ladder(const LadderOptions& options, const EngineConfig& engine,
   builder.add_paged_kv(reuses_prefixes);
   builder.add_quantized_weights(options.quant);
   builder.add_quantized_kv(options.kv_dtype);
+  if (engine.device.kind != DeviceKind::kCuda) {
+    builder.add_speculation(ladder_speculation(engine.speculation, model));
+  }
   ladder.rungs = builder.take();
   return ladder;
 }

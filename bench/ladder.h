@@ -48,8 +48,9 @@ struct LadderPlan {
 
 /// Every rung of ours has the same bytes for keys and values: what a lever frees becomes room for
 /// more sequences. `engine` is the configuration that the rungs start from (device, threads, limits
-/// of a step); `reuses_prefixes` when the traffic shares any. Throws InputError for a model that is
-/// quantized already.
+/// of a step; its speculation is that of the last rung, which a GPU doesn't have yet);
+/// `reuses_prefixes` when the traffic shares any. Throws InputError for a model that is quantized
+/// already.
 LadderPlan plan_ladder(const LadderOptions& options, const EngineConfig& engine,
                        const BenchModel& model, const Plan& plan, bool with_pytorch,
                        bool reuses_prefixes);

@@ -20,17 +20,24 @@ json metric(double value, std::string_view unit) { return {{"value", value}, {"u
 
 double milliseconds(std::int64_t ns) { return static_cast<double>(ns) * 1e-6; }
 
-/// Gaps between pieces of output, each divided by the tokens in the later piece. A server's pieces
-/// don't say how many they hold: the mean over the answer stands for it.
+/// Gaps between pieces of output, each divided by the tokens in the later piece. Tokens of one time
+/// came in one piece. A server's pieces don't say how many they hold: the mean over the answer
+/// stands for it.
 json token_gaps(const RequestResult& result, std::int64_t num_tokens) {
   const auto& times = result.token_times_ns;
-  const double tokens_per_piece =
+  const double tokens_per_time =
       static_cast<double>(num_tokens) / static_cast<double>(times.size());
   json gaps = json::array();
-  for (std::size_t i = 1; i < times.size(); ++i) {
-    // Microsecond digits: a gap is a step of the engine, never shorter than many of them.
-    const double gap_us = static_cast<double>(times[i] - times[i - 1]) * 1e-3 / tokens_per_piece;
-    gaps.push_back(std::round(gap_us) / 1000.0);
+  for (std::size_t i = 0; i < times.size();) {
+    std::size_t end = i + 1;
+    while (end < times.size() && times[end] == times[i]) ++end;
+    if (i > 0) {
+      // Microsecond digits: a gap is a step of the engine, never shorter than many of them.
+      const double num_piece_tokens = tokens_per_time * static_cast<double>(end - i);
+      const double gap_us = static_cast<double>(times[i] - times[i - 1]) * 1e-3 / num_piece_tokens;
+      gaps.push_back(std::round(gap_us) / 1000.0);
+    }
+    i = end;
   }
   return gaps;
 }
@@ -49,6 +56,9 @@ json request_metrics(const WorkloadRequest& request, const RequestResult& result
       {"input_sequence_length", {{"value", num_input}, {"unit", "tokens"}}},
       {"output_sequence_length", {{"value", num_tokens}, {"unit", "tokens"}}},
   };
+  if (result.num_accepted_drafts) {
+    metrics["accepted_draft_tokens"] = {{"value", *result.num_accepted_drafts}, {"unit", "tokens"}};
+  }
   if (num_tokens < 2 || times.size() < 2) return metrics;  // no gap between tokens: absent, not 0
   metrics["inter_token_latency"] =
       metric(milliseconds(e2e_ns - ttft_ns) / static_cast<double>(num_tokens - 1), "ms");

@@ -28,6 +28,7 @@ struct RequestResult {
   std::vector<std::int64_t> token_times_ns;  // [output tokens] when each reached the client
   std::vector<std::int32_t> tokens;          // [output tokens]
   std::optional<std::string> error;
+  std::optional<std::int64_t> num_accepted_drafts = {};  // of a subject that speculates
   // Of a server, which answers with text in pieces: token_times_ns is of its pieces and tokens is
   // empty. Counts are what the server says.
   std::string text = {};

@@ -328,7 +328,8 @@ void add_ladder_options(CLI::App& command, BenchArguments& arguments) {
   command
       .add_flag("--ladder", arguments.ladder,
                 "PyTorch, then this engine with one lever more per rung: in-flight batching, paged "
-                "KV cache, --quant weights (default: int8), --kv-cache (default: int8)")
+                "KV cache, --quant weights (default: int8), --kv-cache (default: int8), --draft "
+                "(default: ngram, with demo-draft for demo)")
       ->group(group);
   command
       .add_option("--kv-sequences", arguments.kv_sequences,
@@ -363,6 +364,13 @@ void add_bench_command(CLI::App& program) {
   arguments->engine.prefix_cache = "off";  // repetitions must not profit from each other
   arguments->engine.max_batch = 0;         // the highest concurrency
   add_engine_options(*command, arguments->engine);
+  add_speculation_options(*command, arguments->engine);
+  command
+      ->add_option("--simulated-acceptance", arguments->engine.simulated_acceptance,
+                   "for experiments: accept each draft at this rate (0 to 1), whatever the model "
+                   "says; the speed is real, what is generated means nothing")
+      ->check(CLI::Range(0.0, 1.0))
+      ->group("Engine");
   command->callback([arguments] { run(*arguments); });
 }
 

@@ -2,6 +2,7 @@
 
 #include "backend/kv_format.h"
 #include "base/error.h"
+#include "engine/speculation_limits.h"
 #include "model/resolve.h"
 #include "quantization/manifest.h"
 #include "quantization/quantized_checkpoint.h"
@@ -29,11 +30,18 @@ std::optional<DType> kv_dtype(const std::string& value) {
 
 const std::vector<std::string> kFormatNames = {"none", "int8", "int8-wo", "fp8", "int4"};
 
-void refuse_missing_levers(const EngineOptions& options) {
-  if (!options.draft.empty()) {
-    throw_input_error("--draft {}: speculative decoding is not available yet; leave the option out",
-                      options.draft);
+SpeculationConfig speculation_config(const EngineOptions& options) {
+  SpeculationConfig config;
+  if (!options.draft.empty()) config = parse_draft(options.draft);
+  if (!options.draft_depth.empty()) {
+    if (!config.enabled()) {
+      throw_input_error("--draft-depth {}: of whose drafts? Give --draft", options.draft_depth);
+    }
+    config.depth = parse_draft_depth(options.draft_depth);
   }
+  if (options.simulated_acceptance >= 0) config.simulated_acceptance = options.simulated_acceptance;
+  validate(config);
+  return config;
 }
 
 /// Leaving --quant out means "as it is"; saying none means unquantized.
@@ -83,6 +91,20 @@ void add_quantization_options(CLI::App& command, EngineOptions& options) {
       ->group(group);
 }
 
+void add_speculation_options(CLI::App& command, EngineOptions& options) {
+  const std::string group = "Engine";
+  command
+      .add_option("--draft", options.draft,
+                  "speculative decoding: ngram (lookup in the request's own text), a smaller model "
+                  "of the same vocabulary (demo-draft for demo), or both: ngram,MODEL")
+      ->expected(1)
+      ->group(group);
+  command
+      .add_option("--draft-depth", options.draft_depth,
+                  "tokens drafted per step: auto (what pays, 0 included; default), or 0 to 16")
+      ->group(group);
+}
+
 void add_engine_options(CLI::App& command, EngineOptions& options) {
   add_common_options(command, options.common);
   const std::string group = "Engine";
@@ -100,8 +122,6 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
   command
       .add_flag("--verify", options.verify,
                 "check the SHA-256 of an engine directory's weights before they are used")
-      ->group(group);
-  command.add_option("--draft", options.draft, "draft model for speculation; not available yet")
       ->group(group);
   command.add_option("--scheduler", options.scheduler, "in-flight or static batching")
       ->check(CLI::IsMember({"in-flight", "static"}))
@@ -146,7 +166,6 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
 }
 
 EngineConfig engine_config(const EngineOptions& options, const std::string& model) {
-  refuse_missing_levers(options);
   refuse_none_for_quantized(options, model);
   EngineConfig config = engine_config(options.common);
   config.model = model;
@@ -165,6 +184,8 @@ EngineConfig engine_config(const EngineOptions& options, const std::string& mode
       options.kv_allocation == "contiguous" ? KvAllocation::kContiguous : KvAllocation::kPaged;
   config.prefix_cache = options.prefix_cache == "on";
   config.deterministic = options.deterministic;
+  config.speculation = speculation_config(options);
+  refuse_speculation_on(config.device, config.speculation);
   return config;
 }
 

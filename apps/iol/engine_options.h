@@ -20,6 +20,8 @@ struct EngineOptions {
   bool verify = false;
   std::string kv_cache = "auto";
   std::string draft;
+  std::string draft_depth;
+  double simulated_acceptance = -1;  // below 0: not simulated
   std::string scheduler = "in-flight";
   std::string kv_allocation = "paged";
   std::string prefix_cache = "on";
@@ -33,11 +35,14 @@ struct EngineOptions {
 /// Adds --quant and its companions.
 void add_quantization_options(CLI::App& command, EngineOptions& options);
 
+/// Adds --draft and --draft-depth, of commands that generate.
+void add_speculation_options(CLI::App& command, EngineOptions& options);
+
 /// Adds the common options and those of the engine.
 void add_engine_options(CLI::App& command, EngineOptions& options);
 
 /// Checks the options and turns them into an engine configuration for `model`.
-/// Throws InputError for a lever that this build doesn't have yet.
+/// Throws InputError for what contradicts itself or the device doesn't have.
 EngineConfig engine_config(const EngineOptions& options, const std::string& model);
 
 }  // namespace iol::cli

@@ -18,6 +18,7 @@ namespace iol::cli {
 namespace {
 
 struct GenerateOptions {
+  CLI::App* command = nullptr;  // knows which options were given
   EngineOptions engine;
   std::string model;
   std::string prompt;
@@ -34,6 +35,7 @@ struct Completion {
   nlohmann::json logprobs = nlohmann::json::array();
   std::int64_t first_token_ns = 0;
   std::int64_t last_token_ns = 0;
+  int num_accepted_drafts = 0;
   std::optional<FinishReason> finish_reason;
   std::string error;
 };
@@ -56,6 +58,7 @@ void record(Completion& completion, const TokenEvent& event, bool stream) {
     if (completion.tokens.empty()) completion.first_token_ns = event.time_ns;
     completion.last_token_ns = event.time_ns;
     completion.tokens.push_back(*event.token);
+    if (event.was_drafted) ++completion.num_accepted_drafts;
   }
   if (event.logprobs) completion.logprobs.push_back(to_json(*event.logprobs));
   if (event.finish_reason) {
@@ -78,6 +81,17 @@ void wait_for_end(Engine& engine, RequestId request, Completion& completion) {
   }
 }
 
+nlohmann::json speculation_json(const Engine& engine, int num_accepted) {
+  const EngineStats stats = engine.stats();
+  nlohmann::json result = {{"draft", draft_text(engine.config().speculation)},
+                           {"steps", stats.num_steps},
+                           {"draft_tokens", stats.num_draft_tokens},
+                           {"accepted_draft_tokens", num_accepted},
+                           {"draft_ms", static_cast<double>(stats.draft_ns) / 1e6}};
+  if (!stats.draft_error.empty()) result["error"] = stats.draft_error;
+  return result;
+}
+
 nlohmann::json result_json(const GenerateOptions& options, const Engine& engine,
                            const Completion& completion, std::size_t num_prompt_tokens,
                            std::int64_t start_ns) {
@@ -97,12 +111,18 @@ nlohmann::json result_json(const GenerateOptions& options, const Engine& engine,
         milliseconds(completion.last_token_ns - completion.first_token_ns) / gaps;
   }
   if (options.num_logprobs >= 0) result["logprobs"] = completion.logprobs;
+  if (engine.config().speculation.enabled()) {
+    result["speculation"] = speculation_json(engine, completion.num_accepted_drafts);
+  }
   return result;
 }
 
 void generate(GenerateOptions& options) {
   if (options.num_logprobs >= 0) options.sampling.num_logprobs = options.num_logprobs;
-  options.sampling.seed = options.engine.common.seed;
+  // Speculation keeps to the tokens of a seed that is given, at the price of some drafts.
+  const bool speculates = !options.engine.draft.empty();
+  if (!speculates || options.command->count("--seed") > 0)
+    options.sampling.seed = options.engine.common.seed;
   EngineConfig config = engine_config(options.engine, options.model);
   config.max_batch = 1;
   const auto engine = Engine::create(config);
@@ -120,6 +140,7 @@ void generate(GenerateOptions& options) {
   const auto id = engine->submit(
       std::move(request), [&](const TokenEvent& event) { record(completion, event, stream); });
   wait_for_end(*engine, id, completion);
+  engine->drain();  // its statistics are whole then
   if (completion.finish_reason == FinishReason::kError) throw Error(completion.error);
   if (stream) {
     fmt::print("\n");
@@ -169,6 +190,7 @@ void add_generate_command(CLI::App& program) {
   auto options = std::make_shared<GenerateOptions>();
   options->sampling.max_tokens = 128;
   auto* command = program.add_subcommand("generate", "Stream a completion to the terminal");
+  options->command = command;
   command->add_option("MODEL", options->model, "folder, Hub id in the local cache, or demo")
       ->required();
   command->add_option("-p,--prompt", options->prompt, "the text to continue")->required();
@@ -176,11 +198,13 @@ void add_generate_command(CLI::App& program) {
       ->capture_default_str();
   add_sampling_options(*command, *options);
   add_engine_options(*command, options->engine);
+  add_speculation_options(*command, options->engine);
   command->footer(
       "Examples:\n"
       "  iol generate demo -p \"It was a dark night\" -n 60\n"
       "  iol generate demo -p \"Once\" --temperature 0.8 --top-p 0.95 --seed 7\n"
-      "  iol generate demo -p \"The sea\" --json --logprobs 3");
+      "  iol generate demo -p \"The sea\" --json --logprobs 3\n"
+      "  iol generate demo -p \"The sea\" --draft ngram,demo-draft");
   command->callback([options] { generate(*options); });
 }
 

@@ -16,6 +16,7 @@
 #include "model/config.h"
 #include "request/request.h"
 #include "scheduler/scheduler_policy.h"
+#include "speculative/speculation_config.h"
 
 namespace iol {
 
@@ -41,6 +42,7 @@ struct EngineConfig {
   bool prefix_cache = true;
   bool deterministic = false;  // no token depends on its batch; only fp8 on a GPU needs to be told
   std::uint64_t seed = 0;
+  SpeculationConfig speculation;
 };
 
 /// One token (or the end) of one request. Delivered from the engine's thread, in order for a
@@ -50,6 +52,7 @@ struct TokenEvent {
   std::optional<std::int32_t> token;  // nothing: the end brought no token
   std::string text;                   // what became readable with it: whole UTF-8 characters
   std::optional<TokenLogprobs> logprobs;
+  bool was_drafted = false;                   // an accepted draft: it came beside another token
   std::int64_t time_ns = 0;                   // when the step that made it ended
   std::optional<FinishReason> finish_reason;  // set on the last event
   std::string error;                          // for FinishReason::kError
@@ -62,10 +65,15 @@ using TokenCallback = std::function<void(const TokenEvent&)>;
 struct StepRecord {
   std::int64_t start_ns = 0;
   std::int64_t duration_ns = 0;
-  // All but the forward pass or, on a device that runs ahead, the wait for it.
+  // All but drafting and the forward pass or, on a device that runs ahead, the wait for it.
   std::int64_t host_ns = 0;
   int num_prefill_tokens = 0;
   int num_decode_tokens = 0;
+  int num_draft_tokens = 0;                    // verified in this step
+  std::int64_t num_accepted_draft_tokens = 0;  // of them
+  int draft_depth = 0;                         // chosen for this step; a probe is not counted
+  double predicted_speedup = 1;                // of this step, over no drafts
+  std::int64_t draft_ns = 0;                   // spent on drafting, within duration_ns
   int num_running = 0;
   int num_waiting = 0;
   int num_blocks_used = 0;
@@ -77,8 +85,15 @@ struct EngineStats {
   std::int64_t cached_tokens = 0;  // found in the prefix index
   std::int64_t generated_tokens = 0;
   std::int64_t num_preemptions = 0;
-  std::int64_t step_ns = 0;  // total
-  std::int64_t host_ns = 0;  // of which outside the forward pass
+  std::int64_t num_draft_tokens = 0;           // verified
+  std::int64_t num_accepted_draft_tokens = 0;  // of them
+  std::int64_t draft_ns = 0;                   // spent on drafting, within step_ns
+  double draft_acceptance = 0;                 // lately; see SpeculationStats
+  double predicted_speedup = 1;                // of the last step by speculation
+  int draft_depth = 0;                         // of the last step
+  std::string draft_error;                     // why drafting was given up; empty while it works
+  std::int64_t step_ns = 0;                    // total
+  std::int64_t host_ns = 0;                    // of which outside drafting and the forward pass
   int num_running = 0;
   int num_waiting = 0;
   int num_blocks = 0;
@@ -90,6 +105,7 @@ struct EngineMemory {
   std::int64_t weights_bytes = 0;
   std::int64_t kv_cache_bytes = 0;
   std::int64_t activations_bytes = 0;
+  std::int64_t draft_model_bytes = 0;  // weights, KV cache and activations of the draft model
 };
 
 /// Threading: every member may be called from any thread. The destructor cancels what is left.

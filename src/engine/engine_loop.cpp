@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "engine/speculation_limits.h"
 #include "model/transformer.h"
 
 namespace iol {
@@ -42,20 +43,30 @@ TokenEvent end_event(FinishReason reason, std::string error = {}) {
 
 }  // namespace
 
-EngineLoop::EngineLoop(EngineConfig config, LoadedModel model)
+EngineLoop::EngineLoop(EngineConfig config, LoadedModel model, std::optional<DraftModel> draft)
     : config_(std::move(config)),
       model_(std::move(model)),
       cache_(model_.backend->make_kv_cache(cache_shape(config_, model_))),
       activations_(model_.backend->make_activations(
-          transformer_shape(model_.config), config_.max_step_tokens,
-          std::min(config_.max_batch, config_.max_step_tokens))),
+          transformer_shape(model_.config), config_.max_step_tokens, most_logit_rows(config_))),
       blocks_(tables_config(config_, cache_->shape())),
-      scheduler_(
-          {config_.scheduler, config_.max_batch, config_.max_step_tokens, config_.max_context},
-          blocks_),
+      scheduler_({config_.scheduler, config_.max_batch, config_.max_step_tokens,
+                  config_.max_context, most_step_drafts(config_)},
+                 blocks_),
       sampler_(model_.config.eos_token_ids),
       stop_checker_(model_.config.eos_token_ids, config_.max_context) {
   stats_.num_blocks = cache_->shape().num_blocks;
+  if (config_.speculation.enabled()) {
+    refuse_speculation_beside(*model_.backend, config_.speculation);
+    std::unique_ptr<ModelDrafter> drafter;
+    if (draft) {
+      drafter = std::make_unique<ModelDrafter>(
+          std::move(*draft), *model_.backend,
+          ModelDrafterConfig{cache_->shape().num_blocks, config_.block_size, config_.prefix_cache,
+                             config_.max_step_tokens, config_.max_batch});
+    }
+    speculation_.emplace(config_.speculation, std::move(drafter), scheduler_);
+  }
   thread_ = std::thread([this] { run(); });
 }
 
@@ -93,6 +104,7 @@ RequestId EngineLoop::submit(Request request, TokenCallback on_token) {
   Sequence sequence;
   sequence.id = next_request_.fetch_add(1);
   sequence.seed = request.sampling.seed.value_or(random_bits(config_.seed, 0, sequence.id));
+  sequence.has_own_seed = request.sampling.seed.has_value();
   sequence.sampling = std::move(request.sampling);
   sequence.priority = request.priority;
   sequence.tokens = std::move(request.prompt_tokens);
@@ -124,7 +136,10 @@ void EngineLoop::run() {
 }
 
 void EngineLoop::accept(Inbox::Contents mail) {
-  if (mail.clear_prefixes) blocks_.clear_prefixes();
+  if (mail.clear_prefixes) {
+    blocks_.clear_prefixes();
+    if (speculation_) speculation_->clear_prefixes();
+  }
   for (auto& request : mail.submitted) {
     Sequence& sequence = request->sequence;
     sequence.arrival_index = num_arrived_++;
@@ -141,9 +156,17 @@ void EngineLoop::step() {
   StepRecord record;
   record.start_ns = now_ns();
   forward_ns_ = 0;
+  if (speculation_) {
+    record.num_accepted_draft_tokens = -speculation_->stats().num_accepted_tokens;
+    speculation_->propose(active_);
+    record.draft_depth = speculation_->stats().depth;
+    record.predicted_speedup = speculation_->stats().predicted_speedup;
+    record.draft_ns = speculation_->last_draft_ns();
+  }
   const Batch& batch = scheduler_.schedule();
   record.num_prefill_tokens = batch.num_prefill_tokens;
   record.num_decode_tokens = batch.num_decode_tokens;
+  record.num_draft_tokens = batch.num_draft_tokens;
   std::optional<StepUnderWay> next = begin(batch);
   const bool begun = next.has_value();
   catch_up();
@@ -157,7 +180,12 @@ void EngineLoop::step() {
       finish(*next);
     }
   }
-  if (begun) record_step(record);
+  if (!begun) return;
+  if (speculation_) {
+    speculation_->on_step(batch, now_ns() - record.start_ns - record.draft_ns);
+    record.num_accepted_draft_tokens += speculation_->stats().num_accepted_tokens;
+  }
+  record_step(record);
 }
 
 std::optional<StepUnderWay> EngineLoop::begin(const Batch& batch) {
@@ -227,27 +255,57 @@ void EngineLoop::sample(const StepUnderWay& step) {
     if (sequence.has_placeholder) sequence.tokens.pop_back();
     sequence.has_placeholder = false;
     try {
-      publish_token(state, choose_token(state, step.logit_rows[i]));
+      take_tokens(state, step.batch.sequences[i], step.logit_rows[i]);
     } catch (const std::exception& error) {  // this request's logits alone are at fault
       end(state, end_event(FinishReason::kError, error.what()));
     }
   }
 }
 
-SampledToken EngineLoop::choose_token(RequestState& state, int logit_row) {
+void EngineLoop::take_tokens(RequestState& state, const ScheduledSequence& scheduled,
+                             int logit_row) {
+  Sequence& sequence = state.sequence;
+  bool goes_on = true;
+  bool accepted = true;
+  for (int i = 0; goes_on && accepted; ++i) {
+    const bool judges = i < scheduled.num_drafts;
+    const auto draft = static_cast<std::size_t>(i);
+    SampledToken sampled =
+        choose_token(state, logit_row + i, judges ? std::optional(draft) : std::nullopt);
+    accepted = judges && sampled.token == sequence.draft_tokens[draft];
+    if (judges && speculation_->simulates()) {
+      accepted = speculation_->accept_simulated();
+      if (accepted) sampled.token = sequence.draft_tokens[draft];
+    }
+    if (judges) speculation_->on_judged(state.drafts, accepted);
+    goes_on = publish_token(state, std::move(sampled), accepted);
+  }
+  if (goes_on && !sequence.draft_tokens.empty()) scheduler_.on_drafts_verified(scheduled);
+}
+
+SampledToken EngineLoop::choose_token(RequestState& state, int logit_row,
+                                      std::optional<std::size_t> draft) {
   const Sequence& sequence = state.sequence;
   if (is_chosen(sequence)) {
     const std::int32_t token = model_.backend->chosen_token(*activations_, logit_row);
     if (token == kNoToken) throw_bad_logits();
     return {token, std::nullopt};
   }
-  return sampler_.sample(model_.backend->logits(*activations_, logit_row), sequence, state.sampler);
+  const auto logits = model_.backend->logits(*activations_, logit_row);
+  const auto& drawn_from = state.drafts.draft.distributions;
+  if (!draft || *draft >= drawn_from.size()) {
+    return sampler_.sample(logits, sequence, state.sampler);
+  }
+  return sampler_.sample_with_draft(logits, sequence, state.sampler, sequence.draft_tokens[*draft],
+                                    drawn_from[*draft]);
 }
 
-void EngineLoop::publish_token(RequestState& state, SampledToken sampled) {
+bool EngineLoop::publish_token(RequestState& state, SampledToken sampled, bool was_drafted) {
   Sequence& sequence = state.sequence;
   sequence.tokens.push_back(sampled.token);
+  if (was_drafted) scheduler_.on_draft_accepted(sequence);
   TokenEvent event;
+  event.was_drafted = was_drafted;
   event.token = sampled.token;
   event.logprobs = std::move(sampled.logprobs);
   event.finish_reason = stop_checker_.check(sequence);
@@ -269,13 +327,15 @@ void EngineLoop::publish_token(RequestState& state, SampledToken sampled) {
   }
   if (event.finish_reason) {
     end(state, std::move(event));
-  } else {
-    deliver(state, event);
+    return false;
   }
+  deliver(state, event);
+  return true;
 }
 
 void EngineLoop::end(RequestState& state, TokenEvent event) {
   scheduler_.remove(state.sequence);
+  if (speculation_) speculation_->forget(state.sequence.id);
   const auto owner = active_.extract(state.sequence.id);  // outlives the callback
   deliver(state, event);
 }
@@ -309,7 +369,7 @@ void EngineLoop::deliver(RequestState& state, const TokenEvent& event) {
 
 void EngineLoop::record_step(StepRecord record) {
   record.duration_ns = now_ns() - record.start_ns;
-  record.host_ns = record.duration_ns - forward_ns_;
+  record.host_ns = record.duration_ns - forward_ns_ - record.draft_ns;
   record.num_running = scheduler_.num_running();
   record.num_waiting = scheduler_.num_waiting();
   record.num_blocks_used = blocks_.num_blocks_used();
@@ -322,6 +382,16 @@ void EngineLoop::record_step(StepRecord record) {
     stats_.num_preemptions = scheduler_.num_preemptions();
     stats_.step_ns += record.duration_ns;
     stats_.host_ns += record.host_ns;
+    if (speculation_) {
+      const SpeculationStats& speculation = speculation_->stats();
+      stats_.num_draft_tokens = speculation.num_draft_tokens;
+      stats_.num_accepted_draft_tokens = speculation.num_accepted_tokens;
+      stats_.draft_ns = speculation.draft_ns;
+      stats_.draft_acceptance = speculation.acceptance;
+      stats_.predicted_speedup = speculation.predicted_speedup;
+      stats_.draft_depth = speculation.depth;
+      stats_.draft_error = speculation.error;
+    }
     observer = observer_;
   }
   if (observer) observer(record);
@@ -346,6 +416,7 @@ EngineMemory EngineLoop::memory() const {
   memory.kv_cache_bytes =
       static_cast<std::int64_t>(cache_->shape().block_bytes()) * cache_->shape().num_blocks;
   memory.activations_bytes = static_cast<std::int64_t>(activations_->size_bytes());
+  if (speculation_) memory.draft_model_bytes = speculation_->draft_model_bytes();
   return memory;
 }
 

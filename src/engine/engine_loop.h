@@ -8,12 +8,14 @@
 #include "engine/engine.h"
 #include "engine/inbox.h"
 #include "engine/loaded_model.h"
+#include "engine/speculation.h"
 #include "engine/step_builder.h"
 #include "engine/step_under_way.h"
 #include "kv_cache/block_tables.h"
 #include "sampler/sampler.h"
 #include "sampler/stop_checker.h"
 #include "scheduler/scheduler.h"
+#include "speculative/model_drafter.h"
 
 namespace iol {
 
@@ -22,7 +24,7 @@ namespace iol {
 class EngineLoop final : public Engine {
  public:
   /// `config` has its defaults filled in.
-  EngineLoop(EngineConfig config, LoadedModel model);
+  EngineLoop(EngineConfig config, LoadedModel model, std::optional<DraftModel> draft = {});
   ~EngineLoop() override;
 
   RequestId submit(Request request, TokenCallback on_token) override;
@@ -52,8 +54,12 @@ class EngineLoop final : public Engine {
   /// True when the backend has chosen the sequence's next token.
   [[nodiscard]] bool is_chosen(const Sequence& sequence) const;
   void sample(const StepUnderWay& step);
-  SampledToken choose_token(RequestState& state, int logit_row);
-  void publish_token(RequestState& state, SampledToken sampled);
+  /// One token, and one more for each draft that it confirms.
+  void take_tokens(RequestState& state, const ScheduledSequence& scheduled, int logit_row);
+  /// `draft`: the index of the draft that the row judges; nothing: none is left.
+  SampledToken choose_token(RequestState& state, int logit_row, std::optional<std::size_t> draft);
+  /// False when it was the request's last.
+  bool publish_token(RequestState& state, SampledToken sampled, bool was_drafted);
   void end(RequestState& state, TokenEvent event);
   void fail(const StepUnderWay& step, const std::string& message);
   void fail_all(const std::string& message);
@@ -71,6 +77,7 @@ class EngineLoop final : public Engine {
   Sampler sampler_;
   StopChecker stop_checker_;
   StepBuilder step_builder_;
+  std::optional<Speculation> speculation_;
   std::optional<StepUnderWay> under_way_;  // not finished yet; only on devices that run ahead
   std::unordered_map<RequestId, std::unique_ptr<RequestState>> active_;
   std::uint64_t num_arrived_ = 0;

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "engine/device_backend.h"
+#include "engine/speculation_limits.h"
 #include "model/memory_plan.h"
 #include "model/resolve.h"
 #include "model/synthetic.h"
@@ -45,14 +46,32 @@ void adopt_weights(const WeightSource& source, EngineConfig& config) {
   config.quant = *built;
 }
 
+std::unique_ptr<Tokenizer> load_tokenizer_of(const ResolvedModel& resolved) {
+  const bool has_tokenizer = path_exists(resolved.folder / "tokenizer.json") ||
+                             path_exists(resolved.folder / "tokenizer.model");
+  if (resolved.synthetic || !has_tokenizer) return nullptr;
+  return Tokenizer::load(resolved.folder);
+}
+
+void require_weight_memory(const std::string& name, const ModelConfig& config, DType dtype,
+                           const Quantization& quant, const Device& device) {
+  require_memory(
+      device, weight_bytes(config, dtype, quant, packing_of(device)),
+      fmt::format("'{}' in {}", name,
+                  quant.format == WeightFormat::kNone ? dtype_name(dtype)
+                                                      : weight_format_name(quant.format)));
+}
+
 LoadedModel load_model(const EngineConfig& asked, const LoadProgress& progress) {
   EngineConfig config = asked;
   // Who names CPU kernels wants the CPU.
   const bool names_cpu = asked.device.kind == DeviceKind::kAuto && asked.isa.has_value();
   config.device = names_cpu ? Device{DeviceKind::kCpu, 0} : resolve_device(asked.device);
+  refuse_speculation_on(config.device, config.speculation);
   const ResolvedModel resolved = resolve_model(config.model);
   LoadedModel model;
   model.name = config.model;
+  model.folder = resolved.folder;
   model.synthetic = resolved.synthetic.has_value();
   std::unique_ptr<WeightSource> source;
   if (model.synthetic) {
@@ -69,15 +88,8 @@ LoadedModel load_model(const EngineConfig& asked, const LoadProgress& progress) 
   model.device = config.device;
   model.backend = make_backend(
       {config.device, config.isa, config.num_threads, model.dtype, config.deterministic});
-  require_memory(config.device,
-                 weight_bytes(model.config, model.dtype, model.quant, packing_of(config.device)),
-                 fmt::format("'{}' in {}", config.model,
-                             model.quant.format == WeightFormat::kNone
-                                 ? dtype_name(model.dtype)
-                                 : weight_format_name(model.quant.format)));
-  const bool has_tokenizer = path_exists(resolved.folder / "tokenizer.json") ||
-                             path_exists(resolved.folder / "tokenizer.model");
-  if (!model.synthetic && has_tokenizer) model.tokenizer = Tokenizer::load(resolved.folder);
+  require_weight_memory(config.model, model.config, model.dtype, model.quant, config.device);
+  model.tokenizer = load_tokenizer_of(resolved);
   model.weights = load_weights(model.config, *source, *model.backend, model.quant, progress);
   return model;
 }

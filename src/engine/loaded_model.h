@@ -1,10 +1,12 @@
 #pragma once
+#include <filesystem>
 #include <memory>
 #include <string>
 
 #include "backend/backend.h"
 #include "engine/engine.h"
 #include "model/config.h"
+#include "model/resolve.h"
 #include "model/weight_source.h"
 #include "model/weights.h"
 #include "tokenizer/tokenizer.h"
@@ -13,7 +15,8 @@ namespace iol {
 
 /// A model ready to run: its configuration, its weights on a backend, and its tokenizer.
 struct LoadedModel {
-  std::string name;  // as asked for
+  std::string name;              // as asked for
+  std::filesystem::path folder;  // empty for synthetic models
   bool synthetic = false;
   ModelConfig config;
   Device device;  // resolved
@@ -32,5 +35,12 @@ void adopt_weights(const WeightSource& source, EngineConfig& config);
 /// Resolves, checks and loads asked.model. Asks for the memory before it takes it.
 /// Throws InputError for a bad model, ResourceError when the weights don't fit.
 LoadedModel load_model(const EngineConfig& asked, const LoadProgress& progress = {});
+
+/// Null for synthetic models and folders without one.
+std::unique_ptr<Tokenizer> load_tokenizer_of(const ResolvedModel& resolved);
+
+/// Throws ResourceError when the weights don't fit.
+void require_weight_memory(const std::string& name, const ModelConfig& config, DType dtype,
+                           const Quantization& quant, const Device& device);
 
 }  // namespace iol

@@ -7,6 +7,7 @@
 #include "request/sequence.h"
 #include "sampler/sampler.h"
 #include "sampler/stop_strings.h"
+#include "speculative/draft_state.h"
 #include "tokenizer/stream_decoder.h"
 
 namespace iol {
@@ -22,6 +23,7 @@ struct RequestState {
 
   Sequence sequence;
   SamplerState sampler;
+  DraftState drafts;
   std::optional<StreamDecoder> decoder;  // nothing for models without a tokenizer
   StopStrings stop_strings;
   TokenCallback on_token;

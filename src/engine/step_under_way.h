@@ -15,7 +15,8 @@ struct StepUnderWay {
     int row = 0;
     for (const ScheduledSequence& scheduled : batch.sequences) {
       requests.push_back(scheduled.sequence->id);
-      logit_rows.push_back(scheduled.needs_logits ? row++ : -1);
+      logit_rows.push_back(scheduled.needs_logits ? row : -1);
+      row += scheduled.num_logit_rows();
     }
   }
 
@@ -36,7 +37,7 @@ struct StepUnderWay {
 
   Batch batch;                      // its pointers are good until the next request ends
   std::vector<RequestId> requests;  // [sequences]
-  std::vector<int> logit_rows;      // [sequences]; -1: none wanted
+  std::vector<int> logit_rows;      // [sequences] the first of each; -1: none wanted
 };
 
 }  // namespace iol

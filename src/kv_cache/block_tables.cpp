@@ -101,6 +101,16 @@ void BlockTables::enter_block(Sequence& sequence, int block_index) {
   }
 }
 
+void BlockTables::shrink(Sequence& sequence, int num_blocks) {
+  auto& table = sequence.block_table;
+  IOL_CHECK(num_blocks >= 0 && blocks_for(sequence.num_computed_tokens) + num_blocks <=
+                                   static_cast<int>(table.size()));
+  for (int i = 0; i < num_blocks; ++i) {
+    pool_.release(table.back());
+    table.pop_back();
+  }
+}
+
 void BlockTables::release(Sequence& sequence) {
   auto& table = sequence.block_table;
   while (!table.empty()) {

@@ -42,9 +42,13 @@ class BlockTables {
   /// Makes the block table cover `num_tokens` positions. False, and nothing changed, when blocks
   /// have run out.
   bool extend(Sequence& sequence, int num_tokens);
+  /// Blocks that extend() would take and that can be had.
+  [[nodiscard]] int num_available_blocks() const { return pool_.num_available(); }
   /// Records that `num_tokens` more tokens are in the cache: advances num_computed_tokens and
   /// enters the blocks that became full into the index.
   void advance(Sequence& sequence, int num_tokens);
+  /// Gives the last `num_blocks` blocks back, which hold no computed token.
+  void shrink(Sequence& sequence, int num_blocks);
   /// Gives every block back; nothing is computed any more.
   void release(Sequence& sequence);
 

@@ -88,11 +88,13 @@ ResolvedModel resolve_model(const std::string& model) {
     throw_input_error("'{}' is a file; expected a model folder, a Hub id, demo or synthetic:NAME",
                       model);
   }
-  if (model == "demo") {
-    if (const auto folder = find_shipped("books-16m")) return {*folder, std::nullopt};
+  if (model == "demo" || model == "demo-draft") {
+    const char* shipped = model == "demo" ? "books-16m" : "books-2m";
+    if (const auto folder = find_shipped(shipped)) return {*folder, std::nullopt};
     throw_input_error(
-        "the demo model (books-16m) was not found beside the program; set IOL_MODELS_DIR to the "
-        "folder that holds it");
+        "the {} model ({}) was not found beside the program; set IOL_MODELS_DIR to the folder that "
+        "holds it",
+        model, shipped);
   }
   if (is_hub_id(model)) {
     if (const auto folder = find_in_hub_cache(model)) return {*folder, std::nullopt};

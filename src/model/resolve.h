@@ -11,9 +11,9 @@ struct ResolvedModel {
   std::optional<std::string> synthetic;
 };
 
-/// `synthetic:NAME`; an existing folder; `demo`; a Hub id (`org/name`) in the local Hugging Face
-/// cache. Throws InputError that says what was looked for and, for a Hub id, the command that
-/// downloads it.
+/// `synthetic:NAME`; an existing folder; `demo`, or `demo-draft`, which drafts for it; a Hub id
+/// (`org/name`) in the local Hugging Face cache. Throws InputError that says what was looked for
+/// and, for a Hub id, the command that downloads it.
 ResolvedModel resolve_model(const std::string& model);
 
 /// A shipped file or folder (`books-16m`, `heldout.txt`): in $IOL_MODELS_DIR, beside an installed

@@ -17,12 +17,16 @@ struct Sequence {
   SamplingParams sampling;
   int priority = 0;
   std::uint64_t seed = 0;
+  bool has_own_seed = false;  // the request named it: speculation must not change its tokens
 
   std::vector<std::int32_t> tokens;  // prompt, then output
   int num_prompt_tokens = 0;
   int num_computed_tokens = 0;  // tokens whose keys and values are in the cache
   std::vector<BlockId>
       block_table;  // block i holds positions [i * block_size, (i + 1) * block_size)
+
+  // Guesses of what comes after `tokens`, to be verified by the next step that takes them along.
+  std::vector<std::int32_t> draft_tokens;
 
   bool is_decoding = false;  // prefill is over; false again after a preemption
   // Of a step that isn't over: tokens.back() is a placeholder (see StepInput), and where it is

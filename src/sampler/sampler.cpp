@@ -13,12 +13,12 @@ namespace {
 // Below it a softmax of f32 logits is a single token.
 constexpr double kGreedyTemperature = 1e-5;
 
-bool is_greedy(const SamplingParams& sampling) { return sampling.temperature < kGreedyTemperature; }
+bool is_greedy(const SamplingParams& sampling) { return !draws_tokens(sampling); }
 
-/// The random number of the sequence's next token.
-double uniform_of(const Sequence& sequence) {
-  return random_uniform(sequence.seed, kSamplingStream,
-                        static_cast<std::uint64_t>(sequence.num_output_tokens()));
+/// The random number of the sequence's next token, or of the one `num_ahead` behind it.
+double uniform_of(const Sequence& sequence, std::uint64_t stream, int num_ahead = 0) {
+  return random_uniform(sequence.seed, stream,
+                        static_cast<std::uint64_t>(sequence.num_output_tokens() + num_ahead));
 }
 
 std::int32_t first_index_of(std::span<const float> values, float value) {
@@ -27,39 +27,50 @@ std::int32_t first_index_of(std::span<const float> values, float value) {
 
 }  // namespace
 
+bool draws_tokens(const SamplingParams& sampling) {
+  return sampling.temperature >= kGreedyTemperature;
+}
+
 bool needs_logits(const Sequence& sequence) {
   const auto choice = token_choice(sequence);
   return !choice || choice->temperature > 0;
 }
 
-std::optional<TokenChoice> token_choice(const Sequence& sequence) {
+std::optional<TokenChoice> token_choice(const Sequence& sequence, int num_ahead) {
   const SamplingParams& sampling = sequence.sampling;
-  if (sampling.num_logprobs || changes_logits(sampling, sequence.num_output_tokens())) return {};
+  if (sampling.num_logprobs || changes_logits(sampling, sequence.num_output_tokens() + num_ahead))
+    return {};
   TokenChoice choice;
   if (is_greedy(sampling)) return choice;
   choice.temperature = sampling.temperature;
   choice.top_p = sampling.top_p;
   choice.min_p = sampling.min_p;
   choice.top_k = sampling.top_k;
-  choice.uniform = uniform_of(sequence);
+  choice.uniform = uniform_of(sequence, kSamplingStream, num_ahead);
   return choice;
 }
 
 Sampler::Sampler(std::span<const std::int32_t> eos_token_ids)
     : eos_token_ids_(eos_token_ids.begin(), eos_token_ids.end()) {}
 
+std::span<const float> Sampler::process(std::span<float> logits, const Sequence& sequence,
+                                        SamplerState& state) {
+  const SamplingParams& sampling = sequence.sampling;
+  if (!changes_logits(sampling, sequence.num_output_tokens())) return logits;
+  std::span<const float> raw_logits;
+  if (sampling.num_logprobs) {
+    raw_logits_.assign(logits.begin(), logits.end());
+    raw_logits = raw_logits_;
+  }
+  if (has_penalty(sampling)) state.counts.catch_up(sequence);
+  process_logits(logits, sequence, state.counts, eos_token_ids_);
+  return raw_logits;
+}
+
 SampledToken Sampler::sample(std::span<float> logits, const Sequence& sequence,
                              SamplerState& state) {
   const SamplingParams& sampling = sequence.sampling;
-  std::span<const float> raw_logits = logits;
-  if (changes_logits(sampling, sequence.num_output_tokens())) {
-    if (sampling.num_logprobs) {
-      raw_logits_.assign(logits.begin(), logits.end());
-      raw_logits = raw_logits_;
-    }
-    if (has_penalty(sampling)) state.counts.catch_up(sequence);
-    process_logits(logits, sequence, state.counts, eos_token_ids_);
-  }
+  const std::span<const float> raw_logits = process(logits, sequence, state);
   SampledToken sampled;
   sampled.token =
       is_greedy(sampling) ? first_index_of(logits, max_logit(logits)) : draw(logits, sequence);
@@ -69,13 +80,68 @@ SampledToken Sampler::sample(std::span<float> logits, const Sequence& sequence,
   return sampled;
 }
 
-std::int32_t Sampler::draw(std::span<const float> logits, const Sequence& sequence) {
+void Sampler::distribution(std::span<float> logits, const Sequence& sequence, SamplerState& state,
+                           TokenDistribution& result) {
+  static_cast<void>(process(logits, sequence, state));
+  draw_from(logits, sequence.sampling, result);
+}
+
+void Sampler::draw_from(std::span<const float> logits, const SamplingParams& sampling,
+                        TokenDistribution& result) {
+  IOL_CHECK(draws_tokens(sampling));
+  result.candidates.clear();
+  if (truncate(logits, sampling)) {
+    result.candidates = candidates_;
+  } else {
+    const auto weights = softmax_.weights();
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      if (weights[i] > 0) result.candidates.push_back({static_cast<std::int32_t>(i), weights[i]});
+    }
+  }
+  result.total = 0;
+  for (const Candidate& candidate : result.candidates) result.total += double{candidate.weight};
+}
+
+SampledToken Sampler::sample_with_draft(std::span<float> logits, const Sequence& sequence,
+                                        SamplerState& state, std::int32_t draft,
+                                        const TokenDistribution& draft_distribution) {
   const SamplingParams& sampling = sequence.sampling;
-  const double uniform = uniform_of(sequence);
+  const std::span<const float> raw_logits = process(logits, sequence, state);
+  draw_from(logits, sampling, target_);
+  SampledToken sampled;
+  const double ratio_uniform = uniform_of(sequence, kAcceptanceStream);
+  if (ratio_uniform * draft_distribution.probability(draft) < target_.probability(draft)) {
+    sampled.token = draft;
+  } else {
+    const double uniform = uniform_of(sequence, kResidualStream);
+    const auto other = draw_residual(target_, draft_distribution, uniform);
+    sampled.token = other ? *other : target_.draw(uniform);
+  }
+  if (sampling.num_logprobs) {
+    sampled.logprobs = logprobs(raw_logits, sampled.token, *sampling.num_logprobs);
+  }
+  return sampled;
+}
+
+std::int32_t Sampler::draw(std::span<const float> logits, const Sequence& sequence) {
+  const double uniform = uniform_of(sequence, kSamplingStream);
+  if (!truncate(logits, sequence.sampling)) return softmax_.draw(uniform);
+  double kept = 0;
+  for (const Candidate& candidate : candidates_) kept += double{candidate.weight};
+  const double target = uniform * kept;
+  double sum = 0;
+  for (const Candidate& candidate : candidates_) {
+    sum += double{candidate.weight};
+    if (sum > target) return candidate.token;
+  }
+  IOL_CHECK(!candidates_.empty());
+  return candidates_.back().token;
+}
+
+bool Sampler::truncate(std::span<const float> logits, const SamplingParams& sampling) {
   const float max = max_logit(logits);
   const auto temperature = static_cast<float>(sampling.temperature);
   const double vocab_size = static_cast<double>(logits.size());
-
   double total = 0;
   if (sampling.top_k > 0 && sampling.top_k < static_cast<int>(logits.size())) {
     collect_top_k(logits, sampling.top_k, max, temperature);
@@ -87,24 +153,14 @@ std::int32_t Sampler::draw(std::span<const float> logits, const Sequence& sequen
     // factor leaves room for rounding.)
     const double tail = 0.99 * (1.0 - sampling.top_p) * total / vocab_size;
     const double floor = std::max(sampling.min_p, tail);
-    if (floor <= 0) return softmax_.draw(uniform);
+    if (floor <= 0) return false;
     collect_above(static_cast<float>(floor));
   }
   if (sampling.top_p < 1.0) truncation_.keep_heaviest(candidates_, sampling.top_p * total);
   std::erase_if(candidates_, [&](const Candidate& candidate) {
     return double{candidate.weight} < sampling.min_p;
   });
-
-  double kept = 0;
-  for (const Candidate& candidate : candidates_) kept += double{candidate.weight};
-  const double target = uniform * kept;
-  double sum = 0;
-  for (const Candidate& candidate : candidates_) {
-    sum += double{candidate.weight};
-    if (sum > target) return candidate.token;
-  }
-  IOL_CHECK(!candidates_.empty());
-  return candidates_.back().token;
+  return true;
 }
 
 /// Candidates: every logit that is not below the k-th largest.

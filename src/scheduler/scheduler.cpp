@@ -31,6 +31,7 @@ const Batch& Scheduler::schedule() {
   batch_.sequences.clear();
   batch_.num_prefill_tokens = 0;
   batch_.num_decode_tokens = 0;
+  batch_.num_draft_tokens = 0;
   StepPlanner step(config_, blocks_, queues_, batch_);
   switch (config_.policy) {
     case SchedulerPolicy::kInFlight:
@@ -51,6 +52,16 @@ void Scheduler::on_step_done(const Batch& batch) {
     blocks_.advance(*scheduled.sequence, scheduled.num_tokens);
     if (scheduled.needs_logits) scheduled.sequence->is_decoding = true;
   }
+}
+
+void Scheduler::on_draft_accepted(Sequence& sequence) { blocks_.advance(sequence, 1); }
+
+void Scheduler::on_drafts_verified(const ScheduledSequence& scheduled) {
+  Sequence& sequence = *scheduled.sequence;
+  sequence.draft_tokens.clear();
+  const int num_spare = static_cast<int>(sequence.block_table.size()) -
+                        blocks_.blocks_for(sequence.num_computed_tokens);
+  blocks_.shrink(sequence, std::min(scheduled.num_draft_blocks, num_spare));
 }
 
 void Scheduler::remove(Sequence& sequence) {

@@ -11,8 +11,12 @@ namespace iol {
 /// Decides what each step computes.
 ///
 /// One step is: schedule(); the forward pass over the batch; on_step_done(batch); a token appended
-/// to the sequences that needed logits; remove() for those that ended. Sequences stay the caller's
-/// and must outlive their time here.
+/// to the sequences that needed logits, several where drafts are accepted; remove() for those that
+/// ended. Sequences stay the caller's and must outlive their time here.
+///
+/// Speculation: Sequence::draft_tokens of a decoding sequence, filled before schedule(), are taken
+/// along as far as the step has room, to be verified by the same forward pass. They stay until
+/// on_drafts_verified() or a preemption.
 ///
 /// In-flight: decodes first, then chunks of running prefills, then admissions while the step has
 /// tokens and the batch a place left. Static: requests are admitted only when none runs, all
@@ -38,9 +42,13 @@ class Scheduler {
   /// Decides the next step. Empty only when no sequence is left, or when those that run await their
   /// last token. The reference is valid until the next call.
   const Batch& schedule();
-  /// The keys and values of the batch are in the cache now. A verifier that rejected draft tokens
-  /// passes a batch with the accepted counts.
+  /// The keys and values of the batch are in the cache now. Those of drafts don't count yet.
   void on_step_done(const Batch& batch);
+  /// The next draft of a sequence turned out right and is the last of its tokens now.
+  void on_draft_accepted(Sequence& sequence);
+  /// No more drafts of the step are accepted: what the others reserved is given back. Not for
+  /// sequences that were removed meanwhile.
+  void on_drafts_verified(const ScheduledSequence& scheduled);
   /// Forgets a sequence that ended, failed or was cancelled, and frees its blocks. Between steps.
   void remove(Sequence& sequence);
 

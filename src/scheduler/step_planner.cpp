@@ -18,21 +18,37 @@ StepPlanner::StepPlanner(const SchedulerConfig& config, BlockTables& blocks, Seq
       blocks_(blocks),
       queues_(queues),
       batch_(batch),
-      budget_(config.max_step_tokens) {}
+      budget_(config.max_step_tokens),
+      draft_budget_(config.max_step_drafts) {}
 
 void StepPlanner::add_decodes() {
   // Preemption takes from the end of `running`, so the loop's index stays good.
   const auto& running = queues_.running();
-  int num_others = static_cast<int>(running.size());
   for (std::size_t i = 0; i < running.size(); ++i) {
     Sequence& sequence = *running[i];
-    if (!sequence.is_decoding) continue;
-    --num_others;
-    if (sequence.awaits_last_token) continue;
-    const int num_missing = sequence.num_tokens() - sequence.num_computed_tokens;
-    const int num_tokens = std::min(num_missing, budget_ - num_others);
-    IOL_CHECK(num_tokens > 0);
-    if (reserve(sequence, num_tokens)) add(sequence, num_tokens);
+    if (!sequence.is_decoding || sequence.awaits_last_token) continue;
+    IOL_CHECK(sequence.num_tokens() == sequence.num_computed_tokens + 1 && budget_ > 0);
+    if (reserve(sequence, 1)) add(sequence, 1);
+  }
+}
+
+void StepPlanner::add_drafts() {
+  for (ScheduledSequence& scheduled : batch_.sequences) {
+    Sequence& sequence = *scheduled.sequence;
+    if (sequence.draft_tokens.empty()) continue;
+    IOL_CHECK(sequence.is_decoding && scheduled.needs_logits);
+    const int num_held = static_cast<int>(sequence.block_table.size());
+    // What drafts can have without anybody's loss: rows and blocks that nobody has asked for.
+    const int most_positions = (num_held + blocks_.num_available_blocks()) * blocks_.block_size();
+    const int num_drafts = std::min({static_cast<int>(sequence.draft_tokens.size()), budget_,
+                                     draft_budget_, most_positions - sequence.num_tokens()});
+    if (num_drafts <= 0) continue;
+    if (!blocks_.extend(sequence, sequence.num_tokens() + num_drafts)) continue;
+    scheduled.num_drafts = num_drafts;
+    scheduled.num_draft_blocks = static_cast<int>(sequence.block_table.size()) - num_held;
+    batch_.num_draft_tokens += num_drafts;
+    budget_ -= num_drafts;
+    draft_budget_ -= num_drafts;
   }
 }
 
@@ -105,6 +121,7 @@ bool StepPlanner::reserve(Sequence& sequence, int num_tokens) {
 void StepPlanner::preempt_last() {
   Sequence& victim = *queues_.running().back();
   blocks_.release(victim);
+  victim.draft_tokens.clear();
   victim.is_decoding = false;
   ++victim.num_preemptions;
   ++num_preemptions_;

@@ -13,6 +13,7 @@ struct SchedulerConfig {
   int max_batch = 64;         // sequences that run at a time; at most max_step_tokens count
   int max_step_tokens = 512;  // tokens in a step, prefill and decode together
   int max_context = 0;        // positions per sequence
+  int max_step_drafts = 0;    // draft tokens in a step; they count in max_step_tokens too
 };
 
 /// Positions that a request may come to hold in the cache: its last token is never computed.
@@ -26,9 +27,11 @@ class StepPlanner {
   StepPlanner(const SchedulerConfig& config, BlockTables& blocks, SequenceQueues& queues,
               Batch& batch);
 
-  /// Adds every decoding sequence: all its tokens that are not computed yet, while one token is
-  /// left for each of the others.
+  /// Adds every decoding sequence with its one token that is not computed yet.
   void add_decodes();
+  /// Adds the draft tokens of the decodes in the batch, first come first served, as far as rows and
+  /// blocks are left: comes last, so that nobody waits or is preempted for a draft.
+  void add_drafts();
   /// Adds the next chunk of every running prefill, first come first served.
   void add_prefills();
   /// Starts waiting sequences in order, with blocks for the tokens they have, and adds their first
@@ -53,7 +56,8 @@ class StepPlanner {
   BlockTables& blocks_;
   SequenceQueues& queues_;
   Batch& batch_;
-  int budget_;  // tokens left in this step
+  int budget_;        // tokens left in this step
+  int draft_budget_;  // and of these, drafts
   int num_preemptions_ = 0;
 };
 

@@ -41,15 +41,6 @@ class BenchCommand : public ::testing::Test {
   std::filesystem::path folder_;
 };
 
-TEST_F(BenchCommand, refuses_what_is_not_available_yet_and_says_so) {
-  for (const char* arguments : {"demo --draft ngram"}) {
-    const auto result = run_iol("bench " + std::string(arguments));
-    EXPECT_EQ(result.exit_code, 2) << arguments << ": " << result.error;
-    EXPECT_THAT(result.error, HasSubstr("not available yet")) << arguments;
-    EXPECT_EQ(std::count(result.error.begin(), result.error.end(), '\n'), 1) << result.error;
-  }
-}
-
 TEST_F(BenchCommand, refuses_impossible_options_in_one_line) {
   for (const char* arguments : {"",
                                 "demo --engines",
@@ -85,6 +76,11 @@ TEST_F(BenchCommand, refuses_impossible_options_in_one_line) {
                                 "demo --scenario load --rate 2 --duration nan",
                                 "demo --scenario load --trace no-such-file",
                                 "demo --input-tokens trace",
+                                "demo --draft ngram,",
+                                "demo --draft-depth 2",
+                                "demo --draft ngram --draft-depth 99",
+                                "demo --draft ngram --simulated-acceptance 1.5",
+                                "demo --simulated-acceptance 0.5",
                                 "demo --ladder --scheduler static",
                                 "demo --ladder --quant none",
                                 "demo --ladder --kv-cache bf16",
@@ -184,7 +180,8 @@ TEST_F(BenchCommand, a_ladder_climbs_every_rung_and_says_what_each_gained) {
   ASSERT_EQ(result.exit_code, 0) << result.error;
   const auto summary = json::parse(std::ifstream(folder_ / "summary.json"));
   const auto& rungs = summary.at("ladder").at("rungs");
-  ASSERT_EQ(rungs.size(), 5U);
+  ASSERT_EQ(rungs.size(), 6U);
+  EXPECT_EQ(rungs.back().at("lever"), "speculation");
   for (const auto& rung : rungs) EXPECT_GT(rung.at("usd_per_million_output_tokens"), 0);
   EXPECT_EQ(summary.at("qualities").size(), 5U);
   for (const auto& quality : summary.at("qualities")) {

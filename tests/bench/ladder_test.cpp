@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "bench/engine_child.h"
 #include "model/memory_plan.h"
+#include "model/resolve.h"
 
 namespace iol::bench {
 namespace {
@@ -54,13 +55,13 @@ class Ladder : public ::testing::Test {
 
 TEST_F(Ladder, every_rung_changes_one_lever_and_nothing_else) {
   const auto rungs = ladder().rungs;
-  ASSERT_EQ(rungs.size(), 7U);
+  ASSERT_EQ(rungs.size(), 8U);
   EXPECT_FALSE(rungs[0].engine || rungs[1].engine);
   EXPECT_EQ(rungs[2].engine->scheduler, SchedulerPolicy::kStatic);
   EXPECT_EQ(rungs[2].engine->kv_allocation, KvAllocation::kContiguous);
   EXPECT_EQ(rungs[2].engine->quant, Quantization{});
   const std::vector<std::set<std::string>> expected = {
-      {"scheduler"}, {"kv_allocation"}, {"quant"}, {"kv_dtype", "kv_cache_tokens"}};
+      {"scheduler"}, {"kv_allocation"}, {"quant"}, {"kv_dtype", "kv_cache_tokens"}, {"draft"}};
   for (std::size_t i = 0; i < expected.size(); ++i) {
     EXPECT_EQ(differences(*rungs[i + 2].engine, *rungs[i + 3].engine), expected[i]);
   }
@@ -90,6 +91,26 @@ TEST_F(Ladder, every_rung_has_the_same_bytes_for_keys_and_values) {
     EXPECT_EQ(plan.rungs[2].engine->kv_cache_tokens, 8 * 19 * 16);
     EXPECT_EQ(plan.rungs.back().engine->kv_dtype, kv_dtype);
   }
+}
+
+TEST_F(Ladder, a_draft_model_takes_its_keys_and_values_from_the_same_bytes) {
+  engine_.speculation = parse_draft("demo-draft");
+  const auto rungs = ladder().rungs;
+  const EngineConfig& before = *rungs[6].engine;
+  const EngineConfig& last = *rungs[7].engine;
+  EXPECT_EQ(differences(before, last), (std::set<std::string>{"draft", "kv_cache_tokens"}));
+  EXPECT_EQ(rungs[6].engine->speculation, SpeculationConfig());
+  const auto target = kv_bytes_per_token(model_.config, DType::kI8);
+  const auto draft =
+      kv_bytes_per_token(load_model_config(resolve_model("demo-draft").folder), DType::kI8);
+  EXPECT_LE(last.kv_cache_tokens * (target + draft), before.kv_cache_tokens * target);
+  EXPECT_GT((last.kv_cache_tokens + last.block_size) * (target + draft),
+            before.kv_cache_tokens * target);
+}
+
+TEST_F(Ladder, a_gpu_has_no_rung_of_speculation_yet) {
+  engine_.device = {DeviceKind::kCuda, 0};
+  EXPECT_NE(ladder().rungs.back().lever, "speculation");
 }
 
 TEST_F(Ladder, takes_the_room_that_the_user_says) {

@@ -1,6 +1,6 @@
 // A request's tokens and log-probabilities are the same to the last bit whoever shares its batch,
 // however its prompt is cut into chunks, whether it was preempted, found its prefix in the cache or
-// saw neighbours cancelled, and on any number of threads.
+// saw neighbours cancelled, on any number of threads, and whoever drafts for it.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -9,7 +9,9 @@
 #include <tuple>
 
 #include "base/random.h"
+#include "engine/device_backend.h"
 #include "tests/engine/collector.h"
+#include "tests/engine/draft_folder.h"
 
 namespace iol::test {
 namespace {
@@ -37,6 +39,10 @@ Request request_spec(int spec) {
   const int own_tokens = 1 + static_cast<int>(random.below(90));
   for (int i = 0; i < own_tokens; ++i) {
     request.prompt_tokens.push_back(static_cast<std::int32_t>(random.below(kVocabSize)));
+  }
+  if (spec % 6 == 5) {  // something for lookup to find
+    for (std::size_t i = 0; i < 40; ++i)
+      request.prompt_tokens.push_back(request.prompt_tokens[i % 7 % request.prompt_tokens.size()]);
   }
   auto& sampling = request.sampling;
   sampling.max_tokens = 1 + static_cast<int>(random.below(50));
@@ -84,6 +90,18 @@ const std::map<int, Outcome>& outcomes_alone(const EngineConfig& like) {
   return alone;
 }
 
+/// None, lookup, a model, or both; any depth. The same tokens from all.
+SpeculationConfig random_speculation(RandomStream& random) {
+  static const DraftFolder folder;
+  SpeculationConfig speculation;
+  const auto who = random.below(5);
+  if (who == 0 || resolve_device({}).kind == DeviceKind::kCuda) return speculation;
+  speculation.ngram = who == 1 || who == 3;
+  if (who >= 2) speculation.model = folder.path();
+  if (random.below(3) != 0) speculation.depth = static_cast<int>(random.below(17));
+  return speculation;
+}
+
 EngineConfig random_config(RandomStream& random) {
   EngineConfig config = base_config();
   config.num_threads = 1 + static_cast<int>(random.below(3));
@@ -106,6 +124,7 @@ EngineConfig random_config(RandomStream& random) {
   // Often barely enough for one sequence, so that blocks run out and sequences are preempted.
   config.kv_cache_tokens =
       random.below(2) == 0 ? 256 : 256 + static_cast<std::int64_t>(random.below(1024));
+  config.speculation = random_speculation(random);
   return config;
 }
 
@@ -113,6 +132,8 @@ TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedul
   std::int64_t num_preemptions = 0;
   std::int64_t num_cached = 0;
   int num_cancelled = 0;
+  std::int64_t num_drafts = 0;
+  std::int64_t num_accepted = 0;
   for (int trial = 0; trial < kNumTrials; ++trial) {
     RandomStream random(static_cast<std::uint64_t>(trial), 9);
     Collector collector;
@@ -134,6 +155,9 @@ TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedul
     engine->drain();
     num_preemptions += engine->stats().num_preemptions;
     num_cached += engine->stats().cached_tokens;
+    num_drafts += engine->stats().num_draft_tokens;
+    num_accepted += engine->stats().num_accepted_draft_tokens;
+    ASSERT_EQ(engine->stats().draft_error, "");
     for (int i = 0; i < num_requests; ++i) {
       const Outcome outcome = collector.outcome(i);
       const Outcome& alone = outcomes_alone(config).at(specs[static_cast<std::size_t>(i)]);
@@ -153,6 +177,9 @@ TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedul
   EXPECT_GT(num_preemptions, kNumTrials / 10);
   EXPECT_GT(num_cached, 5 * kNumTrials);
   EXPECT_GT(num_cancelled, kNumTrials / 10);
+  if (resolve_device({}).kind == DeviceKind::kCuda) return;
+  EXPECT_GT(num_accepted, 20 * kNumTrials);
+  EXPECT_GT(num_drafts - num_accepted, 20 * kNumTrials);
 }
 
 TEST(Invariance, a_different_request_is_not_identical) {

@@ -8,10 +8,14 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "tests/sampler/chi_square.h"
 #include "tests/sampler/reference.h"
 
 namespace iol {
 namespace {
+
+using testing::chi_square;
+using testing::chi_square_bound;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -79,23 +83,6 @@ TEST(Sampler, draws_follow_the_reference_for_random_settings) {
     }
   }
   EXPECT_GT(num_checked, 3000);
-}
-
-/// The chi-square value that a right sampler exceeds with a probability of 3e-7 (Wilson and
-/// Hilferty's approximation, z = 5).
-double chi_square_bound(double freedom) {
-  const double a = 2.0 / (9.0 * freedom);
-  return freedom * std::pow(1.0 - a + 5.0 * std::sqrt(a), 3);
-}
-
-double chi_square(const std::vector<int>& counts, const std::vector<double>& probabilities,
-                  int num_draws) {
-  double sum = 0;
-  for (std::size_t i = 0; i < counts.size(); ++i) {
-    const double expected = probabilities[i] * num_draws;
-    if (expected > 0) sum += (counts[i] - expected) * (counts[i] - expected) / expected;
-  }
-  return sum;
 }
 
 TEST(Sampler, sampled_distributions_pass_chi_square) {

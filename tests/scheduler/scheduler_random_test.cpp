@@ -16,6 +16,8 @@ struct Totals {
   int finished = 0;
   int cancelled = 0;
   int failed = 0;
+  int drafts = 0;
+  int accepted = 0;
 };
 
 SimulationConfig random_config(std::uint64_t seed) {
@@ -38,7 +40,10 @@ SimulationConfig random_config(std::uint64_t seed) {
   config.max_arrivals_per_step = between(0, 4);
   if (random.below(3) == 0) config.cancel_rate = 0.05;
   if (random.below(6) == 0) config.failure_rate = 0.02;
-  if (random.below(3) == 0) config.max_new_tokens = between(1, 4);
+  if (random.below(2) == 0) {
+    config.max_drafts = between(1, 6);
+    config.scheduler.max_step_drafts = between(1, 12);
+  }
   return config;
 }
 
@@ -56,6 +61,8 @@ Totals run_many(SchedulerPolicy policy, KvAllocation allocation, std::uint64_t n
     }
     totals.preemptions += simulation.num_preemptions();
     totals.hit_tokens += simulation.num_hit_tokens();
+    totals.drafts += simulation.num_drafts();
+    totals.accepted += simulation.num_accepted();
     totals.finished += simulation.num_finished();
     totals.cancelled += simulation.num_cancelled();
     totals.failed += simulation.num_failed();
@@ -71,6 +78,8 @@ TEST(SchedulerRandom, in_flight_paged_keeps_every_rule) {
   EXPECT_GT(totals.finished, 50000);
   EXPECT_GT(totals.cancelled, 500);
   EXPECT_GT(totals.failed, 100);
+  EXPECT_GT(totals.drafts, 20000);
+  EXPECT_GT(totals.accepted, 10000);
 }
 
 TEST(SchedulerRandom, in_flight_contiguous_keeps_every_rule_and_never_preempts) {

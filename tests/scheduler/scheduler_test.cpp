@@ -72,29 +72,67 @@ TEST_F(SchedulerTest, a_smaller_priority_number_is_admitted_first) {
 }
 
 TEST_F(SchedulerTest, drafts_count_in_the_budget_and_leave_a_token_to_everyone) {
-  make({.max_batch = 3, .max_step_tokens = 6, .max_context = 100}, {.num_blocks = 100});
+  make({.max_batch = 3, .max_step_tokens = 6, .max_context = 100, .max_step_drafts = 8},
+       {.num_blocks = 100});
   Sequence& a = submit(1, 50);
   Sequence& b = submit(1, 50);
   Sequence& c = submit(1, 50);
   step();
-  a.tokens.insert(a.tokens.end(), 5, 7);  // six tokens to verify
-  b.tokens.insert(b.tokens.end(), 1, 7);
-  EXPECT_EQ(step(), (Plan{{&a, 4}, {&b, 1}, {&c, 1}}));
+  a.draft_tokens.assign(2, 7);
+  c.draft_tokens.assign(5, 7);
+  const Batch& batch = scheduler_->schedule();
+  ASSERT_EQ(batch.sequences.size(), 3U);
+  EXPECT_EQ(batch.sequences[0].num_drafts, 2);
+  EXPECT_EQ(batch.sequences[1].num_drafts, 0);
+  EXPECT_EQ(batch.sequences[2].num_drafts, 1);  // six tokens in all
+  EXPECT_EQ(batch.sequences[1].sequence, &b);
+  EXPECT_EQ(batch.num_tokens(), 6);
 }
 
-TEST_F(SchedulerTest, rejected_drafts_are_not_counted_as_computed) {
-  make({.max_batch = 1, .max_step_tokens = 8, .max_context = 100}, {.num_blocks = 100});
+TEST_F(SchedulerTest, drafts_of_a_step_have_a_limit_of_their_own) {
+  make({.max_batch = 2, .max_step_tokens = 16, .max_context = 100, .max_step_drafts = 3},
+       {.num_blocks = 100});
+  Sequence& a = submit(1, 50);
+  Sequence& b = submit(1, 50);
+  step();
+  a.draft_tokens.assign(2, 7);
+  b.draft_tokens.assign(2, 7);
+  const Batch& batch = scheduler_->schedule();
+  EXPECT_EQ(batch.sequences[0].num_drafts, 2);
+  EXPECT_EQ(batch.sequences[1].num_drafts, 1);
+}
+
+TEST_F(SchedulerTest, rejected_drafts_are_not_computed_and_give_their_blocks_back) {
+  make({.max_batch = 1, .max_step_tokens = 16, .max_context = 100, .max_step_drafts = 8},
+       {.num_blocks = 100, .block_size = 2});
   Sequence& a = submit(2, 50);
   step();
-  a.tokens.insert(a.tokens.end(), 3, 7);
-  Batch verified = scheduler_->schedule();
-  ASSERT_EQ(verified.sequences[0].num_tokens, 4);
-  verified.sequences[0].num_tokens = 2;  // one draft accepted
+  a.draft_tokens.assign(6, 7);
+  const Batch verified = scheduler_->schedule();
+  ASSERT_EQ(verified.sequences[0].num_drafts, 6);
+  EXPECT_EQ(a.block_table.size(), 5U);  // nine positions
   scheduler_->on_step_done(verified);
-  a.tokens.resize(4);
+  a.tokens.push_back(7);
+  scheduler_->on_draft_accepted(a);
   a.tokens.push_back(8);
+  scheduler_->on_drafts_verified(verified.sequences[0]);
   EXPECT_EQ(a.num_computed_tokens, 4);
+  EXPECT_EQ(a.block_table.size(), 2U);
+  EXPECT_TRUE(a.draft_tokens.empty());
   EXPECT_EQ(step(), (Plan{{&a, 1}}));
+}
+
+TEST_F(SchedulerTest, nobody_is_preempted_for_a_draft) {
+  make({.max_batch = 4, .max_step_tokens = 16, .max_context = 100, .max_step_drafts = 8},
+       {.num_blocks = 3, .block_size = 4});
+  Sequence& a = submit(3, 8);
+  Sequence& b = submit(3, 3);
+  step();
+  a.draft_tokens.assign(6, 7);
+  const Batch& batch = scheduler_->schedule();
+  ASSERT_EQ(batch.sequences.size(), 2U);
+  EXPECT_EQ(batch.sequences[0].num_drafts, 4);  // one block was left
+  EXPECT_EQ(b.num_preemptions, 0);
 }
 
 TEST_F(SchedulerTest, preemption_takes_the_latest_and_recomputes_its_output_too) {

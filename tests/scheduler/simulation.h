@@ -35,7 +35,7 @@ struct SimulationConfig {
   int max_arrivals_per_step = 2;
   double cancel_rate = 0;   // per step
   double failure_rate = 0;  // per step
-  int max_new_tokens = 1;   // more: as if drafts had been accepted
+  int max_drafts = 0;       // of a sequence before each step, right more often than not
   std::uint64_t seed = 0;
 };
 
@@ -67,6 +67,8 @@ class Simulation {
   [[nodiscard]] int num_cancelled() const { return num_cancelled_; }
   [[nodiscard]] int num_failed() const { return num_failed_; }
   [[nodiscard]] std::int64_t num_preemptions() const { return scheduler_.num_preemptions(); }
+  [[nodiscard]] int num_drafts() const { return num_drafts_; }
+  [[nodiscard]] int num_accepted() const { return num_accepted_; }
   [[nodiscard]] std::int64_t num_hit_tokens() const {
     return blocks_.prefix_stats().num_hit_tokens;
   }
@@ -118,6 +120,7 @@ class Simulation {
   void step() {
     const SequenceQueues before = scheduler_.queues();
     const auto preemptions_before = scheduler_.num_preemptions();
+    if (config_.max_drafts > 0) draft();
     const Batch& batch = scheduler_.schedule();
     ASSERT_EQ(batch.empty(), live_.empty());
     if (batch.empty()) return;
@@ -137,7 +140,22 @@ class Simulation {
     for (const auto& scheduled : batch.sequences) write(scheduled);
     scheduler_.on_step_done(batch);
     for (const auto& scheduled : batch.sequences) {
-      if (scheduled.needs_logits) produce(*scheduled.sequence);
+      if (scheduled.needs_logits) produce(scheduled);
+    }
+  }
+
+  void draft() {
+    for (Sequence* sequence : scheduler_.queues().running()) {
+      if (!sequence->is_decoding || !sequence->draft_tokens.empty()) continue;
+      const int most = std::min(sequence->sampling.max_tokens - sequence->num_output_tokens(),
+                                config_.scheduler.max_context - sequence->num_tokens()) -
+                       1;
+      Tokens guessed = sequence->tokens;
+      for (int i = std::min(most, static_cast<int>(below(config_.max_drafts + 1))); i > 0; --i) {
+        const std::int32_t right = next_token(guessed);
+        guessed.push_back(random_.below(4) == 0 ? (right + 1) % 3 : right);
+        sequence->draft_tokens.push_back(guessed.back());
+      }
     }
   }
 
@@ -176,15 +194,24 @@ class Simulation {
     std::set<BlockId> written;
     int num_prefill = 0;
     int num_decode = 0;
-    for (const auto& [sequence, num_tokens, needs_logits] : batch.sequences) {
+    int num_drafts = 0;
+    for (const auto& scheduled : batch.sequences) {
+      Sequence* sequence = scheduled.sequence;
+      const int num_tokens = scheduled.num_tokens;
+      const bool needs_logits = scheduled.needs_logits;
       ASSERT_TRUE(seen.insert(sequence).second);
       ASSERT_GE(num_tokens, 1);
       const int end = sequence->num_computed_tokens + num_tokens;
       ASSERT_LE(end, sequence->num_tokens());
       ASSERT_EQ(needs_logits, end == sequence->num_tokens());
       (sequence->is_decoding ? num_decode : num_prefill) += num_tokens;
-      check_table(*sequence, end, written);
+      check_table(*sequence, end + scheduled.num_drafts, written);
+      ASSERT_LE(scheduled.num_drafts, static_cast<int>(sequence->draft_tokens.size()));
+      num_drafts += scheduled.num_drafts;
     }
+    ASSERT_EQ(batch.num_draft_tokens, num_drafts);
+    ASSERT_LE(num_drafts, config_.scheduler.max_step_drafts);
+    num_drafts_ += num_drafts;
     ASSERT_EQ(batch.num_prefill_tokens, num_prefill);
     ASSERT_EQ(batch.num_decode_tokens, num_decode);
     if (config_.scheduler.policy == SchedulerPolicy::kInFlight) {
@@ -212,7 +239,10 @@ class Simulation {
     for (int begin = 0; begin < sequence.num_computed_tokens; begin += size) {
       const int filled = std::min(begin + size, sequence.num_computed_tokens);
       const Tokens expected(sequence.tokens.begin(), sequence.tokens.begin() + filled);
-      ASSERT_EQ(contents_[table[static_cast<std::size_t>(begin / size)]], expected);
+      // Behind what is computed a block may hold drafts that were rejected.
+      Tokens& held = contents_[table[static_cast<std::size_t>(begin / size)]];
+      ASSERT_GE(held.size(), expected.size());
+      ASSERT_TRUE(std::equal(expected.begin(), expected.end(), held.begin()));
     }
   }
 
@@ -229,25 +259,45 @@ class Simulation {
 
   void write(const ScheduledSequence& scheduled) {
     const Sequence& sequence = *scheduled.sequence;
+    Tokens tokens = sequence.tokens;
+    tokens.insert(tokens.end(), sequence.draft_tokens.begin(), sequence.draft_tokens.end());
     const int size = config_.blocks.block_size;
-    const int end = sequence.num_computed_tokens + scheduled.num_tokens;
+    const int end = sequence.num_computed_tokens + scheduled.num_rows();
     for (int i = sequence.num_computed_tokens / size; i * size < end; ++i) {
       const int filled = std::min((i + 1) * size, end);
-      contents_[sequence.block_table[static_cast<std::size_t>(i)]] = {
-          sequence.tokens.begin(), sequence.tokens.begin() + filled};
+      contents_[sequence.block_table[static_cast<std::size_t>(i)]] = {tokens.begin(),
+                                                                      tokens.begin() + filled};
     }
   }
 
-  void produce(Sequence& sequence) {
+  void produce(const ScheduledSequence& scheduled) {
+    Sequence& sequence = *scheduled.sequence;
     const Live& live = *live_.at(sequence.arrival_index);
-    const auto count = 1 + below(config_.max_new_tokens);
-    for (std::uint64_t i = 0; i < count; ++i) {
-      sequence.tokens.push_back(next_token(sequence.tokens));
+    const Tokens drafts = sequence.draft_tokens;
+    for (int i = 0; i <= scheduled.num_drafts; ++i) {
+      const std::int32_t token = next_token(sequence.tokens);
+      sequence.tokens.push_back(token);
+      const bool accepted =
+          i < scheduled.num_drafts && drafts[static_cast<std::size_t>(i)] == token;
+      if (accepted) scheduler_.on_draft_accepted(sequence);
+      if (accepted) ++num_accepted_;
       if (sequence.num_output_tokens() == live.num_output ||
           sequence.num_tokens() >= config_.scheduler.max_context) {
         finish(sequence);
         return;
       }
+      if (!accepted) break;
+    }
+    const auto num_held = static_cast<int>(sequence.block_table.size());
+    scheduler_.on_drafts_verified(scheduled);
+    ASSERT_GE(sequence.block_table.size() * static_cast<std::size_t>(config_.blocks.block_size),
+              static_cast<std::size_t>(sequence.num_computed_tokens));
+    ASSERT_LE(num_held - static_cast<int>(sequence.block_table.size()), scheduled.num_draft_blocks);
+    if (config_.scheduler.policy == SchedulerPolicy::kInFlight &&
+        config_.blocks.allocation == KvAllocation::kPaged && scheduled.num_drafts > 0) {
+      ASSERT_LE(static_cast<int>(sequence.block_table.size()),
+                blocks_.blocks_for(sequence.num_tokens()))
+          << "blocks of rejected drafts are kept";
     }
   }
 
@@ -275,6 +325,8 @@ class Simulation {
   int num_cancelled_ = 0;
   int num_failed_ = 0;
   int num_steps_ = 0;
+  int num_drafts_ = 0;
+  int num_accepted_ = 0;
 };
 
 }  // namespace iol::testing

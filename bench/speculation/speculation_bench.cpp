@@ -1,0 +1,278 @@
+// Speculation on the demo model: speed over no speculation, beside the speed-up that its cost model
+// predicted, by workload, drafter and number of streams. Runs are interleaved; a gain is the median
+// of ratios of neighbouring runs.
+//
+//   speculation_bench speed [REPETITIONS] [STREAMS,...]        the table of docs/speculation.md
+//   speculation_bench prediction [REPETITIONS]                 predicted and measured, by
+//   acceptance
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "engine/engine.h"
+#include "model/resolve.h"
+#include "tokenizer/tokenizer.h"
+
+namespace {
+
+using namespace iol;
+
+constexpr int kPromptTokens = 100;
+constexpr int kOutputTokens = 200;
+
+using Prompts = std::vector<std::vector<std::int32_t>>;
+
+struct Workload {
+  std::string name;
+  Prompts prompts;
+  double temperature = 0;
+};
+
+struct Result {
+  double tokens_per_second = 0;
+  double tokens_per_step = 0;  // of a sequence
+  double accepted_share = 0;
+  double mean_depth = 0;
+  double predicted = 1;
+};
+
+Prompts heldout_prompts(const Tokenizer& tokenizer) {
+  std::ifstream file(find_shipped("heldout.txt").value());
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  const auto tokens = tokenizer.encode(text);
+  Prompts prompts;
+  for (std::size_t begin = 1; begin + kPromptTokens < tokens.size(); begin += 900) {
+    prompts.emplace_back(tokens.begin() + static_cast<std::ptrdiff_t>(begin),
+                         tokens.begin() + static_cast<std::ptrdiff_t>(begin + kPromptTokens));
+  }
+  return prompts;
+}
+
+/// A passage given three times over, its beginning a fourth time; records and code of one pattern.
+Prompts repetitive_prompts(const Tokenizer& tokenizer, const Prompts& heldout) {
+  Prompts prompts;
+  for (std::size_t i = 0; i < heldout.size(); ++i) {
+    if (i % 3 == 0) {
+      std::vector<std::int32_t> prompt;
+      for (int copy = 0; copy < 3; ++copy) {
+        prompt.insert(prompt.end(), heldout[i].begin(), heldout[i].end());
+      }
+      prompt.insert(prompt.end(), heldout[i].begin(), heldout[i].begin() + 30);
+      prompts.push_back(std::move(prompt));
+      continue;
+    }
+    std::string text;
+    for (int row = 1; row <= 12; ++row) {
+      text += i % 3 == 1 ? fmt::format("{{\"id\": {}, \"name\": \"item {}\", \"price\": {}.50}},\n",
+                                       row, row, 10 + i % 7)
+                         : fmt::format("void set_value_{}(int value) {{ values[{}] = value; }}\n",
+                                       row, row);
+    }
+    prompts.push_back(tokenizer.encode(text));
+  }
+  return prompts;
+}
+
+Prompts random_prompts(int vocab_size) {
+  RandomStream random(1);
+  Prompts prompts(80, std::vector<std::int32_t>(kPromptTokens));
+  for (auto& prompt : prompts) {
+    for (auto& token : prompt) {
+      token = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(vocab_size)));
+    }
+  }
+  return prompts;
+}
+
+EngineConfig engine_config(const std::string& draft, std::optional<double> simulated = {}) {
+  EngineConfig config;
+  config.device = {DeviceKind::kCpu, 0};
+  config.max_context = 768;
+  config.prefix_cache = false;
+  if (!draft.empty()) config.speculation = parse_draft(draft);
+  config.speculation.simulated_acceptance = simulated;
+  return config;
+}
+
+/// A closed loop of `num_streams`; each prompt of [first, first + count) once.
+Result run(Engine& engine, const Workload& workload, int num_streams, std::size_t first,
+           std::size_t count) {
+  std::atomic<std::size_t> next{0};
+  std::atomic<std::int64_t> num_tokens{0};
+  std::function<void()> send = [&] {
+    const std::size_t i = next.fetch_add(1);
+    if (i >= count) return;
+    Request request;
+    request.prompt_tokens = workload.prompts[(first + i) % workload.prompts.size()];
+    request.sampling.max_tokens = kOutputTokens;
+    request.sampling.ignore_eos = true;
+    request.sampling.temperature = workload.temperature;
+    engine.submit(std::move(request), [&](const TokenEvent& event) {
+      if (event.token) num_tokens.fetch_add(1);
+      if (event.finish_reason) send();
+    });
+  };
+  double predicted_ns = 0;
+  double drafting_ns = 0;
+  double depths = 0;
+  std::int64_t num_decodes = 0;
+  std::int64_t num_steps = 0;
+  engine.on_step([&](const StepRecord& step) {
+    num_decodes += step.num_decode_tokens;
+    ++num_steps;
+    depths += step.draft_depth;
+    if (step.num_decode_tokens == 0) return;
+    predicted_ns += step.predicted_speedup * static_cast<double>(step.duration_ns);
+    drafting_ns += static_cast<double>(step.duration_ns);
+  });
+  const EngineStats before = engine.stats();
+  const auto start_ns = now_ns();
+  for (int i = 0; i < num_streams; ++i) send();
+  engine.drain();
+  const double seconds = static_cast<double>(now_ns() - start_ns) * 1e-9;
+  engine.on_step({});
+  const EngineStats after = engine.stats();
+  const auto drafts = static_cast<double>(after.num_draft_tokens - before.num_draft_tokens);
+  const auto accepted =
+      static_cast<double>(after.num_accepted_draft_tokens - before.num_accepted_draft_tokens);
+  Result result;
+  result.tokens_per_second = static_cast<double>(num_tokens) / seconds;
+  result.tokens_per_step =
+      1 + accepted / static_cast<double>(std::max<std::int64_t>(num_decodes, 1));
+  result.accepted_share = drafts > 0 ? accepted / drafts : 0;
+  result.mean_depth = depths / static_cast<double>(std::max<std::int64_t>(num_steps, 1));
+  result.predicted = drafting_ns > 0 ? predicted_ns / drafting_ns : 1;
+  return result;
+}
+
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+template <class Value>
+double median_of(const std::vector<Result>& results, Value value) {
+  std::vector<double> values;
+  for (const Result& result : results) values.push_back(result.*value);
+  return median(std::move(values));
+}
+
+struct Subject {
+  std::string name;
+  std::unique_ptr<Engine> engine;
+  std::vector<Result> results;
+  std::vector<double> gains;
+};
+
+void print_header() {
+  fmt::print(
+      "| workload | streams | draft | tok/s | gain | lowest to highest | predicted | tokens a "
+      "step | accepted | depth |\n|---|---|---|---|---|---|---|---|---|---|\n");
+}
+
+void print_row(const std::string& workload, int num_streams, const Subject& subject) {
+  const auto [low, high] = std::ranges::minmax(subject.gains);
+  fmt::print(
+      "| {} | {} | {} | {:.0f} | {:.2f} | {:.2f} to {:.2f} | {:.2f} | {:.2f} | {:.0f} % | {:.1f} "
+      "|\n",
+      workload, num_streams, subject.name, median_of(subject.results, &Result::tokens_per_second),
+      median(subject.gains), low, high, median_of(subject.results, &Result::predicted),
+      median_of(subject.results, &Result::tokens_per_step),
+      100 * median_of(subject.results, &Result::accepted_share),
+      median_of(subject.results, &Result::mean_depth));
+  std::fflush(stdout);
+}
+
+/// One row for each subject; the first is the plain engine.
+void compare(std::vector<Subject>& subjects, const Workload& workload, int num_streams,
+             int num_repetitions) {
+  for (Subject& subject : subjects) {
+    subject.results.clear();
+    subject.gains.clear();
+  }
+  const auto count = static_cast<std::size_t>(num_streams == 1 ? 2 : num_streams);
+  std::size_t first = 0;
+  for (int repetition = -1; repetition < num_repetitions; ++repetition) {
+    double plain = 0;
+    for (Subject& subject : subjects) {
+      const Result result = run(*subject.engine, workload, num_streams, first, count);
+      if (&subject == &subjects.front()) plain = result.tokens_per_second;
+      if (repetition < 0) continue;  // warm-up
+      subject.results.push_back(result);
+      subject.gains.push_back(result.tokens_per_second / plain);
+    }
+    first += count;
+  }
+  for (const Subject& subject : subjects) print_row(workload.name, num_streams, subject);
+}
+
+void speed(int num_repetitions, const std::vector<int>& all_streams) {
+  std::vector<Subject> subjects;
+  for (const char* draft : {"", "ngram", "demo-draft", "ngram,demo-draft"}) {
+    subjects.push_back(
+        {*draft == 0 ? "none" : draft, Engine::create(engine_config(draft)), {}, {}});
+  }
+  const Tokenizer& tokenizer = *subjects.front().engine->tokenizer();
+  const Prompts heldout = heldout_prompts(tokenizer);
+  const std::vector<Workload> workloads = {
+      {"prose", heldout},
+      {"prose, temperature 1", heldout, 1.0},
+      {"repetitive", repetitive_prompts(tokenizer, heldout)},
+      {"random tokens", random_prompts(subjects.front().engine->model_config().vocab_size)}};
+  print_header();
+  for (const int num_streams : all_streams) {
+    for (const Workload& workload : workloads) {
+      compare(subjects, workload, num_streams, num_repetitions);
+    }
+  }
+}
+
+void prediction(int num_repetitions) {
+  print_header();
+  for (const double rate : {0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95}) {
+    std::vector<Subject> subjects;
+    subjects.push_back({"none", Engine::create(engine_config("")), {}, {}});
+    subjects.push_back({"demo-draft", Engine::create(engine_config("demo-draft", rate)), {}, {}});
+    const Workload workload{fmt::format("SIMULATED acceptance {:g}", rate),
+                            heldout_prompts(*subjects.front().engine->tokenizer())};
+    for (const int num_streams : {1, 4}) compare(subjects, workload, num_streams, num_repetitions);
+  }
+}
+
+std::vector<int> numbers(const std::string& text) {
+  std::vector<int> result;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, ',');) result.push_back(std::stoi(part));
+  return result;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  const std::string mode = argc > 1 ? argv[1] : "";
+  const int num_repetitions = argc > 2 ? std::stoi(argv[2]) : 5;
+  if (mode == "speed") {
+    speed(num_repetitions, argc > 3 ? numbers(argv[3]) : std::vector<int>{1, 4, 16, 64});
+  } else if (mode == "prediction") {
+    prediction(num_repetitions);
+  } else {
+    fmt::print(stderr, "speculation_bench speed|prediction [REPETITIONS] [STREAMS,...]\n");
+    return 2;
+  }
+  return 0;
+} catch (const std::exception& error) {
+  fmt::print(stderr, "speculation_bench: {}\n", error.what());
+  return 1;
+}

@@ -1,0 +1,191 @@
+#include "engine/speculation.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+namespace iol {
+namespace {
+
+// Before any draft was judged: what is common, so that the first request tries.
+constexpr double kUsualAcceptance = 0.6;
+constexpr double kUsualWeight = 6;
+// A new request begins with what others saw, until it has about as many tokens of its own.
+constexpr double kInheritedWeight = 6;
+constexpr double kRequestMemory = 40;
+constexpr double kEngineMemory = 400;
+
+}  // namespace
+
+Speculation::Speculation(const SpeculationConfig& config, std::unique_ptr<ModelDrafter> model,
+                         const Scheduler& scheduler)
+    : config_(config),
+      lookup_(config.ngram ? std::make_unique<NgramDrafter>() : nullptr),
+      model_(std::move(model)),
+      scheduler_(scheduler),
+      policy_(config.depth),
+      lookup_acceptance_(kUsualAcceptance, kUsualWeight, kEngineMemory),
+      model_acceptance_(kUsualAcceptance, kUsualWeight, kEngineMemory) {}
+
+void Speculation::propose(Requests& requests) {
+  last_draft_ns_ = 0;
+  if (!stats_.error.empty() || config_.depth == 0) return;
+  const std::int64_t start_ns = now_ns();
+  collect(requests);
+  if (candidates_.empty()) return;
+  try {
+    look_up();
+    choose_depths();
+    ask_model();
+  } catch (const std::exception& error) {  // requests go on without it
+    stats_.error = error.what();
+    for (RequestState* request : candidates_) request->drafts.draft.tokens.clear();
+  }
+  for (RequestState* request : candidates_) {
+    request->sequence.draft_tokens = request->drafts.draft.tokens;
+  }
+  last_draft_ns_ = now_ns() - start_ns;
+  stats_.draft_ns += last_draft_ns_;
+}
+
+/// What decodes in the next step and can take a draft, in the order in which it is served.
+void Speculation::collect(Requests& requests) {
+  candidates_.clear();
+  choices_.clear();
+  const auto& running = scheduler_.queues().running();
+  const bool prompts_come_first = scheduler_.config().policy == SchedulerPolicy::kStatic;
+  for (const Sequence* sequence : running) {
+    if (sequence->is_decoding) continue;
+    if (prompts_come_first) return candidates_.clear();
+  }
+  for (const Sequence* sequence : running) {
+    if (!sequence->is_decoding || sequence->has_placeholder || sequence->awaits_last_token) {
+      continue;
+    }
+    // The last token of all is the model's own.
+    const int most =
+        std::min({kMaxDraftDepth, sequence->sampling.max_tokens - sequence->num_output_tokens() - 1,
+                  scheduler_.config().max_context - sequence->num_tokens() - 1});
+    if (most < 1) continue;
+    RequestState& request = *requests.at(sequence->id);
+    Draft& draft = request.drafts.draft;
+    draft.sequence = sequence;
+    draft.max_tokens = config_.depth ? std::min(*config_.depth, most) : most;
+    draft.tokens.clear();
+    draft.distributions.clear();
+    request.drafts.from_model = false;
+    candidates_.push_back(&request);
+  }
+}
+
+void Speculation::look_up() {
+  if (!lookup_) return;
+  asked_.clear();
+  for (RequestState* request : candidates_) asked_.push_back(&request->drafts.draft);
+  lookup_->propose(asked_);
+}
+
+StepOutlook Speculation::outlook() const {
+  const auto& config = scheduler_.config();
+  StepOutlook outlook;
+  std::int64_t num_prompt_tokens = 0;
+  const auto& running = scheduler_.queues().running();
+  for (const Sequence* sequence : running) {
+    if (sequence->is_decoding) {
+      ++outlook.num_decodes;
+    } else {
+      num_prompt_tokens += sequence->num_tokens() - sequence->num_computed_tokens;
+    }
+  }
+  int num_places = config.max_batch - static_cast<int>(running.size());
+  for (const Sequence* sequence : scheduler_.queues().waiting()) {
+    if (num_places-- <= 0) break;
+    num_prompt_tokens += sequence->num_tokens();
+  }
+  const int budget = config.max_step_tokens - outlook.num_decodes;
+  outlook.num_prefill_tokens =
+      static_cast<int>(std::min<std::int64_t>(num_prompt_tokens, std::max(budget, 0)));
+  outlook.most_drafts =
+      std::max(0, std::min(config.max_step_drafts, budget - outlook.num_prefill_tokens));
+  return outlook;
+}
+
+double Speculation::acceptance_of(DraftState& state) const {
+  auto& own = state.from_model ? state.model_acceptance : state.lookup_acceptance;
+  if (!own) {
+    const Acceptance& others = state.from_model ? model_acceptance_ : lookup_acceptance_;
+    own.emplace(others.rate(), kInheritedWeight, kRequestMemory);
+  }
+  return own->rate();
+}
+
+void Speculation::choose_depths() {
+  for (RequestState* request : candidates_) {
+    DraftState& state = request->drafts;
+    DepthChoice choice;
+    choice.most = static_cast<int>(state.draft.tokens.size());
+    if (choice.most == 0 && model_) {
+      state.from_model = choice.from_model = true;
+      choice.most = state.draft.max_tokens;
+      choice.num_missing = model_->num_missing(request->sequence);
+    }
+    choice.acceptance = acceptance_of(state);
+    choices_.push_back(choice);
+  }
+  policy_.choose(choices_, outlook());
+  for (std::size_t i = 0; i < candidates_.size(); ++i) {
+    Draft& draft = candidates_[i]->drafts.draft;
+    const auto depth = static_cast<std::size_t>(choices_[i].depth);
+    draft.max_tokens = choices_[i].depth;
+    if (draft.tokens.size() > depth) draft.tokens.resize(depth);
+  }
+  stats_.depth = policy_.depth();
+  stats_.predicted_speedup =
+      policy_.plain_tok_s() > 0 ? policy_.promised_tok_s() / policy_.plain_tok_s() : 1;
+}
+
+void Speculation::ask_model() {
+  if (!model_) return;
+  asked_.clear();
+  for (RequestState* request : candidates_) {
+    DraftState& state = request->drafts;
+    if (state.from_model && state.draft.max_tokens > 0) asked_.push_back(&state.draft);
+  }
+  if (asked_.empty()) return;
+  model_->propose(asked_);
+  for (const auto& pass : model_->passes()) {
+    policy_.on_draft_pass(pass.num_rows, static_cast<double>(pass.duration_ns) * 1e-9);
+  }
+}
+
+void Speculation::on_step(const Batch& batch, std::int64_t duration_ns) {
+  policy_.on_step(batch.num_tokens(), static_cast<double>(duration_ns) * 1e-9);
+  stats_.num_draft_tokens += batch.num_draft_tokens;
+}
+
+void Speculation::on_judged(DraftState& state, bool accepted) {
+  auto& own = state.from_model ? state.model_acceptance : state.lookup_acceptance;
+  Acceptance& all = state.from_model ? model_acceptance_ : lookup_acceptance_;
+  if (own) own->observe(accepted);
+  all.observe(accepted);
+  stats_.acceptance = all.rate();
+  if (accepted) ++stats_.num_accepted_tokens;
+}
+
+void Speculation::forget(RequestId request) {
+  if (lookup_) lookup_->forget(request);
+  if (model_) model_->forget(request);
+}
+
+void Speculation::clear_prefixes() {
+  if (model_) model_->clear_prefixes();
+}
+
+std::int64_t Speculation::draft_model_bytes() const {
+  if (!model_) return 0;
+  return model_->model().weights.size_bytes() + model_->kv_cache_bytes() +
+         model_->activations_bytes();
+}
+
+}  // namespace iol

@@ -1,0 +1,80 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/random.h"
+#include "engine/request_state.h"
+#include "scheduler/scheduler.h"
+#include "speculative/depth_policy.h"
+#include "speculative/model_drafter.h"
+#include "speculative/ngram_drafter.h"
+#include "speculative/speculation_config.h"
+
+namespace iol {
+
+struct SpeculationStats {
+  std::int64_t num_draft_tokens = 0;     // verified
+  std::int64_t num_accepted_tokens = 0;  // of them
+  std::int64_t draft_ns = 0;             // spent on making them
+  double acceptance = 0;  // of the latest drafts: the chance that one is, where all before it were
+  double predicted_speedup = 1;  // of the last step, over no drafts
+  int depth = 0;                 // chosen last
+  std::string error;             // why the drafter was given up; empty while it works
+};
+
+/// The engine's side of speculation: asks drafters before a step, counts what came of it after.
+/// Belongs to the engine's thread.
+class Speculation {
+ public:
+  using Requests = std::unordered_map<RequestId, std::unique_ptr<RequestState>>;
+
+  /// `model` is null where no draft model is wanted. `scheduler` outlives this.
+  Speculation(const SpeculationConfig& config, std::unique_ptr<ModelDrafter> model,
+              const Scheduler& scheduler);
+
+  /// Fills Sequence::draft_tokens of what decodes. Call it before Scheduler::schedule().
+  void propose(Requests& requests);
+  /// A step ran, without its drafting.
+  void on_step(const Batch& batch, std::int64_t duration_ns);
+  /// A draft of a request was judged, those before it having been accepted.
+  void on_judged(DraftState& state, bool accepted);
+  void forget(RequestId request);
+  void clear_prefixes();
+
+  /// True when a draft is to count as accepted, with --simulated-acceptance.
+  [[nodiscard]] bool simulates() const { return config_.simulated_acceptance.has_value(); }
+  bool accept_simulated() { return simulation_.uniform() < *config_.simulated_acceptance; }
+
+  [[nodiscard]] const SpeculationStats& stats() const { return stats_; }
+  [[nodiscard]] std::int64_t last_draft_ns() const { return last_draft_ns_; }
+  /// Weights, KV cache and activations of the draft model.
+  [[nodiscard]] std::int64_t draft_model_bytes() const;
+
+ private:
+  void collect(Requests& requests);
+  void look_up();
+  void choose_depths();
+  void ask_model();
+  [[nodiscard]] StepOutlook outlook() const;
+  [[nodiscard]] double acceptance_of(DraftState& state) const;
+
+  SpeculationConfig config_;
+  std::unique_ptr<NgramDrafter> lookup_;
+  std::unique_ptr<ModelDrafter> model_;
+  const Scheduler& scheduler_;
+  DepthPolicy policy_;
+  Acceptance lookup_acceptance_;  // over all requests: where a new one begins
+  Acceptance model_acceptance_;
+  RandomStream simulation_{0, 17};
+  SpeculationStats stats_;
+  std::int64_t last_draft_ns_ = 0;
+  // Scratch of a step.
+  std::vector<RequestState*> candidates_;
+  std::vector<DepthChoice> choices_;
+  std::vector<Draft*> asked_;
+};
+
+}  // namespace iol

@@ -1,0 +1,17 @@
+#pragma once
+#include <optional>
+
+#include "speculative/acceptance.h"
+#include "speculative/drafter.h"
+
+namespace iol {
+
+/// What speculation keeps for one request from step to step.
+struct DraftState {
+  Draft draft;              // of the step at hand
+  bool from_model = false;  // who made it
+  std::optional<Acceptance> lookup_acceptance;
+  std::optional<Acceptance> model_acceptance;
+};
+
+}  // namespace iol

@@ -1,0 +1,237 @@
+#include "speculative/model_drafter.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "model/transformer.h"
+#include "sampler/logit_processing.h"
+
+namespace iol {
+namespace {
+
+KvCacheShape cache_shape(const DraftModel& model, const ModelDrafterConfig& config) {
+  KvCacheShape shape;
+  shape.num_layers = model.config.num_layers;
+  shape.num_blocks = config.num_blocks;
+  shape.block_size = config.block_size;
+  shape.num_kv_heads = model.config.num_kv_heads;
+  shape.head_dim = model.config.head_dim;
+  shape.dtype = model.kv_dtype;
+  return shape;
+}
+
+BlockTablesConfig tables_config(const ModelDrafterConfig& config) {
+  BlockTablesConfig tables;
+  tables.num_blocks = config.num_blocks;
+  tables.block_size = config.block_size;
+  tables.prefix_cache = config.prefix_cache;
+  return tables;
+}
+
+}  // namespace
+
+struct ModelDrafter::Shadow {
+  Sequence sequence;  // its tokens end with guesses; its num_computed_tokens counts known ones
+  SamplerState sampler;
+  int num_known = 0;    // tokens that are the target's
+  int num_written = 0;  // positions whose keys and values are in the cache, guesses included
+  std::uint64_t last_call = 0;
+};
+
+ModelDrafter::ModelDrafter(DraftModel model, Backend& backend, const ModelDrafterConfig& config)
+    : model_(std::move(model)),
+      backend_(backend),
+      config_(config),
+      cache_(backend.make_kv_cache(cache_shape(model_, config))),
+      activations_(backend.make_activations(transformer_shape(model_.config),
+                                            config.max_step_tokens,
+                                            std::min(config.max_batch, config.max_step_tokens))),
+      blocks_(tables_config(config)),
+      sampler_(model_.config.eos_token_ids) {}
+
+ModelDrafter::~ModelDrafter() = default;
+
+std::int64_t ModelDrafter::kv_cache_bytes() const {
+  return static_cast<std::int64_t>(cache_->shape().block_bytes()) * cache_->shape().num_blocks;
+}
+
+std::int64_t ModelDrafter::activations_bytes() const {
+  return static_cast<std::int64_t>(activations_->size_bytes());
+}
+
+int ModelDrafter::num_missing(const Sequence& sequence) const {
+  const auto found = shadows_.find(sequence.id);
+  if (found == shadows_.end()) return sequence.num_tokens();
+  // At least the latest token, which no guess can have brought in.
+  return std::max(1, sequence.num_tokens() - found->second->num_written);
+}
+
+void ModelDrafter::forget(RequestId request) {
+  const auto found = shadows_.find(request);
+  if (found == shadows_.end()) return;
+  blocks_.release(found->second->sequence);
+  shadows_.erase(found);
+}
+
+ModelDrafter::Shadow& ModelDrafter::shadow_of(const Sequence& sequence) {
+  auto& shadow = shadows_[sequence.id];
+  if (!shadow) {
+    shadow = std::make_unique<Shadow>();
+    shadow->sequence.id = sequence.id;
+    shadow->sequence.sampling = sequence.sampling;
+    shadow->sequence.sampling.num_logprobs.reset();
+    shadow->sequence.seed = sequence.seed;
+    shadow->sequence.has_own_seed = sequence.has_own_seed;
+    shadow->sequence.num_prompt_tokens = sequence.num_prompt_tokens;
+  }
+  shadow->last_call = num_calls_;
+  return *shadow;
+}
+
+void ModelDrafter::catch_up(Shadow& shadow, const Sequence& sequence) {
+  Sequence& own = shadow.sequence;
+  const auto& tokens = sequence.tokens;
+  std::size_t num_common = static_cast<std::size_t>(shadow.num_known);
+  while (num_common < std::min(own.tokens.size(), tokens.size()) &&
+         own.tokens[num_common] == tokens[num_common]) {
+    ++num_common;
+  }
+  if (num_common < own.tokens.size() && has_penalty(own.sampling)) shadow.sampler = {};
+  own.tokens.resize(num_common);
+  own.tokens.insert(own.tokens.end(), tokens.begin() + static_cast<std::ptrdiff_t>(num_common),
+                    tokens.end());
+  shadow.num_known = own.num_tokens();
+  // The last token is computed once more where nothing came after it: its logits are wanted.
+  shadow.num_written =
+      std::min({shadow.num_written, static_cast<int>(num_common), own.num_tokens() - 1});
+  if (shadow.num_written > own.num_computed_tokens) {
+    blocks_.advance(own, shadow.num_written - own.num_computed_tokens);
+  }
+}
+
+bool ModelDrafter::reserve(Shadow& shadow, int num_positions) {
+  Sequence& own = shadow.sequence;
+  while (true) {
+    if (own.block_table.empty()) {
+      if (blocks_.admit(own, num_positions, num_positions)) {
+        shadow.num_written = own.num_computed_tokens;
+        return true;
+      }
+    } else if (blocks_.extend(own, num_positions)) {
+      return true;
+    }
+    if (!evict_idle()) return false;
+  }
+}
+
+bool ModelDrafter::evict_idle() {
+  Shadow* oldest = nullptr;
+  for (const auto& [request, shadow] : shadows_) {
+    if (shadow->last_call == num_calls_ || shadow->sequence.block_table.empty()) continue;
+    if (oldest == nullptr || shadow->last_call < oldest->last_call) oldest = shadow.get();
+  }
+  if (oldest == nullptr) return false;
+  blocks_.release(oldest->sequence);
+  oldest->num_written = 0;
+  return true;
+}
+
+void ModelDrafter::propose(std::span<Draft* const> drafts) {
+  ++num_calls_;
+  passes_.clear();
+  work_.clear();
+  for (Draft* draft : drafts) {
+    Shadow& shadow = shadow_of(*draft->sequence);
+    catch_up(shadow, *draft->sequence);
+    work_.push_back({draft, &shadow, 0, false});
+  }
+  // Whoever misses least comes first: a long prompt must not keep others from their guesses.
+  std::ranges::stable_sort(work_, {}, [](const Work& work) {
+    return work.shadow->sequence.num_tokens() - work.shadow->num_written;
+  });
+  int budget = config_.max_step_tokens;
+  std::erase_if(work_, [&](Work& work) {
+    Shadow& shadow = *work.shadow;
+    const int num_tokens = shadow.sequence.num_tokens();
+    if (!reserve(shadow, num_tokens + work.draft->max_tokens - 1)) return true;
+    const int num_missing = num_tokens - shadow.num_written;
+    work.num_tokens = std::min(num_missing, budget);
+    work.is_whole = work.num_tokens == num_missing;
+    budget -= work.num_tokens;
+    return work.num_tokens == 0;
+  });
+  while (!work_.empty()) {
+    const std::int64_t start_ns = now_ns();
+    forward();
+    guess();
+    passes_.push_back({static_cast<int>(token_ids_.size()), now_ns() - start_ns});
+  }
+}
+
+void ModelDrafter::forward() {
+  token_ids_.clear();
+  positions_.clear();
+  slices_.clear();
+  logit_tokens_.clear();
+  for (const Work& work : work_) {
+    const Shadow& shadow = *work.shadow;
+    const int first = shadow.num_written;
+    slices_.push_back(
+        {static_cast<int>(token_ids_.size()), work.num_tokens, first, shadow.sequence.block_table});
+    for (int position = first; position < first + work.num_tokens; ++position) {
+      token_ids_.push_back(shadow.sequence.tokens[static_cast<std::size_t>(position)]);
+      positions_.push_back(position);
+    }
+    if (work.is_whole) {
+      logit_tokens_.push_back(static_cast<std::int32_t>(token_ids_.size()) - 1);
+    }
+  }
+  StepInput input;
+  input.token_ids = token_ids_;
+  input.positions = positions_;
+  input.sequences = slices_;
+  input.logit_tokens = logit_tokens_;
+  iol::forward(model_.config, model_.weights, backend_, *activations_, *cache_, input);
+}
+
+void ModelDrafter::guess() {
+  int row = 0;
+  std::erase_if(work_, [&](Work& work) {
+    Shadow& shadow = *work.shadow;
+    Sequence& own = shadow.sequence;
+    shadow.num_written += work.num_tokens;
+    // Only tokens of the target count for others; guesses may be wrong.
+    const int num_certain = std::min(shadow.num_written, shadow.num_known);
+    if (num_certain > own.num_computed_tokens) {
+      blocks_.advance(own, num_certain - own.num_computed_tokens);
+    }
+    if (!work.is_whole) return true;
+    const std::int32_t token = choose(work, row++);
+    own.tokens.push_back(token);
+    work.draft->tokens.push_back(token);
+    work.num_tokens = 1;
+    return static_cast<int>(work.draft->tokens.size()) >= work.draft->max_tokens;
+  });
+}
+
+std::int32_t ModelDrafter::choose(const Work& work, int row) {
+  Shadow& shadow = *work.shadow;
+  const Sequence& own = shadow.sequence;
+  if (!needs_logits(own)) {
+    const std::int32_t token = backend_.chosen_token(*activations_, row);
+    if (token == kNoToken) throw_bad_logits();
+    return token;
+  }
+  const std::span<float> logits = backend_.logits(*activations_, row);
+  if (own.has_own_seed || !draws_tokens(own.sampling)) {
+    return sampler_.sample(logits, own, shadow.sampler).token;
+  }
+  TokenDistribution& drawn_from = work.draft->distributions.emplace_back();
+  sampler_.distribution(logits, own, shadow.sampler, drawn_from);
+  return drawn_from.draw(
+      random_uniform(own.seed, kDraftStream, static_cast<std::uint64_t>(own.num_output_tokens())));
+}
+
+}  // namespace iol

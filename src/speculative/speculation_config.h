@@ -1,0 +1,28 @@
+#pragma once
+#include <optional>
+#include <string>
+
+namespace iol {
+
+/// Who drafts, and how far ahead. Lookup goes first; the model where lookup finds nothing.
+struct SpeculationConfig {
+  bool ngram = false;                          // lookup in the request's own text
+  std::string model;                           // a draft model, named like EngineConfig::model
+  std::optional<int> depth;                    // drafts per sequence and step; nothing: chosen
+  std::optional<double> simulated_acceptance;  // of each draft, whatever the model says: for
+                                               // measuring speed; what is generated means nothing
+
+  [[nodiscard]] bool enabled() const { return ngram || !model.empty(); }
+  bool operator==(const SpeculationConfig&) const = default;
+};
+
+/// Of `--draft`: `ngram`, MODEL or `ngram,MODEL`. Throws InputError.
+SpeculationConfig parse_draft(const std::string& text);
+/// The same text again; "none" when nobody drafts.
+std::string draft_text(const SpeculationConfig& config);
+/// Of `--draft-depth`: `auto` or 0 to 16. Throws InputError.
+std::optional<int> parse_draft_depth(const std::string& text);
+/// Throws InputError for a depth or a rate out of range.
+void validate(const SpeculationConfig& config);
+
+}  // namespace iol

@@ -1,0 +1,49 @@
+#include "speculative/speculation_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace iol {
+namespace {
+
+TEST(SpeculationConfig, reads_and_writes_who_drafts) {
+  for (const char* text : {"ngram", "demo-draft", "ngram,demo-draft", "ngram,/a,b", "./ngram"}) {
+    EXPECT_EQ(draft_text(parse_draft(text)), text);
+  }
+  EXPECT_EQ(draft_text({}), "none");
+  EXPECT_TRUE(parse_draft("ngram,x").ngram);
+  EXPECT_EQ(parse_draft("ngram,x").model, "x");
+  EXPECT_FALSE(parse_draft("./ngram").ngram);
+}
+
+TEST(SpeculationConfig, refuses_half_a_draft) {
+  for (const char* text : {"", "ngram,", "ngram,ngram"}) {
+    EXPECT_THROW(parse_draft(text), InputError) << text;
+  }
+}
+
+TEST(SpeculationConfig, depth_is_auto_or_within_its_range) {
+  EXPECT_EQ(parse_draft_depth("auto"), std::nullopt);
+  EXPECT_EQ(parse_draft_depth("0"), 0);
+  EXPECT_EQ(parse_draft_depth("16"), 16);
+  for (const char* text : {"", "17", "-1", "4x", "x", "1.5", "99999999999"}) {
+    EXPECT_THROW(parse_draft_depth(text), InputError) << text;
+  }
+  EXPECT_THROW(validate({.ngram = true, .model = {}, .depth = 17, .simulated_acceptance = {}}),
+               InputError);
+}
+
+TEST(SpeculationConfig, simulated_acceptance_is_a_rate_of_somebodys_drafts) {
+  SpeculationConfig config;
+  config.simulated_acceptance = 0.5;
+  EXPECT_THROW(validate(config), InputError);
+  config.ngram = true;
+  EXPECT_NO_THROW(validate(config));
+  config.simulated_acceptance = 1.5;
+  EXPECT_THROW(validate(config), InputError);
+}
+
+}  // namespace
+}  // namespace iol

@@ -1,6 +1,7 @@
 // A comparison of two results folders, as text and as JSON.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <iterator>
 
@@ -26,6 +27,12 @@ std::string visible(const FolderComparison& comparison) {
 std::string verdict(const FolderComparison& comparison) {
   if (!comparison.gate) return "";
   return fmt::format("{}  {}", comparison.failed ? "FAILED" : "passed", *comparison.gate);
+}
+
+constexpr std::size_t kLeastLoadWidth = 38;  // of the first column
+
+std::string load_of(const FolderComparison& comparison) {
+  return fmt::format("{}, {}, {}", comparison.subject, comparison.scenario, comparison.concurrency);
 }
 
 Json or_null(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
@@ -61,6 +68,9 @@ Json to_json(const FolderComparison& comparison, double confidence) {
 }  // namespace
 
 std::string compare_text(const CompareResult& result) {
+  std::size_t width = kLeastLoadWidth;
+  for (const FolderComparison& comparison : result.comparisons)
+    width = std::max(width, load_of(comparison).size() + 2);
   std::string text;
   const auto line = [&](const std::string& content) { text += content + "\n"; };
   line(fmt::format("BASE {}\nNEW  {}", result.base_run, result.next_run));
@@ -69,15 +79,14 @@ std::string compare_text(const CompareResult& result) {
                    result.comparisons.size() > 1 && result.confidence > 0.95
                        ? ", so that all gates together keep 95 %"
                        : ""));
-  line(fmt::format("{:<38}{:<12}{:>11}{:>11}{:>10}  {:<22}{:>6}{:>15}{:>14}", "", "metric", "BASE",
-                   "NEW", "change", "interval", "pairs", "could see", "3 % takes"));
+  line(fmt::format("{:<{}}{:<12}{:>11}{:>11}{:>10}  {:<22}{:>6}{:>15}{:>14}", "", width, "metric",
+                   "BASE", "NEW", "change", "interval", "pairs", "could see", "3 % takes"));
   bool any_marked = false;
   for (const FolderComparison& comparison : result.comparisons) {
     const auto& needed = comparison.pairs_for_three_percent;
     any_marked |= comparison.marked_pairs > 0;
     line(fmt::format(
-        "{:<38}{:<12}{:>11}{:>11}{:>10}  {:<22}{:>6}{:>15}{:>14}  {}",
-        fmt::format("{}, {}, {}", comparison.subject, comparison.scenario, comparison.concurrency),
+        "{:<{}}{:<12}{:>11}{:>11}{:>10}  {:<22}{:>6}{:>15}{:>14}  {}", load_of(comparison), width,
         comparison.metric.name, format_number(comparison.base), format_number(comparison.next),
         change(comparison.ratio.ratio), interval_text(comparison.ratio),
         fmt::format("{}{}", comparison.ratio.pairs, comparison.marked_pairs > 0 ? "*" : ""),
@@ -94,9 +103,8 @@ std::string compare_text(const CompareResult& result) {
         "whose two runs it differs by that much:");
     for (const FolderComparison& comparison : result.comparisons) {
       if (comparison.marked_pairs == 0) continue;
-      line(fmt::format("  {} of {} of {}, {}, {}, {}", comparison.marked_pairs,
-                       comparison.ratio.pairs, comparison.subject, comparison.scenario,
-                       comparison.concurrency, comparison.metric.name));
+      line(fmt::format("  {} of {} of {}, {}", comparison.marked_pairs, comparison.ratio.pairs,
+                       load_of(comparison), comparison.metric.name));
     }
   }
   for (const std::string& note : result.notes) line(note);

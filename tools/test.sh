@@ -19,7 +19,7 @@ cmake --build --preset asan
 # Left out: what is mostly PyTorch, minutes of arithmetic that other tests do as well, and the client of
 # servers, whose coroutines Clang 14 can't compile.
 ctest --test-dir build-asan --output-on-failure --no-tests=error -j "$(nproc)" \
-  -E 'PyTorchBaseline|CompareExperiment|^cli\.Eval|Plan\.is_within|on_every_instruction_set/books|CalibratedBuild|Build\.(a_table|bench|eval_and_plan|every_format)|chunks_or_threads/portable|brings_the_demo_model|^bench\.(Quantization\.every|KvCacheQuality|BenchCommand|OpenAi(Tls|Start)?\.)|RealServer'
+  -E 'PyTorchBaseline|CompareExperiment|^cli\.Eval|Plan\.is_within|on_every_instruction_set/books|CalibratedBuild|Build\.(a_table|bench|eval_and_plan|every_format)|chunks_or_threads/portable|brings_the_demo_model|^bench\.(Quantization\.every|KvCacheQuality|BenchCommand|LiveViewOnTerminal|OpenAi(Tls|Start)?\.)|RealServer'
 
 stage "ThreadSanitizer (engine, scheduler, threads)"
 cmake --preset tsan >build-tsan.log 2>&1 || { cat build-tsan.log; exit 1; }

@@ -86,7 +86,7 @@
       const { ctx } = drawn;
       ctx.save();
       ctx.fillStyle = colour("--ink");
-      ctx.font = `600 12px ${Chart.defaults.font.family}`;
+      ctx.font = `600 ${Chart.defaults.font.size}px ${Chart.defaults.font.family}`;
       ctx.textBaseline = "middle";
       drawn.getDatasetMeta(0).data.forEach((bar, rung) => ctx.fillText(notes[rung], bar.x + 6, bar.y));
       ctx.restore();
@@ -100,13 +100,13 @@
     options: {
       animation: false,
       indexAxis: chart.type === "ladder" ? "y" : "x",
-      layout: { padding: { right: chart.notes ? 92 : 0 } }, // where the longest bar's note goes
+      layout: { padding: { right: chart.notes ? 7.5 * Chart.defaults.font.size : 0 } }, // where the longest bar's note goes
       responsive: true,
       maintainAspectRatio: false,
       interaction: { mode: ["cdf", "time", "rates"].includes(chart.type) ? "nearest" : "index", intersect: false },
       scales: scalesOf(chart),
       plugins: {
-        legend: { display: chart.type !== "ladder", position: "bottom", labels: { color: colour("--ink"), usePointStyle: true, boxHeight: 7, padding: 16 } },
+        legend: { display: chart.type !== "ladder", position: "bottom", labels: { color: colour("--ink"), usePointStyle: true, boxHeight: printing ? 5 : 7, padding: printing ? 8 : 16 } },
         tooltip: { callbacks: { label: (item) => ` ${item.dataset.label}: ${short.format(item.parsed[chart.type === "ladder" ? "x" : "y"])}` } },
       },
     },
@@ -114,7 +114,7 @@
 
   const drawAll = () => {
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
-    Chart.defaults.font.size = 12;
+    Chart.defaults.font.size = printing ? 9 : 12;
     charts.splice(0).forEach((chart) => chart.destroy());
     for (const [id, chart] of Object.entries(data)) {
       const canvas = document.getElementById(id);

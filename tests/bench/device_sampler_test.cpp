@@ -72,6 +72,7 @@ TEST(DeviceSampler, samples_in_order_while_it_lives_and_once_more_at_the_end) {
   const auto start_ns = now_ns();
   DeviceSampler sampler(0, energy, nullptr);
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_FALSE(sampler.latest_power_w().has_value());
   const auto samples = sampler.take();
   ASSERT_GE(samples.size(), 2);
   for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -97,6 +98,7 @@ TEST(DeviceSampler, reads_the_gpu_with_every_sample) {
   GpuMonitor gpu(test::fake_nvml().uuid, IOL_FAKE_NVML);
   DeviceSampler sampler(::getpid(), energy, &gpu);
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_EQ(sampler.latest_power_w(), 312.5);
   const auto samples = sampler.take();
   ASSERT_GE(samples.size(), 3);  // 10 Hz or faster
   for (const auto& sample : samples) {

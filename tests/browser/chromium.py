@@ -162,5 +162,14 @@ class Page:
         with open(file, "wb") as stream:
             stream.write(base64.b64decode(data))
 
+    def picture_of(self, selector, file):
+        """The first element alone, with a little air around it."""
+        box = self.evaluate(f"(() => {{ const r = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
+                            "return [r.x + scrollX, r.y + scrollY, r.width, r.height]; })()")
+        clip = {"x": box[0] - 12, "y": box[1] - 12, "width": box[2] + 24, "height": box[3] + 24, "scale": 1}
+        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)["data"]
+        with open(file, "wb") as stream:
+            stream.write(base64.b64decode(data))
+
     def pdf(self):
         return base64.b64decode(self.call("Page.printToPDF", printBackground=True, preferCSSPageSize=True)["data"])

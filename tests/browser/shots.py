@@ -1,4 +1,4 @@
-"""Pictures of a report, to be looked at: desktop (light, dark), phone, and paper as a PDF.
+"""Pictures of a report, to be looked at: desktop (light, dark), its answer alone, phone, and paper as a PDF.
 
     python3 tests/browser/shots.py results/demo/report.html /tmp/shots
 """
@@ -20,6 +20,7 @@ def main(report, folder):
         page.resize(1200, 900)
         print(f"opened in {page.open(report):.2f} s")
         page.screenshot(out / "desktop.png")
+        page.picture_of(".hero", out / "answer.png")
         page.click("#theme")
         page.screenshot(out / "dark.png")
         page.click("#theme")

@@ -65,9 +65,10 @@ TEST_P(Plan, is_within_five_percent_of_what_the_run_takes) {
   const auto engine = Engine::create(config);
   use_everything(*engine, run);
   const EngineMemory memory = engine->memory();
-  EXPECT_NEAR(static_cast<double>(memory.weights_bytes + memory.kv_cache_bytes +
-                                  memory.activations_bytes) /
-                  planned, 1, 0.05);
+  EXPECT_NEAR(
+      static_cast<double>(memory.weights_bytes + memory.kv_cache_bytes + memory.activations_bytes) /
+          planned,
+      1, 0.05);
   // And it is what the process takes, beside a tokenizer and some tables.
   const auto taken = static_cast<double>(resident_bytes() - before);
   EXPECT_GT(taken, 0.95 * planned);

@@ -97,7 +97,9 @@ void add_speculation_options(CLI::App& command, EngineOptions& options) {
       .add_option("--draft", options.draft,
                   "speculative decoding: ngram (lookup in the request's own text), a smaller model "
                   "of the same vocabulary (demo-draft for demo), or both: ngram,MODEL")
-      ->expected(1)
+      ->check([](const std::string& text) {
+        return text.empty() ? "expected ngram, a draft model, or both as ngram,MODEL" : "";
+      })
       ->group(group);
   command
       .add_option("--draft-depth", options.draft_depth,

@@ -31,15 +31,18 @@ double expected_accepted(double acceptance, int count) {
 DepthPolicy::DepthPolicy(std::optional<int> fixed_depth)
     : fixed_depth_(fixed_depth),
       verify_(kGuessedStepSeconds),
-      draft_(kGuessedStepSeconds * kGuessedDraftShare),
+      draft_(kGuessedStepSeconds),
       depth_(fixed_depth.value_or(0)) {}
 
 void DepthPolicy::on_step(int num_rows, double seconds) {
-  // The guess of a draft pass is a share of a step's time, which is known from here on.
-  if (!verify_.has_seen_any() && !draft_.has_seen_any())
-    draft_ = StepTimes(seconds * kGuessedDraftShare);
   verify_.observe(num_rows, seconds);
   if (depth_ == 0) credit_seconds_ += kProbeShare * seconds;
+}
+
+/// Before a pass was seen: a share of the time of a step of as many rows.
+double DepthPolicy::draft_seconds(int num_rows) const {
+  return draft_.has_seen_any() ? draft_.seconds(num_rows)
+                               : kGuessedDraftShare * verify_.seconds(num_rows);
 }
 
 void DepthPolicy::choose(std::span<DepthChoice> choices, const StepOutlook& outlook) {
@@ -120,9 +123,9 @@ DepthPolicy::Promise DepthPolicy::promise_of(std::span<const DepthChoice> choice
   promise.extra_seconds = verify_.seconds(num_rows + num_drafts) - verify_.seconds(num_rows);
   if (num_passes > 0) {
     // What a draft model has missed is computed once and pays over the steps to come.
-    promise.extra_seconds += draft_.seconds(num_drafting) * num_passes +
-                             std::min(draft_.seconds(num_missing) - draft_.seconds(num_drafting),
-                                      draft_.seconds(num_drafting));
+    promise.extra_seconds += draft_seconds(num_drafting) * num_passes +
+                             std::min(draft_seconds(num_missing) - draft_seconds(num_drafting),
+                                      draft_seconds(num_drafting));
   }
   const double plain_seconds = verify_.seconds(std::max(outlook.num_decodes, 1));
   promise.tokens_per_second = num_tokens / (plain_seconds + std::max(promise.extra_seconds, 0.0));
@@ -139,7 +142,7 @@ void DepthPolicy::probe(std::span<DepthChoice> choices, const StepOutlook& outlo
   if (cheapest == nullptr) return;
   const int num_rows = outlook.num_decodes + outlook.num_prefill_tokens;
   double cost = std::max(0.0, verify_.seconds(num_rows + 1) - verify_.seconds(num_rows));
-  if (cheapest->from_model) cost += draft_.seconds(std::max(cheapest->num_missing, 1));
+  if (cheapest->from_model) cost += draft_seconds(std::max(cheapest->num_missing, 1));
   if (cost > credit_seconds_) return;
   credit_seconds_ = 0;
   cheapest->depth = 1;

@@ -71,6 +71,7 @@ class DepthPolicy {
   /// Depths of each are given.
   [[nodiscard]] Promise promise_of(std::span<const DepthChoice> choices,
                                    const StepOutlook& outlook) const;
+  [[nodiscard]] double draft_seconds(int num_rows) const;
   void probe(std::span<DepthChoice> choices, const StepOutlook& outlook);
 
   std::optional<int> fixed_depth_;

@@ -66,8 +66,9 @@ double StepTimes::seconds(int num_rows) const {
     const double part = (rows - below->num_rows) / (above->num_rows - below->num_rows);
     return scale_ * (below->seconds + part * (above->seconds - below->seconds));
   }
-  if (below == nullptr) {  // fewer rows than ever seen: hardly less time
-    return scale_ * above->seconds;
+  if (below == nullptr) {  // fewer rows than ever seen
+    return scale_ * above->seconds * (1 + kGuessedRowShare * (rows - 1)) /
+           (1 + kGuessedRowShare * (above->num_rows - 1));
   }
   const Entry* half = nullptr;
   for (const Entry& entry : entries_) {

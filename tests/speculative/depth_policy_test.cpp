@@ -170,6 +170,18 @@ TEST(DepthPolicy, finds_out_by_probing_that_drafts_are_accepted_again) {
   EXPECT_LT(num_probes, 60);
 }
 
+TEST(DepthPolicy, tries_a_draft_model_after_a_long_prompt) {
+  // The first step and the draft's first pass hold a prompt: a single row takes far less.
+  DepthPolicy policy(std::nullopt);
+  policy.on_step(100, 0.050);
+  policy.on_step(1, kMemoryBound.step_seconds(1));
+  policy.on_draft_pass(100, 0.008);
+  EXPECT_GT(simulate(policy, kMemoryBound, 1, 0.7, 100).drafts, 100);
+  DepthPolicy unseen(std::nullopt);
+  unseen.on_step(100, 0.050);
+  EXPECT_GT(simulate(unseen, kMemoryBound, 1, 0.7, 100).drafts, 100);
+}
+
 TEST(DepthPolicy, does_not_thrash) {
   DepthPolicy policy(std::nullopt);
   const Outcome outcome = simulate(policy, kMemoryBound, 4, 0.6, 3000);

@@ -19,7 +19,7 @@ namespace {
 constexpr int kVocabSize = 8192;
 constexpr int kNumSpecs = 24;
 #ifdef IOL_SANITIZED
-constexpr int kNumTrials = 30;  // ten times as slow there
+constexpr int kNumTrials = 20;  // ten times as slow there
 #else
 constexpr int kNumTrials = 200;
 #endif

@@ -147,7 +147,7 @@ TEST(WriteReport, draws_the_steps_of_the_run_with_the_most_streams) {
   sample::SampleRun run({});
   for (const auto& [concurrency, repetition, running] :
        {std::tuple(1, 0, 1), std::tuple(4, 1, 9), std::tuple(4, 0, 2), std::tuple(4, 0, 3)}) {
-    const auto t_ns = 1'000'000'000 + 500'000'000 * running;
+    const auto t_ns = 1'000'000'000 + 500'000'000 * std::int64_t{running};
     run.records().push_back({{"record_type", "step"},
                              {"schema_version", 1},
                              {"run_id", run.records().front()["run_id"]},

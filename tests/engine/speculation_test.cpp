@@ -199,7 +199,7 @@ double two_sample_chi_square(const std::map<std::int32_t, int>& a,
 /// Of `demo`, drafted for by `demo-draft`: whole runs, not single draws.
 TEST(Speculation, sampling_without_a_seed_keeps_its_distribution) {
 #ifdef IOL_SANITIZED
-  constexpr int kRequests = 300;
+  constexpr int kRequests = 450;
 #else
   constexpr int kRequests = 1200;
 #endif
@@ -221,7 +221,7 @@ TEST(Speculation, sampling_without_a_seed_keeps_its_distribution) {
   for (std::size_t i = 0; i < kTokens; ++i) {
     int freedom = 0;
     const double value = two_sample_chi_square(plain[i], speculative[i], freedom);
-    EXPECT_GT(freedom, 5);
+    EXPECT_GE(freedom, 4);
     EXPECT_LT(value, chi_square_bound(freedom)) << "output position " << i;
     int other_freedom = 0;  // it would see another distribution
     const double other =

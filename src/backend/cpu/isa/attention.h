@@ -202,9 +202,14 @@ void attend_rows(const AttentionTask& task) {
     const Chunk chunk{first, last - first < kChunkPositions ? last - first : kChunkPositions};
     if constexpr (Cache::kScaled) Cache::load_scales(task, tile, chunk);
     score_chunk<S, KeyFormat>(static_cast<const typename KeyFormat::Activation*>(tile.queries),
-                              rows, dim, key_tiles(chunk, keys_at, values_at), tile.scores);
+                              rows, dim, chunk_tiles(chunk, keys_at, values_at), tile.scores);
     soften_rows<S, Cache>(task, tile, rows, chunk);
-    add_chunk<S, ValueFormat>(tile.scores, rows, dim, value_tiles(chunk, last, keys_at, values_at),
+    // Beside the keys their values are fetched, beside the values the keys of the next chunk.
+    const auto next_keys_at = [&](std::int64_t position) {
+      const std::int64_t next = position + kChunkPositions;
+      return next < last ? keys_at(next) : values_at(position);
+    };
+    add_chunk<S, ValueFormat>(tile.scores, rows, dim, chunk_tiles(chunk, values_at, next_keys_at),
                               tile.sums);
   }
   finish_tile<S>(task, tile, rows);

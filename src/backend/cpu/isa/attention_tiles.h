@@ -37,32 +37,15 @@ struct ChunkTiles {
   std::int64_t num_positions;
 };
 
-/// The chunk's keys; its values are fetched meanwhile. keys_at and values_at(position): where the
-/// tile that begins there is.
-template <class KeysAt, class ValuesAt>
-inline ChunkTiles key_tiles(Chunk chunk, KeysAt keys_at, ValuesAt values_at) {
+/// at(position): where the tile that begins there is; ahead(position): what to fetch meanwhile.
+template <class At, class Ahead>
+inline ChunkTiles chunk_tiles(Chunk chunk, At at, Ahead ahead) {
   ChunkTiles tiles;
   tiles.num_positions = chunk.count;
   tiles.num_tiles = (chunk.count + kKeyTile - 1) / kKeyTile;
   for (std::int64_t t = 0; t < tiles.num_tiles; ++t) {
-    tiles.data[t] = keys_at(chunk.first + t * kKeyTile);
-    tiles.ahead[t] = values_at(chunk.first + t * kKeyTile);
-  }
-  return tiles;
-}
-
-/// The chunk's values; the keys of the next chunk are fetched meanwhile, where they come before
-/// `last`.
-template <class KeysAt, class ValuesAt>
-inline ChunkTiles value_tiles(Chunk chunk, std::int64_t last, KeysAt keys_at, ValuesAt values_at) {
-  ChunkTiles tiles;
-  tiles.num_positions = chunk.count;
-  tiles.num_tiles = (chunk.count + kKeyTile - 1) / kKeyTile;
-  for (std::int64_t t = 0; t < tiles.num_tiles; ++t) {
-    const std::int64_t position = chunk.first + t * kKeyTile;
-    const std::int64_t next = position + kChunkPositions;
-    tiles.data[t] = values_at(position);
-    tiles.ahead[t] = next < last ? keys_at(next) : tiles.data[t];
+    tiles.data[t] = at(chunk.first + t * kKeyTile);
+    tiles.ahead[t] = ahead(chunk.first + t * kKeyTile);
   }
   return tiles;
 }

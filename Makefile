@@ -24,7 +24,6 @@ demo: build ## compare PyTorch with the engine on the demo model and write a rep
 	@echo "The whole report: $(DEMO)/report.html"
 
 experiment: build ## how often a comparison is right here: A/A and 3 % slower, 200 repetitions, interleaved
-	@cmake --build --preset release --target compare_experiment
 	@rm -rf $(EXPERIMENT)
 	build/iol bench demo --engines iol --scenario throughput --concurrency 4 --slow-steps 0,0,3 --repeat 200 -o $(EXPERIMENT)
 	build/compare_experiment $(EXPERIMENT)
@@ -36,7 +35,6 @@ test: build ## everything: unit tests, oracles, layers, format, sanitizers, fuzz
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/test.sh
 
 bench: build ## kernel micro-benchmarks, with their fraction of the machine's limit
-	@cmake --build --preset release --target kernel_bench
 	build/kernel_bench
 
 fuzz: setup ## run each fuzz target for FUZZ_SECONDS

@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 
 #include "base/clock.h"
 #include "bench/progress.h"
+#include "report/format.h"
 
 namespace iol::bench {
 namespace {
@@ -37,19 +39,11 @@ std::string cut(const std::string& line, std::size_t columns) {
   return line.substr(0, columns > 0 ? columns - 1 : 0);
 }
 
-std::string with_commas(double value) {
-  std::string text = fmt::format("{:.0f}", value);
-  for (auto place = static_cast<std::ptrdiff_t>(text.size()) - 3; place > 0; place -= 3) {
-    text.insert(static_cast<std::size_t>(place), ",");
-  }
-  return text;
-}
-
 std::string state_text(const RunProgress& progress, std::optional<double> tokens_per_s,
                        std::optional<double> power_w) {
   std::string text;
   const auto add = [&](std::string part) { text += (text.empty() ? "" : "  ") + std::move(part); };
-  if (tokens_per_s) add(with_commas(*tokens_per_s) + " tokens/s");
+  if (tokens_per_s) add(report::format_count(std::llrint(*tokens_per_s)) + " tokens/s");
   if (const auto& engine = progress.engine) {
     add(fmt::format("{} running", engine->running));
     add(fmt::format("{} waiting", engine->waiting));

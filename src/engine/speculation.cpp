@@ -55,10 +55,8 @@ void Speculation::collect(Requests& requests) {
   choices_.clear();
   const auto& running = scheduler_.queues().running();
   const bool prompts_come_first = scheduler_.config().policy == SchedulerPolicy::kStatic;
-  for (const Sequence* sequence : running) {
-    if (sequence->is_decoding) continue;
-    if (prompts_come_first) return candidates_.clear();
-  }
+  const auto decodes = [](const Sequence* sequence) { return sequence->is_decoding; };
+  if (prompts_come_first && !std::ranges::all_of(running, decodes)) return;
   for (const Sequence* sequence : running) {
     if (!sequence->is_decoding || sequence->has_placeholder || sequence->awaits_last_token) {
       continue;
@@ -111,12 +109,13 @@ StepOutlook Speculation::outlook() const {
   return outlook;
 }
 
-double Speculation::acceptance_of(DraftState& state) const {
-  auto& own = state.from_model ? state.model_acceptance : state.lookup_acceptance;
-  if (!own) {
-    const Acceptance& others = state.from_model ? model_acceptance_ : lookup_acceptance_;
-    own.emplace(others.rate(), kInheritedWeight, kRequestMemory);
-  }
+Acceptance& Speculation::acceptance_of_all(const DraftState& state) {
+  return state.from_model ? model_acceptance_ : lookup_acceptance_;
+}
+
+double Speculation::acceptance_of(DraftState& state) {
+  auto& own = state.acceptance();
+  if (!own) own.emplace(acceptance_of_all(state).rate(), kInheritedWeight, kRequestMemory);
   return own->rate();
 }
 
@@ -165,9 +164,8 @@ void Speculation::on_step(const Batch& batch, std::int64_t duration_ns) {
 }
 
 void Speculation::on_judged(DraftState& state, bool accepted) {
-  auto& own = state.from_model ? state.model_acceptance : state.lookup_acceptance;
-  Acceptance& all = state.from_model ? model_acceptance_ : lookup_acceptance_;
-  if (own) own->observe(accepted);
+  Acceptance& all = acceptance_of_all(state);
+  if (state.acceptance()) state.acceptance()->observe(accepted);
   all.observe(accepted);
   stats_.acceptance = all.rate();
   if (accepted) ++stats_.num_accepted_tokens;

@@ -59,7 +59,9 @@ class Speculation {
   void choose_depths();
   void ask_model();
   [[nodiscard]] StepOutlook outlook() const;
-  [[nodiscard]] double acceptance_of(DraftState& state) const;
+  /// Of who made the draft: over all requests, and of this one.
+  Acceptance& acceptance_of_all(const DraftState& state);
+  double acceptance_of(DraftState& state);
 
   SpeculationConfig config_;
   std::unique_ptr<NgramDrafter> lookup_;

@@ -12,6 +12,11 @@ struct DraftState {
   bool from_model = false;  // who made it
   std::optional<Acceptance> lookup_acceptance;
   std::optional<Acceptance> model_acceptance;
+
+  /// Of who made the draft; nothing before it was asked for.
+  std::optional<Acceptance>& acceptance() {
+    return from_model ? model_acceptance : lookup_acceptance;
+  }
 };
 
 }  // namespace iol

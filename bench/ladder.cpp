@@ -7,17 +7,13 @@
 #include "bench/iol_subject.h"
 #include "model/memory_plan.h"
 #include "model/resolve.h"
-#include "model/synthetic.h"
 
 namespace iol::bench {
 namespace {
 
 std::int64_t draft_kv_bytes_per_token(const SpeculationConfig& speculation, DType kv_dtype) {
   if (speculation.model.empty()) return 0;
-  const ResolvedModel draft = resolve_model(speculation.model);
-  return kv_bytes_per_token(
-      draft.synthetic ? synthetic_config(*draft.synthetic) : load_model_config(draft.folder),
-      kv_dtype);
+  return kv_bytes_per_token(load_model_config(resolve_model(speculation.model)), kv_dtype);
 }
 
 /// Who drafts on the last rung, unless the user says: lookup, and for the demo its draft model too.

@@ -10,7 +10,6 @@
 #include "commands.h"
 #include "model/memory_plan.h"
 #include "model/resolve.h"
-#include "model/synthetic.h"
 #include "report/html.h"
 #include "report/write_file.h"
 #include "workload/advice.h"
@@ -36,9 +35,7 @@ void check(const char* option, double value, double low, double high) {
 
 /// The model's bytes as `iol plan` counts them; nothing is loaded.
 ModelBytes model_bytes(const std::string& name) {
-  const auto resolved = resolve_model(name);
-  const ModelConfig config = resolved.synthetic ? synthetic_config(*resolved.synthetic)
-                                                : load_model_config(resolved.folder);
+  const ModelConfig config = load_model_config(resolve_model(name));
   const auto weights = [&](WeightFormat format) {
     return static_cast<double>(weight_bytes(config, config.dtype, {format}));
   };

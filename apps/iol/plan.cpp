@@ -15,7 +15,6 @@
 #include "engine_options.h"
 #include "model/memory_plan.h"
 #include "model/resolve.h"
-#include "model/synthetic.h"
 #include "model/weights.h"
 #include "quantization/engine_directory.h"
 #include "quantization/quantized_checkpoint.h"
@@ -44,10 +43,10 @@ struct MemoryNeeds {
 /// Reads what there is to know without loading; `engine` takes over what quantized weights say.
 ModelConfig read_config(const std::string& name, EngineConfig& engine) {
   const auto resolved = resolve_model(name);
-  if (resolved.synthetic) return synthetic_config(*resolved.synthetic);
-  if (is_engine_directory(resolved.folder) || is_quantized_checkpoint(resolved.folder))
-    adopt_weights(*open_weights(resolved.folder, engine.verify), engine);
-  return load_model_config(resolved.folder);
+  const bool is_quantized = !resolved.synthetic && (is_engine_directory(resolved.folder) ||
+                                                    is_quantized_checkpoint(resolved.folder));
+  if (is_quantized) adopt_weights(*open_weights(resolved.folder, engine.verify), engine);
+  return load_model_config(resolved);
 }
 
 void print_text(const PlanOptions& options, const MemoryNeeds& needs, DType dtype, DType kv_dtype,

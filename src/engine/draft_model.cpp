@@ -3,8 +3,6 @@
 #include "base/error.h"
 #include "engine/device_backend.h"
 #include "model/resolve.h"
-#include "model/synthetic.h"
-#include "quantization/engine_directory.h"
 
 namespace iol {
 namespace {
@@ -33,8 +31,7 @@ void check_context(const ModelConfig& draft, int max_context, const std::string&
   if (draft.max_position_embeddings >= max_context) return;
   throw_input_error(
       "--draft {}: it was made for {} positions, and sequences may have {}; lower --max-context, "
-      "or "
-      "name another draft",
+      "or name another draft",
       name, draft.max_position_embeddings, max_context);
 }
 
@@ -73,13 +70,11 @@ DraftModel load_draft_model(const EngineConfig& config, const LoadedModel& targe
   refuse_target_itself(resolved, target, name);
   DraftModel draft;
   draft.name = name;
-  draft.config = resolved.synthetic ? synthetic_config(*resolved.synthetic)
-                                    : load_model_config(resolved.folder);
+  draft.config = load_model_config(resolved);
   check_vocabulary(draft.config, target, name);
   check_context(draft.config, config.max_context, name);
   check_tokenizer(load_tokenizer_of(resolved).get(), target, name);
-  const auto source = resolved.synthetic ? make_synthetic_weights(draft.config, config.seed)
-                                         : open_weights(resolved.folder, config.verify);
+  const auto source = open_weights_of(resolved, draft.config, config.seed, config.verify);
   draft.kv_dtype = target.kv_dtype;
   draft.quant = source->quantization().value_or(Quantization());
   require_weight_memory(name, draft.config, target.dtype, draft.quant, target.device);

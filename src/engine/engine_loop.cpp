@@ -13,15 +13,9 @@ namespace iol {
 namespace {
 
 KvCacheShape cache_shape(const EngineConfig& config, const LoadedModel& model) {
-  KvCacheShape shape;
-  shape.num_layers = model.config.num_layers;
-  shape.num_blocks =
+  const auto num_blocks =
       static_cast<int>((config.kv_cache_tokens + config.block_size - 1) / config.block_size);
-  shape.block_size = config.block_size;
-  shape.num_kv_heads = model.config.num_kv_heads;
-  shape.head_dim = model.config.head_dim;
-  shape.dtype = model.kv_dtype;
-  return shape;
+  return kv_cache_shape(model.config, num_blocks, config.block_size, model.kv_dtype);
 }
 
 BlockTablesConfig tables_config(const EngineConfig& config, const KvCacheShape& shape) {

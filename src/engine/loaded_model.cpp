@@ -46,6 +46,13 @@ void adopt_weights(const WeightSource& source, EngineConfig& config) {
   config.quant = *built;
 }
 
+std::unique_ptr<WeightSource> open_weights_of(const ResolvedModel& resolved,
+                                              const ModelConfig& config, std::uint64_t seed,
+                                              bool verify) {
+  return resolved.synthetic ? make_synthetic_weights(config, seed)
+                            : open_weights(resolved.folder, verify);
+}
+
 std::unique_ptr<Tokenizer> load_tokenizer_of(const ResolvedModel& resolved) {
   const bool has_tokenizer = path_exists(resolved.folder / "tokenizer.json") ||
                              path_exists(resolved.folder / "tokenizer.model");
@@ -73,14 +80,8 @@ LoadedModel load_model(const EngineConfig& asked, const LoadProgress& progress) 
   model.name = config.model;
   model.folder = resolved.folder;
   model.synthetic = resolved.synthetic.has_value();
-  std::unique_ptr<WeightSource> source;
-  if (model.synthetic) {
-    model.config = synthetic_config(*resolved.synthetic);
-    source = make_synthetic_weights(model.config, config.seed);
-  } else {
-    model.config = load_model_config(resolved.folder);
-    source = open_weights(resolved.folder, config.verify);
-  }
+  model.config = load_model_config(resolved);
+  const auto source = open_weights_of(resolved, model.config, config.seed, config.verify);
   adopt_weights(*source, config);
   model.quant = config.quant;
   model.dtype = config.dtype.value_or(model.config.dtype);

@@ -36,6 +36,11 @@ void adopt_weights(const WeightSource& source, EngineConfig& config);
 /// Throws InputError for a bad model, ResourceError when the weights don't fit.
 LoadedModel load_model(const EngineConfig& asked, const LoadProgress& progress = {});
 
+/// Drawn from `seed` for synthetic models; else the folder's, their hashes checked with `verify`.
+std::unique_ptr<WeightSource> open_weights_of(const ResolvedModel& resolved,
+                                              const ModelConfig& config, std::uint64_t seed,
+                                              bool verify);
+
 /// Null for synthetic models and folders without one.
 std::unique_ptr<Tokenizer> load_tokenizer_of(const ResolvedModel& resolved);
 

@@ -18,17 +18,12 @@ constexpr int kChunkTokens = 256;
 Scorer::Scorer(LoadedModel& model, int window_tokens)
     : model_(model), window_tokens_(window_tokens) {
   const auto& config = model.config;
-  KvCacheShape shape;
-  shape.num_layers = config.num_layers;
-  shape.num_blocks = (window_tokens + kBlockSize - 1) / kBlockSize;
-  shape.block_size = kBlockSize;
-  shape.num_kv_heads = config.num_kv_heads;
-  shape.head_dim = config.head_dim;
-  shape.dtype = model.kv_dtype;
-  cache_ = model.backend->make_kv_cache(shape);
+  const int num_blocks = (window_tokens + kBlockSize - 1) / kBlockSize;
+  cache_ =
+      model.backend->make_kv_cache(kv_cache_shape(config, num_blocks, kBlockSize, model.kv_dtype));
   activations_ =
       model.backend->make_activations(transformer_shape(config), kChunkTokens, kChunkTokens);
-  block_table_.resize(static_cast<std::size_t>(shape.num_blocks));
+  block_table_.resize(static_cast<std::size_t>(num_blocks));
   std::iota(block_table_.begin(), block_table_.end(), 0);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "model/synthetic.h"
 
 namespace iol {
 namespace {
@@ -105,6 +106,10 @@ ResolvedModel resolve_model(const std::string& model) {
   throw_input_error(
       "'{}' is not a folder; expected a model folder, a Hub id (org/name), demo or synthetic:NAME",
       model);
+}
+
+ModelConfig load_model_config(const ResolvedModel& model) {
+  return model.synthetic ? synthetic_config(*model.synthetic) : load_model_config(model.folder);
 }
 
 }  // namespace iol

@@ -3,6 +3,8 @@
 #include <optional>
 #include <string>
 
+#include "model/config.h"
+
 namespace iol {
 
 /// What a MODEL argument names: a folder, or the name of a synthetic shape (without its prefix).
@@ -15,6 +17,9 @@ struct ResolvedModel {
 /// (`org/name`) in the local Hugging Face cache. Throws InputError that says what was looked for
 /// and, for a Hub id, the command that downloads it.
 ResolvedModel resolve_model(const std::string& model);
+
+/// Of a synthetic shape, or of the folder's config.json. Throws InputError.
+ModelConfig load_model_config(const ResolvedModel& model);
 
 /// A shipped file or folder (`books-16m`, `heldout.txt`): in $IOL_MODELS_DIR, beside an installed
 /// program

@@ -224,4 +224,16 @@ TransformerShape transformer_shape(const ModelConfig& config) {
   return shape;
 }
 
+KvCacheShape kv_cache_shape(const ModelConfig& config, int num_blocks, int block_size,
+                            DType dtype) {
+  KvCacheShape shape;
+  shape.num_layers = config.num_layers;
+  shape.num_blocks = num_blocks;
+  shape.block_size = block_size;
+  shape.num_kv_heads = config.num_kv_heads;
+  shape.head_dim = config.head_dim;
+  shape.dtype = dtype;
+  return shape;
+}
+
 }  // namespace iol

@@ -33,5 +33,7 @@ ModelWeights load_weights(const ModelConfig& config, WeightSource& source, Backe
 
 /// The sizes that the backend's operations need.
 TransformerShape transformer_shape(const ModelConfig& config);
+/// Of a cache of `num_blocks` blocks of `block_size` positions.
+KvCacheShape kv_cache_shape(const ModelConfig& config, int num_blocks, int block_size, DType dtype);
 
 }  // namespace iol

@@ -108,16 +108,10 @@ class WindowRunner {
   WindowRunner(const ModelConfig& config, const ModelWeights& weights, Backend& backend,
                int window_tokens)
       : config_(config), weights_(weights), backend_(backend) {
-    KvCacheShape shape;
-    shape.num_layers = config.num_layers;
-    shape.num_blocks = (window_tokens + kBlockSize - 1) / kBlockSize;
-    shape.block_size = kBlockSize;
-    shape.num_kv_heads = config.num_kv_heads;
-    shape.head_dim = config.head_dim;
-    shape.dtype = DType::kF32;
-    cache_ = backend.make_kv_cache(shape);
+    const int num_blocks = (window_tokens + kBlockSize - 1) / kBlockSize;
+    cache_ = backend.make_kv_cache(kv_cache_shape(config, num_blocks, kBlockSize, DType::kF32));
     activations_ = backend.make_activations(transformer_shape(config), kChunkTokens, 1);
-    block_table_.resize(static_cast<std::size_t>(shape.num_blocks));
+    block_table_.resize(static_cast<std::size_t>(num_blocks));
     std::iota(block_table_.begin(), block_table_.end(), 0);
     positions_.resize(static_cast<std::size_t>(window_tokens));
     std::iota(positions_.begin(), positions_.end(), 0);

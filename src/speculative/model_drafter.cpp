@@ -11,17 +11,6 @@
 namespace iol {
 namespace {
 
-KvCacheShape cache_shape(const DraftModel& model, const ModelDrafterConfig& config) {
-  KvCacheShape shape;
-  shape.num_layers = model.config.num_layers;
-  shape.num_blocks = config.num_blocks;
-  shape.block_size = config.block_size;
-  shape.num_kv_heads = model.config.num_kv_heads;
-  shape.head_dim = model.config.head_dim;
-  shape.dtype = model.kv_dtype;
-  return shape;
-}
-
 BlockTablesConfig tables_config(const ModelDrafterConfig& config) {
   BlockTablesConfig tables;
   tables.num_blocks = config.num_blocks;
@@ -44,7 +33,8 @@ ModelDrafter::ModelDrafter(DraftModel model, Backend& backend, const ModelDrafte
     : model_(std::move(model)),
       backend_(backend),
       config_(config),
-      cache_(backend.make_kv_cache(cache_shape(model_, config))),
+      cache_(backend.make_kv_cache(
+          kv_cache_shape(model_.config, config.num_blocks, config.block_size, model_.kv_dtype))),
       activations_(backend.make_activations(transformer_shape(model_.config),
                                             config.max_step_tokens,
                                             std::min(config.max_batch, config.max_step_tokens))),

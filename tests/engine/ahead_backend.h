@@ -10,7 +10,7 @@
 
 namespace iol::test {
 
-class AheadBackend final : public Backend {
+class AheadBackend : public Backend {
  public:
   explicit AheadBackend(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
 

@@ -4,9 +4,11 @@
 function(iol_add_cpu_kernels target)
   set(dir ${CMAKE_SOURCE_DIR}/src/backend/cpu/isa)
   # Quantizing a model is a loop over all its weights.
-  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/backend/quantize_row.cpp PROPERTIES COMPILE_OPTIONS "-O3")
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/backend/quantize_row.cpp PROPERTIES
+                              COMPILE_OPTIONS "-O3" SKIP_PRECOMPILE_HEADERS ON)
   target_sources(${target} PRIVATE ${dir}/portable.cpp)
-  set_source_files_properties(${dir}/portable.cpp PROPERTIES COMPILE_OPTIONS "-O3;-ffp-contract=off")
+  set_source_files_properties(${dir}/portable.cpp PROPERTIES
+                              COMPILE_OPTIONS "-O3;-ffp-contract=off" SKIP_PRECOMPILE_HEADERS ON)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     target_compile_definitions(${target} PRIVATE IOL_X86=1)
     set(avx2 -O3 -ffp-contract=off -mavx2 -mfma -mf16c)
@@ -17,7 +19,8 @@ function(iol_add_cpu_kernels target)
     set(avx512_bf16 ${avx512_vnni} -mavx512bf16 -mavx512vbmi)
     foreach(isa avx2 avx2_vnni avx512 avx512_vnni avx512_bf16)
       target_sources(${target} PRIVATE ${dir}/${isa}.cpp)
-      set_source_files_properties(${dir}/${isa}.cpp PROPERTIES COMPILE_OPTIONS "${${isa}}")
+      set_source_files_properties(${dir}/${isa}.cpp PROPERTIES
+                                  COMPILE_OPTIONS "${${isa}}" SKIP_PRECOMPILE_HEADERS ON)
     endforeach()
   endif()
 endfunction()

@@ -3,7 +3,7 @@
 // bf16 on their way.
 //
 // Few rows follow one stream of weights, panel by panel. Many keep a block of a panel (64 columns,
-// 512 bytes of K) in the L1 cache while they pass over it, and four panels take turns at each
+// 256 bytes of K) in the L1 cache while they pass over it, and four panels take turns at each
 // block of K, so that the rows' part of it comes from the L2 cache for three of them.
 #include <cstdint>
 
@@ -17,7 +17,7 @@ namespace {
 /// How far the stream of weights is fetched ahead for few rows.
 inline constexpr std::int64_t kAheadBytes = 8192;
 /// Of K in a row, while many rows pass over it.
-inline constexpr std::int64_t kManyRowsBlockBytes = 512;
+inline constexpr std::int64_t kManyRowsBlockBytes = 256;
 
 /// bf16 and int8: packed as tiles take them.
 template <class TileProduct, Sums kMeaning>

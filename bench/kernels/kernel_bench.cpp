@@ -2,8 +2,9 @@
 // fraction of the machine's limit: the larger of the time to read its bytes and the time to do its
 // arithmetic.
 //
-//   build/kernel_bench --benchmark_filter=feed_forward/int4
+//   build/kernel_bench [ISA] --benchmark_filter=feed_forward/int4
 //
+// ISA is an instruction set, the best one where it is left out.
 // Every call works on the next layer, so that weights come from memory as in a real step.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
@@ -29,6 +30,11 @@ constexpr int kMostContext = 2048;
 constexpr int kCacheBlocks = 8 * kMostContext / kBlockSize + 64;
 
 constexpr int blocks_of(int positions) { return (positions + kBlockSize - 1) / kBlockSize; }
+
+Isa& chosen_isa() {
+  static Isa isa = best_isa();
+  return isa;
+}
 
 /// Bytes read and operations done by one call.
 struct Work {
@@ -64,7 +70,7 @@ struct Step {
 /// zeros in disguise.
 std::unique_ptr<KvCache> make_filled_cache(const KvCacheShape& shape) {
   auto cache = std::make_unique<cpu::CpuKvCache>(shape);
-  const auto append = cpu::kernels_of(best_isa()).append;
+  const auto append = cpu::kernels_of(chosen_isa()).append;
   std::vector<float> numbers(static_cast<std::size_t>(2 * shape.head_dim + kBlockSize));
   RandomStream random(1);
   for (float& number : numbers) number = static_cast<float>(2 * random.uniform() - 1);
@@ -92,6 +98,7 @@ struct Bench {
     EngineConfig config;
     config.model = "synthetic:tinyllama-1.1b";
     config.dtype = DType::kBF16;
+    config.isa = chosen_isa();
     config.quant.format = format;
     config.quant.head = format;
     model = load_model(config);
@@ -121,7 +128,7 @@ Bench& bench(WeightFormat format) {
 }
 
 const MachineLimits& limits() {
-  static const MachineLimits measured = measure_machine_limits(best_isa(), default_num_threads());
+  static const MachineLimits measured = measure_machine_limits(chosen_isa(), default_num_threads());
   return measured;
 }
 
@@ -282,14 +289,21 @@ void add_benchmarks() {
 
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  bool names_isa = false;
+  for (const iol::Isa isa : iol::supported_isas()) {
+    if (argc < 2 || argv[1] != iol::isa_name(isa)) continue;
+    iol::bench::chosen_isa() = isa;
+    names_isa = true;
+  }
+  const int first = names_isa ? 1 : 0;
+  if (benchmark::ReportUnrecognizedArguments(argc - first, argv + first)) return 2;
   const auto& limits = iol::bench::limits();
   fmt::print(
       "{}, {} threads; reads {:.1f} GB/s, int8 {:.0f} GOP/s, bf16 {:.0f} GFLOP/s, f32 {:.0f} "
       "GFLOP/s\n",
-      iol::isa_name(iol::best_isa()), iol::default_num_threads(), limits.read_bytes_per_s / 1e9,
-      limits.int8_ops.value_or(0) / 1e9, limits.bf16_flops.value_or(0) / 1e9,
-      limits.f32_flops / 1e9);
+      iol::isa_name(iol::bench::chosen_isa()), iol::default_num_threads(),
+      limits.read_bytes_per_s / 1e9, limits.int8_ops.value_or(0) / 1e9,
+      limits.bf16_flops.value_or(0) / 1e9, limits.f32_flops / 1e9);
   iol::bench::add_benchmarks();
   benchmark::RunSpecifiedBenchmarks();
   return 0;

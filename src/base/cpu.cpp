@@ -3,6 +3,8 @@
 #include <sched.h>
 #ifdef IOL_X86
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include <algorithm>
@@ -18,22 +20,35 @@ struct IsaRow {
   Isa isa;
   std::string_view name;
 };
-constexpr std::array<IsaRow, 6> kIsas{{{Isa::kPortable, "portable"},
+constexpr std::array<IsaRow, 7> kIsas{{{Isa::kPortable, "portable"},
                                        {Isa::kAvx2, "avx2"},
                                        {Isa::kAvx2Vnni, "avx2-vnni"},
                                        {Isa::kAvx512, "avx512"},
                                        {Isa::kAvx512Vnni, "avx512-vnni"},
-                                       {Isa::kAvx512Bf16, "avx512-bf16"}}};
+                                       {Isa::kAvx512Bf16, "avx512-bf16"},
+                                       {Isa::kAmx, "amx"}}};
 
 #ifdef IOL_X86
-/// AVX-VNNI, the 256-bit instructions without AVX-512: leaf 7, sub-leaf 1, EAX bit 4. Not every
-/// compiler's __builtin_cpu_supports knows the name.
-bool has_avx_vnni() {
+/// Not every compiler's __builtin_cpu_supports knows every name.
+struct Features {
   unsigned eax = 0;
   unsigned ebx = 0;
   unsigned ecx = 0;
   unsigned edx = 0;
-  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & (1U << 4)) != 0;
+  explicit Features(unsigned subleaf) { __get_cpuid_count(7, subleaf, &eax, &ebx, &ecx, &edx); }
+};
+
+/// AVX-VNNI, the 256-bit instructions without AVX-512.
+bool has_avx_vnni() { return (Features(1).eax & (1U << 4)) != 0; }
+
+/// AMX-BF16, AMX-TILE and AMX-INT8, and the system's permission to use tiles, which systems that
+/// don't know them refuse.
+bool has_amx() {
+  constexpr unsigned kBits = 1U << 22 | 1U << 24 | 1U << 25;
+  if ((Features(0).edx & kBits) != kBits) return false;
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
+  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 #endif
 
@@ -55,6 +70,8 @@ bool runs(Isa isa) {
     case Isa::kAvx512Bf16:
       return runs(Isa::kAvx512Vnni) && __builtin_cpu_supports("avx512bf16") &&
              __builtin_cpu_supports("avx512vbmi");
+    case Isa::kAmx:
+      return runs(Isa::kAvx512Bf16) && has_amx();
   }
   return false;
 #else

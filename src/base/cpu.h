@@ -8,15 +8,16 @@
 namespace iol {
 
 /// Instruction-set levels with kernels of their own, weakest first.
-enum class Isa { kPortable, kAvx2, kAvx2Vnni, kAvx512, kAvx512Vnni, kAvx512Bf16 };
+enum class Isa { kPortable, kAvx2, kAvx2Vnni, kAvx512, kAvx512Vnni, kAvx512Bf16, kAmx };
 
 std::string_view isa_name(Isa isa);
 std::optional<Isa> parse_isa(std::string_view name);
 /// All levels, weakest first, whether they run here or not.
 std::vector<Isa> all_isas();
-/// "portable, avx2, ... or avx512-bf16", for messages.
+/// "portable, avx2, ... or amx", for messages.
 std::string isa_choices();
-/// Levels this processor and operating system run, weakest first.
+/// Levels this processor and operating system run, weakest first. Where there is AMX, asks the
+/// system for the use of its tile registers, which every process has to do.
 std::vector<Isa> supported_isas();
 Isa best_isa();
 

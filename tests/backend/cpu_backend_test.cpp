@@ -70,7 +70,7 @@ TEST_P(CpuBackendTest, a_corrupted_weight_is_noticed) {
 
 TEST_P(CpuBackendTest, results_do_not_depend_on_batch_chunks_or_threads) {
   constexpr DType kKvFormats[] = {DType::kI8, DType::kF8E4M3};
-  const TestModel model = random_model(small_shape(), true, false, {}, GetParam().dtype, 6);
+  const TestModel model = random_model(small_shape(8, 2), true, false, {}, GetParam().dtype, 6);
   constexpr int kTokens = 300;
   const auto tokens = random_tokens(kTokens, model.shape.vocab_size, 7);
   const auto kv_dtype = [&](int trial) {

@@ -47,7 +47,8 @@ struct Shape {
 };
 
 const Shape kShapes[] = {{1, 64, 16},   {1, 200, 384},  {2, 64, 64},     {5, 130, 48},
-                         {7, 64, 2048}, {33, 96, 5632}, {600, 128, 112}, {3, 16, 2064}};
+                         {7, 64, 2048}, {33, 96, 5632}, {600, 128, 112}, {3, 16, 2064},
+                         {9, 70, 80},   {17, 130, 144}, {40, 64, 208},   {100, 320, 1040}};
 
 /// x W^T by the kernels of one instruction set.
 std::vector<float> product(Isa isa, const Shape& shape, const std::vector<float>& x,

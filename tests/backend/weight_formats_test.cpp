@@ -1,5 +1,6 @@
-// Products with quantized weights on every instruction set, against doubles over the dequantized
-// numbers: activations are quantized by the definition, only the order of additions is free.
+// Products with bf16 and quantized weights on every instruction set, against doubles over the
+// dequantized numbers: activations are quantized by the definition, only the order of additions is
+// free.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -24,11 +25,16 @@ struct Case {
 };
 
 const Case kCases[] = {
+    {WeightFormat::kNone, 0, 1, 200, 384},
+    {WeightFormat::kNone, 0, 9, 64, 2064},
+    {WeightFormat::kNone, 0, 17, 130, 34},
+    {WeightFormat::kNone, 0, 530, 320, 110},
     {WeightFormat::kInt8WeightOnly, 0, 1, 200, 384},
     {WeightFormat::kInt8WeightOnly, 0, 7, 64, 2064},
     {WeightFormat::kInt8WeightOnly, 0, 600, 70, 112},
     {WeightFormat::kFp8, 0, 1, 130, 48},
     {WeightFormat::kFp8, 0, 13, 64, 1024},
+    {WeightFormat::kFp8, 0, 33, 16, 592},
     {WeightFormat::kFp8, 0, 530, 96, 272},
     {WeightFormat::kInt4, 128, 1, 200, 384},
     {WeightFormat::kInt4, 32, 5, 64, 64},
@@ -37,6 +43,10 @@ const Case kCases[] = {
     {WeightFormat::kInt4, 16, 3, 16, 48},
     {WeightFormat::kInt4, 592, 9, 64, 592},
 };
+
+bool quantizes_activations(WeightFormat format) {
+  return format != WeightFormat::kNone && format != WeightFormat::kInt8WeightOnly;
+}
 
 struct Matrix {
   std::vector<float> values;
@@ -59,7 +69,7 @@ Matrix random_matrix(std::int64_t rows, std::int64_t columns, double scale, Rand
 /// What the format makes of activations: the numbers that are multiplied, scales included.
 Matrix quantized_activations(const Case& c, const Matrix& x,
                              const std::vector<std::int32_t>& order) {
-  if (c.format == WeightFormat::kInt8WeightOnly) return x;
+  if (!quantizes_activations(c.format)) return x;
   const bool is_int4 = c.format == WeightFormat::kInt4;
   const auto group = static_cast<std::size_t>(is_int4 ? c.group_size : c.columns);
   Matrix result{{}, c.columns};
@@ -129,7 +139,7 @@ std::vector<float> product(Isa isa, const Case& c, const Matrix& x, const Packed
   task.num_tokens = c.tokens;
   task.num_columns = c.columns;
   task.group_size = matrix.group_size();
-  task.x_scales = c.format == WeightFormat::kInt8WeightOnly ? nullptr : scales.data();
+  task.x_scales = quantizes_activations(c.format) ? scales.data() : nullptr;
   task.x_sums = sums.data();
   task.weight_scales = matrix.scales();
   task.out = out.data();
@@ -141,6 +151,7 @@ std::vector<float> product(Isa isa, const Case& c, const Matrix& x, const Packed
 
 /// Rows of W by the definition, as f32.
 Matrix dequantized(const Case& c, const Matrix& weights) {
+  if (c.format == WeightFormat::kNone) return weights;
   Matrix result{{}, c.columns};
   QuantizedRow row;
   std::vector<float> back(static_cast<std::size_t>(c.columns));
@@ -223,6 +234,28 @@ TEST(WeightFormats, a_row_does_not_depend_on_its_neighbours) {
         const auto out = product(isa, alone, row, matrix, nullptr);
         EXPECT_TRUE(std::equal(out.begin(), out.end(), together.begin() + m * stride))
             << name_of(c, isa);
+      }
+    }
+  }
+}
+
+TEST(WeightFormats, a_row_is_the_same_bits_among_any_number_of_rows) {
+  constexpr std::int64_t kMostRows = 513;
+  RandomStream random(16);
+  for (const auto& traits : kWeightFormats) {
+    if (traits.format == WeightFormat::kInt8) continue;  // held to exact sums (int8_test.cpp)
+    Case c = {traits.format, 208, kMostRows, 330, 208};
+    const auto weights = random_matrix(c.rows, c.columns, 0.3, random);
+    const auto x = random_matrix(c.tokens, c.columns, 4, random);
+    const PackedMatrix matrix = pack(c, weights);
+    for (const Isa isa : supported_isas()) {
+      if (isa == Isa::kPortable && best_isa() != Isa::kPortable) continue;  // slow
+      const auto all = product(isa, c, x, matrix, nullptr);
+      for (std::int64_t rows = 1; rows < kMostRows; rows += rows < 70 ? 1 : 61) {
+        Case some = c;
+        some.tokens = rows;
+        const auto out = product(isa, some, x, matrix, nullptr);
+        ASSERT_TRUE(std::equal(out.begin(), out.end(), all.begin())) << name_of(some, isa);
       }
     }
   }

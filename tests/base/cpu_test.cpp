@@ -38,6 +38,8 @@ TEST(Cpu, levels_are_those_that_the_kernel_reports) {
   EXPECT_EQ(supports(Isa::kAvx512Vnni), supports(Isa::kAvx512) && has("avx512_vnni"));
   EXPECT_EQ(supports(Isa::kAvx512Bf16),
             supports(Isa::kAvx512Vnni) && has("avx512_bf16") && has("avx512vbmi"));
+  EXPECT_EQ(supports(Isa::kAmx),
+            supports(Isa::kAvx512Bf16) && has("amx_tile") && has("amx_bf16") && has("amx_int8"));
   EXPECT_EQ(best_isa(), isas.back());
 }
 

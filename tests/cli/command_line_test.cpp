@@ -57,7 +57,7 @@ const Refusal kRefusals[] = {
     {"generate demo -p x --threads -1", "--threads"},
     {"generate demo -p x --threads many", "--threads"},
     {"generate demo -p x --isa sse9",
-     "expected auto, portable, avx2, avx2-vnni, avx512, avx512-vnni or avx512-bf16"},
+     "expected auto, portable, avx2, avx2-vnni, avx512, avx512-vnni, avx512-bf16 or amx"},
     {"generate demo -p x --device tpu", "--device tpu: expected auto, cpu or cuda[:N]"},
     {"generate demo -p x --device cuda:", "--device cuda:: expected auto, cpu or cuda[:N]"},
     {"generate demo -p x --device cuda:-1", "--device cuda:-1: expected auto"},

@@ -7,6 +7,10 @@ namespace {
 
 std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
+std::size_t strided(std::size_t bytes) {
+  return static_cast<std::size_t>(row_stride_bytes(static_cast<std::int64_t>(bytes)));
+}
+
 }  // namespace
 
 CpuActivations::CpuActivations(const TransformerShape& transformer, int tokens, int logit_tokens,
@@ -31,18 +35,19 @@ CpuActivations::CpuActivations(const TransformerShape& transformer, int tokens, 
 
   // Sizes in the order of the members; activations are counted as f32, the larger of their two
   // forms.
-  const std::size_t sizes[] = {aligned(rows * transformer.hidden_size * 4),
-                               aligned(rows * transformer.hidden_size * 4),
-                               aligned(rows * static_cast<std::size_t>(qkv_stride) * 4),
-                               aligned(rows * attended_size * 4),
-                               aligned(rows * intermediate * 4),
-                               aligned(rows * widest),
-                               aligned(rows * widest / kSmallestGroup * 4),
-                               aligned(rows * widest / kSmallestGroup * 4),
-                               aligned(rows * half_dim * 4),
-                               aligned(rows * half_dim * 4),
-                               aligned(static_cast<std::size_t>(logit_tokens) *
-                                       static_cast<std::size_t>(logits_stride) * 4)};
+  const std::size_t sizes[] = {
+      aligned(rows * transformer.hidden_size * 4),
+      rows * strided(static_cast<std::size_t>(transformer.hidden_size) * 4),
+      aligned(rows * static_cast<std::size_t>(qkv_stride) * 4),
+      rows * strided(attended_size * 4),
+      rows * strided(intermediate * 4),
+      rows * strided(widest),
+      aligned(rows * widest / kSmallestGroup * 4),
+      aligned(rows * widest / kSmallestGroup * 4),
+      aligned(rows * half_dim * 4),
+      aligned(rows * half_dim * 4),
+      aligned(static_cast<std::size_t>(logit_tokens) * static_cast<std::size_t>(logits_stride) *
+              4)};
   std::size_t total = scratch_bytes * static_cast<std::size_t>(num_threads);
   for (const auto size : sizes) total += size;
   buffer_ = HugeBuffer(total);

@@ -7,6 +7,10 @@
 
 namespace iol::cpu {
 
+/// From one row of `bytes` bytes to the next where matrices multiply them: an odd number of cache
+/// lines, so that the same columns of many rows don't share a set of a cache.
+constexpr std::int64_t row_stride_bytes(std::int64_t bytes) { return ((bytes + 63) / 64 | 1) * 64; }
+
 /// A step's scratch memory. Offsets into one buffer; T = max_tokens, L = max_logit_tokens.
 class CpuActivations final : public Activations {
  public:
@@ -21,7 +25,8 @@ class CpuActivations final : public Activations {
   const std::int64_t logits_stride;  // V rounded up to whole panels
 
   float* hidden = nullptr;            // [T, H] the residual stream
-  std::byte* normed = nullptr;        // [T, H] f32 or bf16, as the next matrix wants it
+  std::byte* normed = nullptr;        // [T, H] f32 or bf16, as the next matrix wants it, in
+                                      // rows of row_stride_bytes(), like the next ones
   float* qkv = nullptr;               // [T, qkv_stride]
   std::byte* attended = nullptr;      // [T, Nq D] f32 or bf16
   std::byte* gated = nullptr;         // [T, F] f32 or bf16

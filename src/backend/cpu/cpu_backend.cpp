@@ -34,6 +34,11 @@ const float* data_of(const VectorPtr& vector) {
   return vector ? static_cast<const PackedVector&>(*vector).data() : nullptr;
 }
 std::int64_t element_bytes_of(Element element) { return element == Element::kBf16 ? 2 : 4; }
+/// Elements from one row of a matrix's left operand to the next.
+std::int64_t row_stride(std::int64_t columns, Element element) {
+  const std::int64_t element_bytes = element_bytes_of(element);
+  return row_stride_bytes(columns * element_bytes) / element_bytes;
+}
 CpuActivations& scratch_of(Activations& activations) {
   return static_cast<CpuActivations&>(activations);
 }
@@ -106,7 +111,7 @@ class CpuBackend final : public Backend {
   /// Row `row` of the left operand of `matrix`, in the form that its format asks for.
   void quantize_row(CpuActivations& a, const PackedMatrix& matrix, std::byte* x, Element element,
                     std::int64_t row);
-  /// All rows of `x`, which lie one behind the other.
+  /// All rows of `x`.
   void quantize(CpuActivations& a, const PackedMatrix& matrix, std::byte* x, Element element,
                 std::int64_t num_tokens);
   /// The product of `matrix` and rows computed as `element` in `x`, quantized where it asks for it.
@@ -152,7 +157,8 @@ void CpuBackend::normalize(CpuActivations& a, std::int64_t count, const float* w
                            const PackedMatrix& next, RowOf row_of) {
   const std::int64_t hidden = a.shape.hidden_size;
   const Element element = operand_element(next);
-  const std::int64_t row_bytes = hidden * element_bytes_of(element);
+  const std::int64_t row_bytes =
+      row_stride_bytes(next.padded_columns() * element_bytes_of(element));
   threads_.for_ranges(count, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) {
       std::byte* out = a.normed + i * row_bytes;
@@ -166,7 +172,7 @@ void CpuBackend::normalize(CpuActivations& a, std::int64_t count, const float* w
 void CpuBackend::quantize_row(CpuActivations& a, const PackedMatrix& matrix, std::byte* x,
                               Element element, std::int64_t row) {
   const std::int64_t size = matrix.num_columns();
-  std::uint8_t* codes = a.quantized + row * size;
+  std::uint8_t* codes = a.quantized + row * row_stride_bytes(matrix.padded_columns());
   switch (matrix.format()) {
     case WeightFormat::kInt8:
       return kernels_.quantize({x, element, size, codes, a.scales + row});
@@ -188,7 +194,8 @@ void CpuBackend::quantize(CpuActivations& a, const PackedMatrix& matrix, std::by
                           Element element, std::int64_t num_tokens) {
   if (matrix.format() == WeightFormat::kNone || matrix.format() == WeightFormat::kInt8WeightOnly)
     return;
-  const std::int64_t row_bytes = matrix.num_columns() * element_bytes_of(element);
+  const std::int64_t row_bytes =
+      row_stride_bytes(matrix.padded_columns() * element_bytes_of(element));
   threads_.for_ranges(num_tokens, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i)
       quantize_row(a, matrix, x + i * row_bytes, element, i);
@@ -201,11 +208,12 @@ LinearTask CpuBackend::linear_task(CpuActivations& a, const PackedMatrix& matrix
   LinearTask task;
   task.x = x;
   task.x_element = element;
-  task.x_stride = matrix.padded_columns();
+  task.x_stride = row_stride(matrix.padded_columns(), element);
   task.weight_scales = matrix.scales();
   switch (matrix.format()) {
     case WeightFormat::kInt8:
       task.x = a.quantized;
+      task.x_stride = row_stride_bytes(matrix.padded_columns());
       task.x_scales = a.scales;
       task.weight_offsets = matrix.offsets();
       break;
@@ -217,6 +225,7 @@ LinearTask CpuBackend::linear_task(CpuActivations& a, const PackedMatrix& matrix
       break;
     case WeightFormat::kInt4:
       task.x = a.quantized;
+      task.x_stride = row_stride_bytes(matrix.padded_columns());
       task.x_scales = a.scales;
       task.x_sums = a.sums;
       task.group_size = matrix.group_size();
@@ -242,7 +251,7 @@ void CpuBackend::show_observer(const PackedMatrix& matrix, const std::byte* x, E
   rows.dtype = element == Element::kBf16 ? DType::kBF16 : DType::kF32;
   std::vector<float> row(static_cast<std::size_t>(matrix.num_columns()));
   for (std::int64_t token = 0; token < num_tokens; ++token) {
-    read_elements(rows, token * matrix.padded_columns(), row);
+    read_elements(rows, token * row_stride(matrix.padded_columns(), element), row);
     observer_->observe(matrix, row);
   }
 }
@@ -323,7 +332,7 @@ void CpuBackend::attend(Activations& activations, const StepInput& input, const 
   base.window = window.value_or(0);
   base.query_stride = a.qkv_stride;
   base.scale = 1.0F / std::sqrt(static_cast<float>(dim));
-  base.out_stride = shape.num_heads * dim;
+  base.out_stride = row_stride(shape.num_heads * dim, activation_);
   base.out_element = activation_;
 
   // Items are (slice, token tile, kv head); their cost varies with the context, so threads take the
@@ -379,7 +388,7 @@ void CpuBackend::feed_forward(Activations& activations, const StepInput& input,
   task.epilogue = Epilogue::kSwiGlu;
   task.out_activation = a.gated;
   task.out_element = operand_element(down);
-  task.out_stride = down.padded_columns();
+  task.out_stride = row_stride(down.padded_columns(), task.out_element);
   task.out_columns = a.shape.intermediate_size;
   run_linear(a, task, gate_up.num_panels());
 

@@ -21,9 +21,11 @@ inline constexpr std::int64_t kRowBlock = 512;
 inline constexpr std::int64_t kColumnBlock = 2048;
 /// Columns of one-byte weights that are widened at a time, so that they stay in the L1 cache.
 inline constexpr std::int64_t kWideColumns = 256;
-/// Partial sums [kRowBlock, 64] and a block of widened weights.
+/// Panels whose partial sums a thread keeps at a time.
+inline constexpr std::int64_t kPanelsTogether = 4;
+/// Partial sums [kPanelsTogether, kRowBlock, 64] and a block of widened weights.
 inline constexpr std::size_t kLinearScratchBytes =
-    sizeof(float) * (kRowBlock + kWideColumns) * kPanelColumns;
+    sizeof(float) * (kPanelsTogether * kRowBlock + kWideColumns) * kPanelColumns;
 /// Attention: positions per online-softmax chunk (chunks start at multiples of it) and query rows
 /// per tile.
 inline constexpr std::int64_t kChunkPositions = 128;
@@ -189,8 +191,12 @@ struct AttentionTask {
 
 /// Largest head_dim that the attention scratch has room for.
 inline constexpr std::int64_t kMaxHeadDim = 256;
-inline constexpr std::size_t kAttentionScratchBytes =
+/// A tile's working set.
+inline constexpr std::size_t kAttentionTileBytes =
     sizeof(float) * (kQueryRows * (2 * kMaxHeadDim + kChunkPositions + 2) + 2 * kChunkPositions);
+/// And keys or values of a chunk in bf16.
+inline constexpr std::size_t kAttentionScratchBytes =
+    kAttentionTileBytes + 2 * kChunkPositions * kMaxHeadDim;
 
 struct ArgMax {
   float value;
@@ -233,6 +239,7 @@ extern const KernelTable kAvx2VnniKernels;
 extern const KernelTable kAvx512Kernels;
 extern const KernelTable kAvx512VnniKernels;
 extern const KernelTable kAvx512Bf16Kernels;
+extern const KernelTable kAmxKernels;
 #endif
 
 }  // namespace iol::cpu

@@ -15,6 +15,8 @@ const KernelTable& kernels_of(Isa isa) {
       return kAvx512VnniKernels;
     case Isa::kAvx512Bf16:
       return kAvx512Bf16Kernels;
+    case Isa::kAmx:
+      return kAmxKernels;
 #endif
     default:
       return kPortableKernels;

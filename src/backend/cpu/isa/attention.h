@@ -182,6 +182,20 @@ inline void finish_tile(const AttentionTask& task, const AttentionTile& tile, st
   }
 }
 
+/// Where the chunk of the first visible position begins.
+inline std::int64_t first_chunk(const AttentionTask& task) {
+  const std::int64_t oldest = task.window > 0 && task.first_position + 1 > task.window
+                                  ? task.first_position + 1 - task.window
+                                  : 0;
+  return oldest / kChunkPositions * kChunkPositions;
+}
+
+/// The positions of the chunk at `first` that any row may see.
+inline Chunk chunk_at(const AttentionTask& task, std::int64_t first) {
+  const std::int64_t left = task.first_position + task.num_tokens - first;
+  return {first, left < kChunkPositions ? left : kChunkPositions};
+}
+
 template <class S, class Cache>
 void attend_rows(const AttentionTask& task) {
   using KeyFormat = typename Cache::KeyFormat;
@@ -192,14 +206,9 @@ void attend_rows(const AttentionTask& task) {
   const std::int64_t rows = task.num_tokens * task.group;
   const AttentionTile tile = carve(task.scratch);
   begin_tile<S, Cache>(task, tile, rows);
-  // One past the last visible position, and the first.
-  const std::int64_t last = task.first_position + task.num_tokens;
-  const std::int64_t oldest = task.window > 0 && task.first_position + 1 > task.window
-                                  ? task.first_position + 1 - task.window
-                                  : 0;
-  for (std::int64_t first = oldest / kChunkPositions * kChunkPositions; first < last;
-       first += kChunkPositions) {
-    const Chunk chunk{first, last - first < kChunkPositions ? last - first : kChunkPositions};
+  const std::int64_t last = task.first_position + task.num_tokens;  // one past the last visible
+  for (std::int64_t first = first_chunk(task); first < last; first += kChunkPositions) {
+    const Chunk chunk = chunk_at(task, first);
     if constexpr (Cache::kScaled) Cache::load_scales(task, tile, chunk);
     score_chunk<S, KeyFormat>(static_cast<const typename KeyFormat::Activation*>(tile.queries),
                               rows, dim, chunk_tiles(chunk, keys_at, values_at), tile.scores);

@@ -28,12 +28,14 @@ struct Fp8Codes {
 };
 
 /// Widens `fours` groups of four columns of K, [fours][64][4] codes, into the layout that Wide
-/// reads: f32 [4 fours][64], or bf16 [2 fours][64][2].
-template <class S, class Wide, class Codes>
+/// reads: f32 [4 fours][64], or bf16 [2 fours][64][2]. Fetches what is kAheadBytes ahead, unless
+/// that is 0.
+template <class S, class Wide, class Codes, std::int64_t kAheadBytes = 0>
 inline void widen_block(const std::byte* codes, std::int64_t fours, std::byte* out) {
   for (std::int64_t four = 0; four < fours; ++four) {
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b, codes += 64) {
+      if constexpr (kAheadBytes > 0) S::prefetch(codes + kAheadBytes);
 #ifdef __AVX512VBMI__
       if constexpr (Wide::kStep == 2) {
         __m512i pairs[2];

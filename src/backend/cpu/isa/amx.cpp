@@ -1,6 +1,7 @@
 #include "backend/cpu/isa/amx_peak.h"
 #include "backend/cpu/isa/attention_amx.h"
 #include "backend/cpu/isa/linear_amx.h"
+#include "backend/cpu/isa/linear_codes_amx.h"
 #include "backend/cpu/isa/linear_int4_amx.h"
 #include "backend/cpu/isa/simd_avx512.h"
 #include "backend/cpu/isa/table.h"
@@ -27,9 +28,9 @@ void linear(const LinearTask& task, std::int64_t first_panel, std::int64_t last_
   if (task.weight_element == Element::kInt4 && task.num_tokens > kMostInt4VectorRows)
     return linear_int4_amx<S>(task, first_panel, last_panel, partial);
   if (task.weight_element == Element::kInt8WeightOnly && is_bf16)
-    return linear_amx<S, CodedWeights<S, Int8Codes<S>>>(task, first_panel, last_panel, partial);
+    return linear_codes_amx<S, Int8Codes<S>>(task, first_panel, last_panel, partial);
   if (task.weight_element == Element::kFp8 && is_bf16)
-    return linear_amx<S, CodedWeights<S, Fp8Codes<S>>>(task, first_panel, last_panel, partial);
+    return linear_codes_amx<S, Fp8Codes<S>>(task, first_panel, last_panel, partial);
   Vectors::linear(task, first_panel, last_panel, partial);
 }
 

@@ -73,13 +73,15 @@ inline void start_tile(const BlockOperands& t, std::int64_t offset) {
   }
 }
 
-/// Up to 16 rows x 64 columns.
-template <class Product>
-inline void multiply_one_by_four(const BlockOperands& t, Prefetcher& prefetcher) {
+/// Up to 16 rows x 64 columns, in three parts.
+inline void start_one_by_four(const BlockOperands& t) {
   start_tile<kUpperLeft>(t, 0);
   start_tile<kUpperRight>(t, kTileColumnBytes);
   start_tile<kLowerLeft>(t, 2 * kTileColumnBytes);
   start_tile<kLowerRight>(t, 3 * kTileColumnBytes);
+}
+template <class Product>
+inline void add_one_by_four(const BlockOperands& t, Prefetcher& prefetcher) {
   const std::byte* x = t.x;
   const std::byte* w = t.w;
   for (const std::byte* end = x + t.x_bytes; x < end; x += kTileBytes, w += kPanelStepBytes) {
@@ -94,6 +96,8 @@ inline void multiply_one_by_four(const BlockOperands& t, Prefetcher& prefetcher)
     Product::template add<kLowerRight, kUpperX, kOddW>();
     prefetcher.step();
   }
+}
+inline void store_one_by_four(const BlockOperands& t) {
   store_tile<kUpperLeft>(t.sums, kSumsStride);
   store_tile<kUpperRight>(t.sums + kTileColumnBytes, kSumsStride);
   store_tile<kLowerLeft>(t.sums + 2 * kTileColumnBytes, kSumsStride);
@@ -147,7 +151,9 @@ inline void multiply_block(Tiles& tiles, std::int64_t rows, BlockOperands t) {
       multiply_two_by_two<Product>(t, kPanelRowBytes / 2, prefetcher);
     } else {
       tiles.set_shapes({count, count, step_bytes});
-      multiply_one_by_four<Product>(t, prefetcher);
+      start_one_by_four(t);
+      add_one_by_four<Product>(t, prefetcher);
+      store_one_by_four(t);
     }
     t.x += kMostRows * t.x_stride;
     t.sums += kMostRows * kSumsStride;

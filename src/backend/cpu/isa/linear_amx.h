@@ -46,10 +46,11 @@ struct CodedWeights {
   static constexpr std::int64_t kXBytes = 2;
   static constexpr std::int64_t kFewRows = 64;
   static constexpr std::int64_t kFewRowsColumns = 64;
+  static constexpr std::int64_t kCodesAheadBytes = 4096;
   static const std::byte* tiled(const std::byte* packed, std::int64_t columns, std::byte* scratch,
                                 bool is_few) {
     using Wide = Bf16DotFormat<S>;
-    is_few ? widen_block<S, Wide, Codes, kAheadBytes>(packed, columns / 4, scratch)
+    is_few ? widen_block<S, Wide, Codes, kCodesAheadBytes>(packed, columns / 4, scratch)
            : widen_block<S, Wide, Codes>(packed, columns / 4, scratch);
     return scratch;
   }

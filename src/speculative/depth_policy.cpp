@@ -14,6 +14,8 @@ constexpr double kGainToSwitch = 1.02;
 constexpr double kGainToBegin = 1.04;
 constexpr double kProbeShare = 0.005;
 constexpr int kStepsUntilPlain = 250;
+// Of a turnaround's difference from the mean, what the mean takes at least.
+constexpr double kTurnaroundGain = 0.02;
 
 /// The sum of a^1 ... a^count.
 double expected_accepted(double acceptance, int count) {
@@ -37,6 +39,11 @@ DepthPolicy::DepthPolicy(std::optional<int> fixed_depth)
 void DepthPolicy::on_step(int num_rows, double seconds) {
   verify_.observe(num_rows, seconds);
   if (depth_ == 0) credit_seconds_ += kProbeShare * seconds;
+}
+
+void DepthPolicy::on_turnaround(double seconds) {
+  const double gain = std::max(kTurnaroundGain, 1.0 / ++num_turnarounds_);
+  turnaround_seconds_ += gain * (seconds - turnaround_seconds_);
 }
 
 /// Before a pass was seen: a share of the time of a step of as many rows.
@@ -121,6 +128,7 @@ DepthPolicy::Promise DepthPolicy::promise_of(std::span<const DepthChoice> choice
   }
   Promise promise;
   promise.extra_seconds = verify_.seconds(num_rows + num_drafts) - verify_.seconds(num_rows);
+  if (num_drafts > 0) promise.extra_seconds += turnaround_seconds_;
   if (num_passes > 0) {
     // What a draft model has missed is computed once and pays over the steps to come.
     promise.extra_seconds += draft_seconds(num_drafting) * num_passes +
@@ -141,7 +149,8 @@ void DepthPolicy::probe(std::span<DepthChoice> choices, const StepOutlook& outlo
   }
   if (cheapest == nullptr) return;
   const int num_rows = outlook.num_decodes + outlook.num_prefill_tokens;
-  double cost = std::max(0.0, verify_.seconds(num_rows + 1) - verify_.seconds(num_rows));
+  double cost = turnaround_seconds_ +
+                std::max(0.0, verify_.seconds(num_rows + 1) - verify_.seconds(num_rows));
   if (cheapest->from_model) cost += draft_seconds(std::max(cheapest->num_missing, 1));
   if (cost > credit_seconds_) return;
   credit_seconds_ = 0;

@@ -28,7 +28,6 @@ constexpr const char* kText =
 EngineConfig small_config() {
   EngineConfig config;
   config.model = std::string(IOL_SOURCE_DIR) + "/models/books-2m";
-  config.device = {DeviceKind::kCpu, 0};
   config.num_threads = 1;
   config.max_batch = 8;
   config.max_context = 512;
@@ -348,6 +347,7 @@ TEST(Speculation, refuses_a_draft_with_another_tokenizer) {
 
 /// An engine on a device that runs ahead and draws tokens.
 std::unique_ptr<Engine> ahead_engine(EngineConfig config, AheadBackend*& backend) {
+  config.device.kind = DeviceKind::kCpu;
   LoadedModel model = load_model(config);
   config.kv_dtype = model.kv_dtype;
   auto wrapped = std::make_unique<AheadBackend>(std::move(model.backend), true);

@@ -16,6 +16,7 @@ struct Machine {
   std::function<double(int)> step_seconds;   // by rows
   std::function<double(int)> draft_seconds;  // by rows of a pass
   double noise = 0;                          // relative, uniform
+  double turnaround_seconds = 0;             // of a step with drafts
 };
 
 struct Outcome {
@@ -75,6 +76,10 @@ Outcome simulate(DepthPolicy& policy, const Machine& machine, int num_sequences,
     const double seconds = noisy(machine.step_seconds(num_rows));
     policy.on_step(num_rows, seconds);
     outcome.seconds += seconds;
+    if (num_rows == num_sequences) continue;
+    const double turnaround = noisy(machine.turnaround_seconds);
+    policy.on_turnaround(turnaround);
+    outcome.seconds += turnaround;
   }
   return outcome;
 }
@@ -87,7 +92,8 @@ double best_rate(const Machine& machine, int num_sequences, double acceptance) {
     double chance = 1;
     for (int i = 0; i < depth; ++i) tokens += chance *= acceptance;
     const double seconds = machine.step_seconds(num_sequences * (1 + depth)) +
-                           depth * machine.draft_seconds(num_sequences);
+                           depth * machine.draft_seconds(num_sequences) +
+                           (depth > 0 ? machine.turnaround_seconds : 0);
     best = std::max(best, num_sequences * tokens / seconds);
   }
   return best;
@@ -105,6 +111,20 @@ TEST(DepthPolicy, comes_near_the_best_fixed_depth) {
     DepthPolicy policy(std::nullopt);
     const Outcome outcome = simulate(policy, kMemoryBound, 1, acceptance, 3000);
     EXPECT_GT(outcome.rate(), 0.94 * best_rate(kMemoryBound, 1, acceptance)) << acceptance;
+  }
+}
+
+TEST(DepthPolicy, a_step_with_drafts_must_be_worth_its_turnaround) {
+  Machine machine = kMemoryBound;
+  for (const double turnaround : {0.002, 0.008, 0.05}) {
+    machine.turnaround_seconds = turnaround;
+    for (const double acceptance : {0.3, 0.7, 0.9}) {
+      DepthPolicy policy(std::nullopt);
+      const Outcome outcome = simulate(policy, machine, 1, acceptance, 3000);
+      EXPECT_GT(outcome.rate(), 0.94 * best_rate(machine, 1, acceptance)) << acceptance;
+      const double plain = 1 / machine.step_seconds(1);
+      EXPECT_GT(outcome.rate(), 0.98 * plain) << turnaround << ", " << acceptance;
+    }
   }
 }
 

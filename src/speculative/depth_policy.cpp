@@ -10,6 +10,7 @@ namespace {
 constexpr double kGuessedStepSeconds = 1.0;
 constexpr double kGuessedDraftShare = 0.15;  // of a draft pass in the time of a step
 constexpr std::array kCaps = {1, 2, 3, 4, 5, 6, 8, 10, 12, 16};
+constexpr int kFirstDrafts = 4;
 constexpr double kGainToSwitch = 1.02;
 constexpr double kGainToBegin = 1.04;
 constexpr double kProbeShare = 0.005;
@@ -94,8 +95,9 @@ DepthPolicy::Promise DepthPolicy::apply_cap(std::span<DepthChoice> choices,
   const double token_seconds =
       verify_.seconds(std::max(outlook.num_decodes, 1)) / std::max(outlook.num_decodes, 1);
   const double worth_it = std::max(row_seconds, 0.0) / token_seconds;
-  // No leaps: what lies far beyond the row counts that were seen is not known.
-  const int most_rows = std::max(2 * verify_.most_rows(), num_rows + 1);
+  // No leaps: what lies far beyond the row counts that were seen is not known. But one draft alone
+  // may not be worth a turnaround that several are.
+  const int most_rows = std::max(2 * verify_.most_rows(), num_rows + kFirstDrafts);
   int num_left = std::min(outlook.most_drafts, most_rows - num_rows);
   for (DepthChoice& choice : choices) {
     double chance = 1;

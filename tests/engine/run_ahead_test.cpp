@@ -14,6 +14,11 @@ namespace {
 
 constexpr int kVocabSize = 8192;
 constexpr int kNumRequests = 24;
+#ifdef IOL_SANITIZED
+constexpr int kNumDraftedTrials = 2;  // ten times as slow there
+#else
+constexpr int kNumDraftedTrials = 16;
+#endif
 
 EngineConfig config_of(std::uint64_t trial) {
   RandomStream random(trial, 3);
@@ -155,7 +160,7 @@ TEST(RunAhead, drafts_change_no_token) {
   std::int64_t num_preemptions = 0;
   std::int64_t num_drafts = 0;
   std::int64_t num_accepted = 0;
-  for (std::uint64_t trial = 0; trial < 24; ++trial) {
+  for (std::uint64_t trial = 0; trial < std::uint64_t{kNumDraftedTrials}; ++trial) {
     SCOPED_TRACE(::testing::Message() << "trial " << trial);
     const EngineRun want = run(trial, Kind::kWaits);
     for (const Kind kind : {Kind::kRunsAhead, Kind::kRunsAheadAndSamples}) {
@@ -169,8 +174,8 @@ TEST(RunAhead, drafts_change_no_token) {
   }
   EXPECT_GT(num_placeholders, 1000) << "steps and draft passes hardly ran ahead";
   EXPECT_GT(num_preemptions, 0);
-  EXPECT_GT(num_accepted, 1000);
-  EXPECT_GT(num_drafts - num_accepted, 1000);
+  EXPECT_GT(num_accepted, 10 * kNumDraftedTrials);
+  EXPECT_GT(num_drafts - num_accepted, 10 * kNumDraftedTrials);
 }
 
 void expect_cancelled_requests_to_end_once(const SpeculationConfig& speculation) {

@@ -116,7 +116,7 @@ TEST(DepthPolicy, comes_near_the_best_fixed_depth) {
 
 TEST(DepthPolicy, a_step_with_drafts_must_be_worth_its_turnaround) {
   Machine machine = kMemoryBound;
-  for (const double turnaround : {0.002, 0.008, 0.05}) {
+  for (const double turnaround : {0.001, 0.004, 0.008}) {
     machine.turnaround_seconds = turnaround;
     for (const double acceptance : {0.3, 0.7, 0.9}) {
       DepthPolicy policy(std::nullopt);

@@ -202,8 +202,9 @@ void Speculation::ask_model() {
 void Speculation::on_step(const Batch& batch, const std::optional<StepTime>& time) {
   stats_.num_draft_tokens += batch.num_draft_tokens;
   if (!time) return;
-  policy_.on_step(batch.num_tokens(), static_cast<double>(time->step_ns) * 1e-9);
-  if (batch.num_draft_tokens > 0) {
+  const bool has_drafts = batch.num_draft_tokens > 0;
+  policy_.on_step(batch.num_tokens(), static_cast<double>(time->step_ns) * 1e-9, has_drafts);
+  if (has_drafts) {
     policy_.on_turnaround(static_cast<double>(time->turnaround_ns) * 1e-9);
   }
 }

@@ -37,8 +37,9 @@ DepthPolicy::DepthPolicy(std::optional<int> fixed_depth)
       draft_(kGuessedStepSeconds),
       depth_(fixed_depth.value_or(0)) {}
 
-void DepthPolicy::on_step(int num_rows, double seconds) {
+void DepthPolicy::on_step(int num_rows, double seconds, bool has_drafts) {
   verify_.observe(num_rows, seconds);
+  num_since_plain_ = has_drafts ? num_since_plain_ + 1 : 0;
   if (depth_ == 0) credit_seconds_ += kProbeShare * seconds;
 }
 
@@ -57,10 +58,7 @@ void DepthPolicy::choose(std::span<DepthChoice> choices, const StepOutlook& outl
   if (fixed_depth_) return choose_fixed(choices, outlook);
   for (DepthChoice& choice : choices) choice.depth = 0;
   if (choices.empty()) return;
-  if (!verify_.has_seen_about(outlook.num_decodes) || ++num_since_plain_ > kStepsUntilPlain) {
-    num_since_plain_ = 0;
-    return;
-  }
+  if (!verify_.has_seen_about(outlook.num_decodes) || num_since_plain_ >= kStepsUntilPlain) return;
   plain_tok_s_ = promise_of(choices, outlook).tokens_per_second;
   double best_rate = plain_tok_s_;
   double kept_rate = depth_ == 0 ? plain_tok_s_ : 0;

@@ -49,8 +49,8 @@ class DepthPolicy {
 
   /// Fills `depth` of each.
   void choose(std::span<DepthChoice> choices, const StepOutlook& outlook);
-  /// A step ran, without its drafting: how many rows, and how long.
-  void on_step(int num_rows, double seconds);
+  /// A step ran, without its drafting: how many rows, how long, and whether drafts were among them.
+  void on_step(int num_rows, double seconds, bool has_drafts);
   /// What a step with drafts took beside that, because the next one had to wait for its tokens.
   void on_turnaround(double seconds);
   /// A forward pass of the draft model ran.
@@ -83,7 +83,7 @@ class DepthPolicy {
   double turnaround_seconds_ = 0;
   int num_turnarounds_ = 0;
   int depth_ = 0;
-  int num_since_plain_ = 0;
+  int num_since_plain_ = 0;    // steps, all with drafts
   double credit_seconds_ = 0;  // what probes may cost now
   double promised_tok_s_ = 0;
   double plain_tok_s_ = 0;

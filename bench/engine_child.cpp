@@ -378,6 +378,7 @@ int serve_engine(const std::string& config_json, const EngineFactory& create_eng
       const auto message = json::parse(line);
       if (message.at("type") == "quit") return 0;
       serve_run(*engine, message, slow_steps, writer);
+      if (const auto why = engine->stats().device_error; !why.empty()) throw DeviceError(why);
     }
     return 0;
   } catch (const std::exception& error) {

@@ -20,10 +20,16 @@ class InputError : public Error {
   using Error::Error;
 };
 
-/// The machine can't do it: not enough memory, a full disk, a lost device (exit code 1).
+/// The machine can't do it: not enough memory, a full disk (exit code 1).
 class ResourceError : public Error {
  public:
   using Error::Error;
+};
+
+/// The device is lost: whatever is asked of it from now on fails as well (exit code 1).
+class DeviceError : public ResourceError {
+ public:
+  using ResourceError::ResourceError;
 };
 
 /// An invariant of the program is broken; thrown by IOL_CHECK (exit code 1).

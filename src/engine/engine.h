@@ -92,6 +92,7 @@ struct EngineStats {
   double predicted_speedup = 1;                // of the last step by speculation
   int draft_depth = 0;                         // of the last step
   std::string draft_error;                     // why drafting was given up; empty while it works
+  std::string device_error;                    // why the device is lost; empty while it works
   std::int64_t step_ns = 0;                    // total
   std::int64_t host_ns = 0;                    // of which outside drafting and the forward pass
   int num_running = 0;
@@ -117,7 +118,7 @@ class Engine {
   virtual ~Engine() = default;
 
   /// Throws InputError when the request can never run (empty or too long a prompt, a bad
-  /// parameter).
+  /// parameter), DeviceError when the device was lost.
   virtual RequestId submit(Request request, TokenCallback on_token) = 0;
   /// Does nothing for a request that has ended.
   virtual void cancel(RequestId request) = 0;

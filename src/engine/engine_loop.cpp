@@ -69,6 +69,7 @@ EngineLoop::~EngineLoop() {
 }
 
 RequestId EngineLoop::submit(Request request, TokenCallback on_token) {
+  if (const std::string why = device_error(); !why.empty()) throw DeviceError(why);
   const auto num_prompt_tokens = static_cast<int>(request.prompt_tokens.size());
   if (num_prompt_tokens == 0) throw_input_error("the prompt is empty; give at least one token");
   if (num_prompt_tokens > config_.max_context) {
@@ -120,6 +121,7 @@ void EngineLoop::run() {
     } catch (const std::exception& error) {  // the scheduler itself: nobody can go on
       fail_all(error.what());
     }
+    if (const std::string why = device_error(); !why.empty()) fail_all(why);
     if (active_.empty()) catch_up();
     count_sequences();
     inbox_.set_num_active(active_.size());
@@ -197,7 +199,7 @@ std::optional<StepUnderWay> EngineLoop::begin(const Batch& batch) {
                   step_builder_.build(batch));
   } catch (const std::exception& error) {
     catch_up();
-    fail(step, error.what());
+    fail(step, error);
     return {};
   }
   step.ran_prepared = model_.backend->ran_prepared();
@@ -222,7 +224,7 @@ void EngineLoop::finish(const StepUnderWay& step) {
     sample(step);
     if (speculation_) count_time(step, step_end_ns_ - busy_since_ns);
   } catch (const std::exception& error) {
-    fail(step, error.what());
+    fail(step, error);
   }
 }
 
@@ -273,6 +275,8 @@ void EngineLoop::sample(const StepUnderWay& step) {
     sequence.has_placeholder = false;
     try {
       take_tokens(state, step.batch.sequences[i], step.logit_rows[i]);
+    } catch (const DeviceError&) {
+      throw;
     } catch (const std::exception& error) {  // this request's logits alone are at fault
       end(state, end_event(FinishReason::kError, error.what()));
     }
@@ -357,12 +361,27 @@ void EngineLoop::end(RequestState& state, TokenEvent event) {
   deliver(state, event);
 }
 
-void EngineLoop::fail(const StepUnderWay& step, const std::string& message) {
+void EngineLoop::fail(const StepUnderWay& step, const std::exception& error) {
+  if (dynamic_cast<const DeviceError*>(&error) != nullptr) lose_device(error.what());
   for (const RequestId request : step.requests) {
     const auto found = active_.find(request);
     if (found == active_.end()) continue;
-    end(*found->second, end_event(FinishReason::kError, message));
+    end(*found->second, end_event(FinishReason::kError, error.what()));
   }
+}
+
+void EngineLoop::lose_device(const std::string& message) {
+  const std::lock_guard lock(stats_mutex_);
+  if (stats_.device_error.empty()) {
+    stats_.device_error =
+        message +
+        "; the engine takes no more requests: restart the program to use the device again";
+  }
+}
+
+std::string EngineLoop::device_error() const {
+  const std::lock_guard lock(stats_mutex_);
+  return stats_.device_error;
 }
 
 void EngineLoop::fail_all(const std::string& message) {

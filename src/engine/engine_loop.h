@@ -64,7 +64,10 @@ class EngineLoop final : public Engine {
   /// False when it was the request's last.
   bool publish_token(RequestState& state, SampledToken sampled, bool was_drafted);
   void end(RequestState& state, TokenEvent event);
-  void fail(const StepUnderWay& step, const std::string& message);
+  /// Ends the requests of a step that failed, and with a lost device the engine.
+  void fail(const StepUnderWay& step, const std::exception& error);
+  void lose_device(const std::string& message);
+  [[nodiscard]] std::string device_error() const;
   void fail_all(const std::string& message);
   void cancel_now(RequestId request);
   void deliver(RequestState& state, const TokenEvent& event);

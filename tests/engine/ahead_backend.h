@@ -15,7 +15,7 @@
 
 namespace iol::test {
 
-class AheadBackend final : public Backend {
+class AheadBackend : public Backend {
  public:
   explicit AheadBackend(std::unique_ptr<Backend> inner, bool samples = false)
       : inner_(std::move(inner)), samples_(samples) {}

@@ -1,6 +1,7 @@
 #pragma once
 #include <cuda_runtime_api.h>
 
+#include <string>
 #include <string_view>
 
 #include "base/error.h"
@@ -13,11 +14,38 @@ class CudaError : public ResourceError {
   using ResourceError::ResourceError;
 };
 
-/// Throws CudaError when `status` is an error: "CUDA: <what> failed: <the runtime's words>".
+/// True for errors after which every call of this process fails: its context is void.
+constexpr bool loses_device(cudaError_t status) {
+  switch (status) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorHardwareStackError:
+    case cudaErrorAssert:
+    case cudaErrorLaunchFailure:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorContained:
+    case cudaErrorDevicesUnavailable:
+    case cudaErrorNoDevice:
+    case cudaErrorUnknown:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// "CUDA: <what> failed: <the runtime's words>", as DeviceError or CudaError, when `status` is an
+/// error.
 inline void check(cudaError_t status, std::string_view what) {
   if (status == cudaSuccess) return;
   static_cast<void>(cudaGetLastError());  // an error that isn't sticky is ours alone
-  throw CudaError(fmt::format("CUDA: {} failed: {}", what, cudaGetErrorString(status)));
+  const std::string message = fmt::format("CUDA: {} failed: {}", what, cudaGetErrorString(status));
+  if (loses_device(status)) throw DeviceError(message);
+  throw CudaError(message);
 }
 
 /// Of the kernels launched since the last check.

@@ -45,7 +45,8 @@ TEST(CudaErrorKinds, errors_that_stay_lose_the_device) {
   cuda::DeviceBuffer sink(64, "a sink");
   constexpr std::uintptr_t kWild = 1 << 12;
   count_lost([&] {
-    cuda::read_all(reinterpret_cast<const void*>(kWild), 1 << 20, sink.as<unsigned>(), stream.get());
+    cuda::read_all(reinterpret_cast<const void*>(kWild), 1 << 20, sink.as<unsigned>(),
+                   stream.get());
     stream.synchronize("reading");
   });
   count_lost([&] { stream.synchronize("waiting once more"); });

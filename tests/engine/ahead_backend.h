@@ -96,15 +96,9 @@ class AheadBackend : public Backend {
 
   std::int64_t num_placeholders = 0;  // tokens that the host didn't know
 
- private:
-  /// Tokens that steps over some activations chose, by row.
-  struct Steps {
-    std::vector<std::int32_t> last;
-    std::deque<std::vector<std::int32_t>> under_way;
-    std::vector<std::int32_t> finished;
-  };
-
-  std::int32_t choose(Activations& activations, const StepInput& input, int row) {
+ protected:
+  /// The token of a row of the step that was just computed.
+  virtual std::int32_t choose(Activations& activations, const StepInput& input, int row) {
     const TokenChoice choice = samples_ && !input.choices.empty()
                                    ? input.choices[static_cast<std::size_t>(row)]
                                    : TokenChoice();
@@ -121,6 +115,14 @@ class AheadBackend : public Backend {
     std::ranges::fill(logits, std::numeric_limits<float>::quiet_NaN());
     return distribution.draw(choice.uniform);
   }
+
+ private:
+  /// Tokens that steps over some activations chose, by row.
+  struct Steps {
+    std::vector<std::int32_t> last;
+    std::deque<std::vector<std::int32_t>> under_way;
+    std::vector<std::int32_t> finished;
+  };
 
   std::unique_ptr<Backend> inner_;
   bool samples_;

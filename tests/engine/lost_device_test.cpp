@@ -124,7 +124,8 @@ TEST_P(LostDevice, a_step_that_fails_otherwise_ends_its_own_requests_alone) {
   EXPECT_EQ(collector.outcome(kNumRequests).finish_reason, FinishReason::kLength);
 }
 
-INSTANTIATE_TEST_SUITE_P(WhileAStep, LostDevice, testing::Values(Where::kStarting, Where::kFinishing),
+INSTANTIATE_TEST_SUITE_P(WhileAStep, LostDevice,
+                         testing::Values(Where::kStarting, Where::kFinishing),
                          [](const auto& info) {
                            return info.param == Where::kStarting ? "starts" : "is_waited_for";
                          });

@@ -39,10 +39,17 @@ json optional_json(const std::optional<Value>& value) {
   return value ? json(*value) : json(nullptr);
 }
 
+WeightFormat parse_format_field(const json& field) {
+  const auto format = parse_weight_format(field.get<std::string>());
+  if (!format) throw_input_error("engine configuration: unknown format {}", field.dump());
+  return *format;
+}
+
 SpeculationConfig parse_speculation_fields(const json& json) {
   SpeculationConfig speculation;
   const auto draft = json.at("draft").get<std::string>();
   if (draft != draft_text({})) speculation = parse_draft(draft);
+  speculation.quant = parse_format_field(json.at("draft_quant"));
   if (!json.at("draft_depth").is_null()) speculation.depth = json.at("draft_depth").get<int>();
   if (!json.at("simulated_acceptance").is_null()) {
     speculation.simulated_acceptance = json.at("simulated_acceptance").get<double>();
@@ -68,12 +75,6 @@ Device parse_device_field(const json& field) {
   const auto device = parse_device(field.get<std::string>());
   if (!device) throw_input_error("engine configuration: unknown device {}", field.dump());
   return *device;
-}
-
-WeightFormat parse_format_field(const json& field) {
-  const auto format = parse_weight_format(field.get<std::string>());
-  if (!format) throw_input_error("engine configuration: unknown format {}", field.dump());
-  return *format;
 }
 
 class LineWriter {
@@ -324,6 +325,7 @@ json engine_config_json(const EngineConfig& config) {
           {"prefix_cache", config.prefix_cache},
           {"deterministic", config.deterministic},
           {"draft", draft_text(config.speculation)},
+          {"draft_quant", weight_format_name(config.speculation.quant)},
           {"draft_depth", optional_json(config.speculation.depth)},
           {"simulated_acceptance", optional_json(config.speculation.simulated_acceptance)},
           {"seed", config.seed}};

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws measured against predicted speed-up of speculation as an SVG: one point per row of speculation_bench's tables.
 
-    build/speculation_bench prediction > table.md; tools/plot_speculation.py table.md... > docs/speculation.svg
+    build/speculation_bench prediction --streams 1,4 > table.md; tools/plot_speculation.py table.md... > docs/speculation.svg
 """
 import sys
 

@@ -2,7 +2,6 @@
 
 #include "backend/kv_format.h"
 #include "base/error.h"
-#include "engine/speculation_limits.h"
 #include "model/resolve.h"
 #include "quantization/manifest.h"
 #include "quantization/quantized_checkpoint.h"
@@ -39,6 +38,7 @@ SpeculationConfig speculation_config(const EngineOptions& options) {
     }
     config.depth = parse_draft_depth(options.draft_depth);
   }
+  config.quant = parse_weight_format(options.draft_quant).value();
   if (options.simulated_acceptance >= 0) config.simulated_acceptance = options.simulated_acceptance;
   validate(config);
   return config;
@@ -104,6 +104,12 @@ void add_speculation_options(CLI::App& command, EngineOptions& options) {
   command
       .add_option("--draft-depth", options.draft_depth,
                   "tokens drafted per step: auto (what pays, 0 included; default), or 0 to 16")
+      ->group(group);
+  command
+      .add_option("--draft-quant", options.draft_quant,
+                  "weights of the draft model, its LM head included; costs acceptance at most")
+      ->check(CLI::IsMember(kFormatNames))
+      ->capture_default_str()
       ->group(group);
 }
 
@@ -187,7 +193,6 @@ EngineConfig engine_config(const EngineOptions& options, const std::string& mode
   config.prefix_cache = options.prefix_cache == "on";
   config.deterministic = options.deterministic;
   config.speculation = speculation_config(options);
-  refuse_speculation_on(config.device, config.speculation);
   return config;
 }
 

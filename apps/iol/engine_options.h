@@ -21,6 +21,7 @@ struct EngineOptions {
   std::string kv_cache = "auto";
   std::string draft;
   std::string draft_depth;
+  std::string draft_quant = "none";
   double simulated_acceptance = -1;  // below 0: not simulated
   std::string scheduler = "in-flight";
   std::string kv_allocation = "paged";
@@ -35,7 +36,7 @@ struct EngineOptions {
 /// Adds --quant and its companions.
 void add_quantization_options(CLI::App& command, EngineOptions& options);
 
-/// Adds --draft and --draft-depth, of commands that generate.
+/// Adds --draft and its companions, of commands that generate.
 void add_speculation_options(CLI::App& command, EngineOptions& options);
 
 /// Adds the common options and those of the engine.

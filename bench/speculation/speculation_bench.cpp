@@ -1,11 +1,13 @@
-// Speculation on the demo model: speed over no speculation, beside the speed-up that its cost model
-// predicted, by workload, drafter and number of streams. Runs are interleaved; a gain is the median
-// of ratios of neighbouring runs.
+// Speculation: speed over no speculation, beside the speed-up that its cost model predicted, by
+// workload, drafter and number of streams. Runs are interleaved; a gain is the median of ratios of
+// neighbouring runs.
 //
-//   speculation_bench speed [REPETITIONS] [STREAMS,...]        the table of docs/speculation.md
-//   speculation_bench prediction [REPETITIONS]                 predicted and measured, by
-//   acceptance
+//   speculation_bench speed                   the demo model: the table of docs/speculation.md
+//   speculation_bench prediction              the demo model, by simulated acceptance
+//   speculation_bench simulated MODEL DRAFT   any model and draft, at one simulated acceptance
 #include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -13,7 +15,6 @@
 #include <functional>
 #include <iterator>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,18 @@ namespace {
 using namespace iol;
 
 constexpr int kPromptTokens = 100;
-constexpr int kOutputTokens = 200;
+
+struct Options {
+  std::string device = "cpu";
+  std::string model;
+  std::string draft;
+  std::string quant = "none";
+  std::string draft_quant = "none";
+  double acceptance = 0.8;
+  int num_repetitions = 5;
+  int num_output_tokens = 200;
+  std::vector<int> streams = {1, 4, 16, 64};
+};
 
 using Prompts = std::vector<std::vector<std::int32_t>>;
 
@@ -95,9 +107,12 @@ Prompts random_prompts(int vocab_size) {
   return prompts;
 }
 
-EngineConfig engine_config(const std::string& draft, std::optional<double> simulated = {}) {
+EngineConfig engine_config(const Options& options, const std::string& draft,
+                           std::optional<double> simulated = {}) {
   EngineConfig config;
-  config.device = {DeviceKind::kCpu, 0};
+  const auto device = parse_device(options.device);
+  if (!device) throw_input_error("--device {}: expected auto, cpu or cuda[:N]", options.device);
+  config.device = *device;
   config.max_context = 768;
   config.prefix_cache = false;
   if (!draft.empty()) config.speculation = parse_draft(draft);
@@ -105,9 +120,18 @@ EngineConfig engine_config(const std::string& draft, std::optional<double> simul
   return config;
 }
 
+struct Subject {
+  std::string name;
+  std::shared_ptr<Engine> engine;
+  bool speculates = true;
+  std::vector<Result> results = {};
+  std::vector<double> gains = {};
+};
+
 /// A closed loop of `num_streams`; each prompt of [first, first + count) once.
-Result run(Engine& engine, const Workload& workload, int num_streams, std::size_t first,
-           std::size_t count) {
+Result run(const Subject& subject, const Workload& workload, int num_output_tokens, int num_streams,
+           std::size_t first, std::size_t count) {
+  Engine& engine = *subject.engine;
   std::atomic<std::size_t> next{0};
   std::atomic<std::int64_t> num_tokens{0};
   std::function<void()> send = [&] {
@@ -115,7 +139,8 @@ Result run(Engine& engine, const Workload& workload, int num_streams, std::size_
     if (i >= count) return;
     Request request;
     request.prompt_tokens = workload.prompts[(first + i) % workload.prompts.size()];
-    request.sampling.max_tokens = kOutputTokens;
+    request.speculates = subject.speculates;
+    request.sampling.max_tokens = num_output_tokens;
     request.sampling.ignore_eos = true;
     request.sampling.temperature = workload.temperature;
     engine.submit(std::move(request), [&](const TokenEvent& event) {
@@ -169,13 +194,6 @@ double median_of(const std::vector<Result>& results, Value value) {
   return median(std::move(values));
 }
 
-struct Subject {
-  std::string name;
-  std::unique_ptr<Engine> engine;
-  std::vector<Result> results;
-  std::vector<double> gains;
-};
-
 void print_header() {
   fmt::print(
       "| workload | streams | draft | tok/s | gain | lowest to highest | predicted | tokens a "
@@ -196,18 +214,19 @@ void print_row(const std::string& workload, int num_streams, const Subject& subj
 }
 
 /// One row for each subject; the first is the plain engine.
-void compare(std::vector<Subject>& subjects, const Workload& workload, int num_streams,
-             int num_repetitions) {
+void compare(std::vector<Subject>& subjects, const Workload& workload, const Options& options,
+             int num_streams) {
   for (Subject& subject : subjects) {
     subject.results.clear();
     subject.gains.clear();
   }
   const auto count = static_cast<std::size_t>(num_streams == 1 ? 2 : num_streams);
   std::size_t first = 0;
-  for (int repetition = -1; repetition < num_repetitions; ++repetition) {
+  for (int repetition = -1; repetition < options.num_repetitions; ++repetition) {
     double plain = 0;
     for (Subject& subject : subjects) {
-      const Result result = run(*subject.engine, workload, num_streams, first, count);
+      const Result result =
+          run(subject, workload, options.num_output_tokens, num_streams, first, count);
       if (&subject == &subjects.front()) plain = result.tokens_per_second;
       if (repetition < 0) continue;  // warm-up
       subject.results.push_back(result);
@@ -218,11 +237,11 @@ void compare(std::vector<Subject>& subjects, const Workload& workload, int num_s
   for (const Subject& subject : subjects) print_row(workload.name, num_streams, subject);
 }
 
-void speed(int num_repetitions, const std::vector<int>& all_streams) {
+void speed(const Options& options) {
   std::vector<Subject> subjects;
   for (const char* draft : {"", "ngram", "demo-draft", "ngram,demo-draft"}) {
     subjects.push_back(
-        {*draft == 0 ? "none" : draft, Engine::create(engine_config(draft)), {}, {}});
+        {*draft == 0 ? "none" : draft, Engine::create(engine_config(options, draft))});
   }
   const Tokenizer& tokenizer = *subjects.front().engine->tokenizer();
   const Prompts heldout = heldout_prompts(tokenizer);
@@ -232,45 +251,70 @@ void speed(int num_repetitions, const std::vector<int>& all_streams) {
       {"repetitive", repetitive_prompts(tokenizer, heldout)},
       {"random tokens", random_prompts(subjects.front().engine->model_config().vocab_size)}};
   print_header();
-  for (const int num_streams : all_streams) {
-    for (const Workload& workload : workloads) {
-      compare(subjects, workload, num_streams, num_repetitions);
+  for (const int num_streams : options.streams) {
+    for (const Workload& workload : workloads) compare(subjects, workload, options, num_streams);
+  }
+}
+
+void prediction(const Options& options) {
+  print_header();
+  for (const double rate : {0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95}) {
+    std::vector<Subject> subjects;
+    subjects.push_back({"none", Engine::create(engine_config(options, ""))});
+    subjects.push_back({"demo-draft", Engine::create(engine_config(options, "demo-draft", rate))});
+    const Workload workload{fmt::format("SIMULATED acceptance {:g}", rate),
+                            heldout_prompts(*subjects.front().engine->tokenizer())};
+    for (const int num_streams : options.streams) {
+      compare(subjects, workload, options, num_streams);
     }
   }
 }
 
-void prediction(int num_repetitions) {
+/// Both subjects are one engine, which holds the weights once.
+void simulated(const Options& options) {
+  EngineConfig config = engine_config(options, options.draft, options.acceptance);
+  config.model = options.model;
+  config.quant.format = parse_weight_format(options.quant).value();
+  config.speculation.quant = parse_weight_format(options.draft_quant).value();
+  const auto start_ns = now_ns();
+  const std::shared_ptr<Engine> engine = Engine::create(config);
+  fmt::print("{} ({}), draft {} ({}), on {}; loaded in {:.0f} s\n\n", options.model, options.quant,
+             options.draft, options.draft_quant, engine->backend_name(),
+             static_cast<double>(now_ns() - start_ns) * 1e-9);
+  std::vector<Subject> subjects;
+  subjects.push_back({"none", engine, false});
+  subjects.push_back({options.draft, engine, true});
+  const Workload workload{fmt::format("SIMULATED acceptance {:g}", options.acceptance),
+                          random_prompts(engine->model_config().vocab_size)};
   print_header();
-  for (const double rate : {0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95}) {
-    std::vector<Subject> subjects;
-    subjects.push_back({"none", Engine::create(engine_config("")), {}, {}});
-    subjects.push_back({"demo-draft", Engine::create(engine_config("demo-draft", rate)), {}, {}});
-    const Workload workload{fmt::format("SIMULATED acceptance {:g}", rate),
-                            heldout_prompts(*subjects.front().engine->tokenizer())};
-    for (const int num_streams : {1, 4}) compare(subjects, workload, num_streams, num_repetitions);
-  }
-}
-
-std::vector<int> numbers(const std::string& text) {
-  std::vector<int> result;
-  std::istringstream stream(text);
-  for (std::string part; std::getline(stream, part, ',');) result.push_back(std::stoi(part));
-  return result;
+  for (const int num_streams : options.streams) compare(subjects, workload, options, num_streams);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) try {
-  const std::string mode = argc > 1 ? argv[1] : "";
-  const int num_repetitions = argc > 2 ? std::stoi(argv[2]) : 5;
-  if (mode == "speed") {
-    speed(num_repetitions, argc > 3 ? numbers(argv[3]) : std::vector<int>{1, 4, 16, 64});
-  } else if (mode == "prediction") {
-    prediction(num_repetitions);
-  } else {
-    fmt::print(stderr, "speculation_bench speed|prediction [REPETITIONS] [STREAMS,...]\n");
-    return 2;
-  }
+  Options options;
+  CLI::App app("Speculation: speed over no speculation, measured and predicted.");
+  app.require_subcommand(1);
+  app.add_option("--device", options.device, "auto, cpu or cuda[:N]")->capture_default_str();
+  app.add_option("--repetitions", options.num_repetitions)->capture_default_str();
+  app.add_option("--output-tokens", options.num_output_tokens)->capture_default_str();
+  app.add_option("--streams", options.streams)->delimiter(',')->capture_default_str();
+  app.add_subcommand("speed", "the demo model, its drafters and workloads")
+      ->fallthrough()
+      ->callback([&] { speed(options); });
+  app.add_subcommand("prediction", "the demo model, by simulated acceptance")
+      ->fallthrough()
+      ->callback([&] { prediction(options); });
+  CLI::App* any = app.add_subcommand("simulated", "any model and draft, at a simulated acceptance");
+  any->fallthrough()->callback([&] { simulated(options); });
+  any->add_option("MODEL", options.model)->required();
+  any->add_option("DRAFT", options.draft)->required();
+  any->add_option("--acceptance", options.acceptance)->capture_default_str();
+  const CLI::IsMember formats({"none", "int8", "int8-wo", "fp8", "int4"});
+  any->add_option("--quant", options.quant)->check(formats)->capture_default_str();
+  any->add_option("--draft-quant", options.draft_quant)->check(formats)->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
   return 0;
 } catch (const std::exception& error) {
   fmt::print(stderr, "speculation_bench: {}\n", error.what());

@@ -199,8 +199,12 @@ class Backend {
 
   /// True when steps choose tokens as StepInput::choices says, not by the largest logit alone.
   [[nodiscard]] virtual bool samples() const { return false; }
-  /// True when a step may be run while the one before is under way, two at most.
+  /// True when a step may be run while the one before is under way, two at most of the same
+  /// activations.
   [[nodiscard]] virtual bool runs_ahead() const { return false; }
+  /// False when the step run last had a form that the device has to prepare for first: it takes
+  /// longer than others of its form will.
+  [[nodiscard]] virtual bool ran_prepared() const { return true; }
   /// Waits for the oldest step under way, whose results can be read then. Throws when it failed.
   virtual void finish_step(Activations& activations) { static_cast<void>(activations); }
 

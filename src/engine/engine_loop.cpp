@@ -51,7 +51,6 @@ EngineLoop::EngineLoop(EngineConfig config, LoadedModel model, std::optional<Dra
       stop_checker_(model_.config.eos_token_ids, config_.max_context) {
   stats_.num_blocks = cache_->shape().num_blocks;
   if (config_.speculation.enabled()) {
-    refuse_speculation_beside(*model_.backend, config_.speculation);
     std::unique_ptr<ModelDrafter> drafter;
     if (draft) {
       drafter = std::make_unique<ModelDrafter>(
@@ -102,6 +101,7 @@ RequestId EngineLoop::submit(Request request, TokenCallback on_token) {
   sequence.has_own_seed = request.sampling.seed.has_value();
   sequence.sampling = std::move(request.sampling);
   sequence.priority = request.priority;
+  sequence.speculates = request.speculates;
   sequence.tokens = std::move(request.prompt_tokens);
   sequence.num_prompt_tokens = num_prompt_tokens;
   const RequestId id = sequence.id;
@@ -152,19 +152,15 @@ void EngineLoop::step() {
   StepRecord record;
   record.start_ns = now_ns();
   forward_ns_ = 0;
-  if (speculation_) {
-    record.num_accepted_draft_tokens = -speculation_->stats().num_accepted_tokens;
-    speculation_->propose(active_);
-    record.draft_depth = speculation_->stats().depth;
-    record.predicted_speedup = speculation_->stats().predicted_speedup;
-    record.draft_ns = speculation_->last_draft_ns();
-  }
+  if (speculation_) propose_drafts(record);
+  const std::int64_t start_ns = now_ns();
   const Batch& batch = scheduler_.schedule();
   record.num_prefill_tokens = batch.num_prefill_tokens;
   record.num_decode_tokens = batch.num_decode_tokens;
   record.num_draft_tokens = batch.num_draft_tokens;
   std::optional<StepUnderWay> next = begin(batch);
   const bool begun = next.has_value();
+  if (next) next->start_ns = start_ns;
   catch_up();
   if (next) {
     next->drop_ended(active_);
@@ -178,16 +174,26 @@ void EngineLoop::step() {
   }
   if (!begun) return;
   if (speculation_) {
-    speculation_->on_step(batch, now_ns() - record.start_ns - record.draft_ns);
     record.num_accepted_draft_tokens += speculation_->stats().num_accepted_tokens;
   }
   record_step(record);
 }
 
+/// Drafts continue the tokens of the step before, so it is finished first. While none are expected
+/// the engine goes on running ahead.
+void EngineLoop::propose_drafts(StepRecord& record) {
+  if (under_way_ && speculation_->expects_drafts(active_)) catch_up();
+  record.num_accepted_draft_tokens = -speculation_->stats().num_accepted_tokens;
+  if (!under_way_) speculation_->propose(active_);
+  record.draft_depth = speculation_->stats().depth;
+  record.predicted_speedup = speculation_->stats().predicted_speedup;
+  record.draft_ns = speculation_->last_draft_ns();
+}
+
 std::optional<StepUnderWay> EngineLoop::begin(const Batch& batch) {
   if (batch.empty()) return {};
   StepUnderWay step(batch);
-  const std::int64_t start_ns = now_ns();
+  step.begin_ns = now_ns();
   try {
     begin_forward(model_.config, model_.weights, *model_.backend, *activations_, *cache_,
                   step_builder_.build(batch));
@@ -196,7 +202,8 @@ std::optional<StepUnderWay> EngineLoop::begin(const Batch& batch) {
     fail(step, error);
     return {};
   }
-  if (!model_.backend->runs_ahead()) forward_ns_ += now_ns() - start_ns;
+  step.ran_prepared = model_.backend->ran_prepared();
+  if (!model_.backend->runs_ahead()) forward_ns_ += now_ns() - step.begin_ns;
   return step;
 }
 
@@ -209,24 +216,39 @@ void EngineLoop::catch_up() {
 
 void EngineLoop::finish(const StepUnderWay& step) {
   const std::int64_t start_ns = now_ns();
+  const std::int64_t busy_since_ns = std::max(step.begin_ns, step_end_ns_);
   try {
     model_.backend->finish_step(*activations_);
     step_end_ns_ = now_ns();
     forward_ns_ += step_end_ns_ - start_ns;
     sample(step);
+    if (speculation_) count_time(step, step_end_ns_ - busy_since_ns);
   } catch (const std::exception& error) {
     fail(step, error);
   }
 }
 
-bool EngineLoop::is_chosen(const Sequence& sequence) const {
+/// A device that runs ahead hides the host's part of a step, unless the step has drafts.
+void EngineLoop::count_time(const StepUnderWay& step, std::int64_t forward_ns) {
+  const std::int64_t whole_ns = now_ns() - step.start_ns;
+  std::optional<StepTime> time;
+  if (step.ran_prepared) {
+    time = model_.backend->runs_ahead() ? StepTime{forward_ns, whole_ns - forward_ns}
+                                        : StepTime{whole_ns, 0};
+  }
+  speculation_->on_step(step.batch, time);
+}
+
+bool EngineLoop::is_chosen(const ScheduledSequence& scheduled) const {
+  if (scheduled.is_judged_by_rejection()) return false;
+  const Sequence& sequence = *scheduled.sequence;
   return model_.backend->samples() ? token_choice(sequence).has_value() : !needs_logits(sequence);
 }
 
 bool EngineLoop::may_run_ahead_of(const StepUnderWay& step) const {
-  return model_.backend->runs_ahead() &&
+  return model_.backend->runs_ahead() && step.batch.num_draft_tokens == 0 &&
          std::ranges::all_of(step.batch.sequences, [&](const ScheduledSequence& scheduled) {
-           return !scheduled.needs_logits || is_chosen(*scheduled.sequence);
+           return !scheduled.needs_logits || is_chosen(scheduled);
          });
 }
 
@@ -235,6 +257,7 @@ void EngineLoop::leave_placeholders(StepUnderWay& step) {
     const ScheduledSequence& scheduled = step.batch.sequences[i];
     if (!scheduled.needs_logits) continue;
     Sequence& sequence = *scheduled.sequence;
+    sequence.draft_tokens.clear();  // for which the step had no room
     sequence.tokens.push_back(placeholder_token(step.logit_rows[i]));
     sequence.has_placeholder = true;
     sequence.awaits_last_token = stop_checker_.reaches_limit(sequence);
@@ -269,7 +292,7 @@ void EngineLoop::take_tokens(RequestState& state, const ScheduledSequence& sched
     const bool judges = i < scheduled.num_drafts;
     const auto draft = static_cast<std::size_t>(i);
     SampledToken sampled =
-        choose_token(state, logit_row + i, judges ? std::optional(draft) : std::nullopt);
+        choose_token(state, scheduled, logit_row + i, judges ? std::optional(draft) : std::nullopt);
     accepted = judges && sampled.token == sequence.draft_tokens[draft];
     if (judges && speculation_->simulates()) {
       accepted = speculation_->accept_simulated();
@@ -281,10 +304,10 @@ void EngineLoop::take_tokens(RequestState& state, const ScheduledSequence& sched
   if (goes_on && !sequence.draft_tokens.empty()) scheduler_.on_drafts_verified(scheduled);
 }
 
-SampledToken EngineLoop::choose_token(RequestState& state, int logit_row,
-                                      std::optional<std::size_t> draft) {
+SampledToken EngineLoop::choose_token(RequestState& state, const ScheduledSequence& scheduled,
+                                      int logit_row, std::optional<std::size_t> draft) {
   const Sequence& sequence = state.sequence;
-  if (is_chosen(sequence)) {
+  if (is_chosen(scheduled)) {
     const std::int32_t token = model_.backend->chosen_token(*activations_, logit_row);
     if (token == kNoToken) throw_bad_logits();
     return {token, std::nullopt};

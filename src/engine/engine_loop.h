@@ -43,6 +43,8 @@ class EngineLoop final : public Engine {
   void run();
   void accept(Inbox::Contents mail);
   void step();
+  /// Asks drafters, where the step under way need not be finished for it or is worth it.
+  void propose_drafts(StepRecord& record);
   /// Starts the forward pass; nothing when it could not be started.
   std::optional<StepUnderWay> begin(const Batch& batch);
   /// Waits for a step and gives its sequences their tokens.
@@ -52,12 +54,13 @@ class EngineLoop final : public Engine {
   void leave_placeholders(StepUnderWay& step);
   [[nodiscard]] bool may_run_ahead_of(const StepUnderWay& step) const;
   /// True when the backend has chosen the sequence's next token.
-  [[nodiscard]] bool is_chosen(const Sequence& sequence) const;
+  [[nodiscard]] bool is_chosen(const ScheduledSequence& scheduled) const;
   void sample(const StepUnderWay& step);
   /// One token, and one more for each draft that it confirms.
   void take_tokens(RequestState& state, const ScheduledSequence& scheduled, int logit_row);
   /// `draft`: the index of the draft that the row judges; nothing: none is left.
-  SampledToken choose_token(RequestState& state, int logit_row, std::optional<std::size_t> draft);
+  SampledToken choose_token(RequestState& state, const ScheduledSequence& scheduled, int logit_row,
+                            std::optional<std::size_t> draft);
   /// False when it was the request's last.
   bool publish_token(RequestState& state, SampledToken sampled, bool was_drafted);
   void end(RequestState& state, TokenEvent event);
@@ -68,6 +71,8 @@ class EngineLoop final : public Engine {
   void fail_all(const std::string& message);
   void cancel_now(RequestId request);
   void deliver(RequestState& state, const TokenEvent& event);
+  /// Shows the cost model what a step took, of which the forward pass so much.
+  void count_time(const StepUnderWay& step, std::int64_t forward_ns);
   void record_step(StepRecord record);
   void count_sequences();
 

@@ -5,7 +5,6 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "engine/device_backend.h"
-#include "engine/speculation_limits.h"
 #include "model/memory_plan.h"
 #include "model/resolve.h"
 #include "model/synthetic.h"
@@ -74,7 +73,6 @@ LoadedModel load_model(const EngineConfig& asked, const LoadProgress& progress) 
   // Who names CPU kernels wants the CPU.
   const bool names_cpu = asked.device.kind == DeviceKind::kAuto && asked.isa.has_value();
   config.device = names_cpu ? Device{DeviceKind::kCpu, 0} : resolve_device(asked.device);
-  refuse_speculation_on(config.device, config.speculation);
   const ResolvedModel resolved = resolve_model(config.model);
   LoadedModel model;
   model.name = config.model;

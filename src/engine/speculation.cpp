@@ -28,14 +28,33 @@ Speculation::Speculation(const SpeculationConfig& config, std::unique_ptr<ModelD
       lookup_acceptance_(kUsualAcceptance, kUsualWeight, kEngineMemory),
       model_acceptance_(kUsualAcceptance, kUsualWeight, kEngineMemory) {}
 
+bool Speculation::expects_drafts(Requests& requests) {
+  last_draft_ns_ = 0;
+  if (is_off()) return false;
+  collect(requests);
+  look_up();
+  remember_guesses();
+  describe_choices();
+  if (std::ranges::any_of(choices_, [](const DepthChoice& choice) { return choice.most > 0; })) {
+    DepthPolicy rehearsal = policy_;
+    rehearsal.choose(choices_, outlook());
+    if (std::ranges::any_of(choices_, [](const DepthChoice& choice) { return choice.depth > 0; }))
+      return true;
+  }
+  stats_.depth = 0;
+  stats_.predicted_speedup = 1;
+  return false;
+}
+
 void Speculation::propose(Requests& requests) {
   last_draft_ns_ = 0;
-  if (!stats_.error.empty() || config_.depth == 0) return;
+  if (is_off()) return;
   const std::int64_t start_ns = now_ns();
   collect(requests);
   if (candidates_.empty()) return;
   try {
     look_up();
+    describe_choices();
     choose_depths();
     ask_model();
   } catch (const std::exception& error) {  // requests go on without it
@@ -43,7 +62,9 @@ void Speculation::propose(Requests& requests) {
     for (RequestState* request : candidates_) request->drafts.draft.tokens.clear();
   }
   for (RequestState* request : candidates_) {
-    request->sequence.draft_tokens = request->drafts.draft.tokens;
+    const Draft& draft = request->drafts.draft;
+    request->sequence.draft_tokens = draft.tokens;
+    request->sequence.drafts_were_drawn = !draft.distributions.empty();
   }
   last_draft_ns_ = now_ns() - start_ns;
   stats_.draft_ns += last_draft_ns_;
@@ -58,15 +79,14 @@ void Speculation::collect(Requests& requests) {
   const auto decodes = [](const Sequence* sequence) { return sequence->is_decoding; };
   if (prompts_come_first && !std::ranges::all_of(running, decodes)) return;
   for (const Sequence* sequence : running) {
-    if (!sequence->is_decoding || sequence->has_placeholder || sequence->awaits_last_token) {
-      continue;
-    }
+    if (!sequence->is_decoding || !sequence->speculates || sequence->awaits_last_token) continue;
     // The last token of all is the model's own.
     const int most =
         std::min({kMaxDraftDepth, sequence->sampling.max_tokens - sequence->num_output_tokens() - 1,
                   scheduler_.config().max_context - sequence->num_tokens() - 1});
     if (most < 1) continue;
     RequestState& request = *requests.at(sequence->id);
+    judge_guess(request.drafts, *sequence);
     Draft& draft = request.drafts.draft;
     draft.sequence = sequence;
     draft.max_tokens = config_.depth ? std::min(*config_.depth, most) : most;
@@ -82,6 +102,24 @@ void Speculation::look_up() {
   asked_.clear();
   for (RequestState* request : candidates_) asked_.push_back(&request->drafts.draft);
   lookup_->propose(asked_);
+}
+
+/// What lookup guesses of tokens under way says how good its drafts would be.
+void Speculation::remember_guesses() {
+  for (RequestState* request : candidates_) {
+    const auto& tokens = request->drafts.draft.tokens;
+    const std::size_t position = request->sequence.known_tokens().size();
+    if (!tokens.empty()) request->drafts.guess = TokenGuess{position, tokens.front()};
+  }
+}
+
+void Speculation::judge_guess(DraftState& state, const Sequence& sequence) {
+  const auto tokens = sequence.known_tokens();
+  if (!state.guess || state.guess->position >= tokens.size()) return;
+  const bool is_right = tokens[state.guess->position] == state.guess->token;
+  state.guess.reset();
+  if (state.lookup_acceptance) state.lookup_acceptance->observe(is_right);
+  lookup_acceptance_.observe(is_right);
 }
 
 StepOutlook Speculation::outlook() const {
@@ -119,7 +157,7 @@ double Speculation::acceptance_of(DraftState& state) {
   return own->rate();
 }
 
-void Speculation::choose_depths() {
+void Speculation::describe_choices() {
   for (RequestState* request : candidates_) {
     DraftState& state = request->drafts;
     DepthChoice choice;
@@ -132,6 +170,9 @@ void Speculation::choose_depths() {
     choice.acceptance = acceptance_of(state);
     choices_.push_back(choice);
   }
+}
+
+void Speculation::choose_depths() {
   policy_.choose(choices_, outlook());
   for (std::size_t i = 0; i < candidates_.size(); ++i) {
     Draft& draft = candidates_[i]->drafts.draft;
@@ -158,9 +199,14 @@ void Speculation::ask_model() {
   }
 }
 
-void Speculation::on_step(const Batch& batch, std::int64_t duration_ns) {
-  policy_.on_step(batch.num_tokens(), static_cast<double>(duration_ns) * 1e-9);
+void Speculation::on_step(const Batch& batch, const std::optional<StepTime>& time) {
   stats_.num_draft_tokens += batch.num_draft_tokens;
+  if (!time) return;
+  const bool has_drafts = batch.num_draft_tokens > 0;
+  policy_.on_step(batch.num_tokens(), static_cast<double>(time->step_ns) * 1e-9, has_drafts);
+  if (has_drafts) {
+    policy_.on_turnaround(static_cast<double>(time->turnaround_ns) * 1e-9);
+  }
 }
 
 void Speculation::on_judged(DraftState& state, bool accepted) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -25,6 +26,12 @@ struct SpeculationStats {
   std::string error;             // why the drafter was given up; empty while it works
 };
 
+/// What a step took, without its drafting.
+struct StepTime {
+  std::int64_t step_ns = 0;        // as long as a step of so many rows always takes
+  std::int64_t turnaround_ns = 0;  // beside it, where the next step waits for this one's tokens
+};
+
 /// The engine's side of speculation: asks drafters before a step, counts what came of it after.
 /// Belongs to the engine's thread.
 class Speculation {
@@ -35,10 +42,14 @@ class Speculation {
   Speculation(const SpeculationConfig& config, std::unique_ptr<ModelDrafter> model,
               const Scheduler& scheduler);
 
-  /// Fills Sequence::draft_tokens of what decodes. Call it before Scheduler::schedule().
+  /// Whether propose() will draft once the step under way is finished, as far as can be told from
+  /// the tokens that are known. If not, the next step goes without.
+  bool expects_drafts(Requests& requests);
+  /// Fills Sequence::draft_tokens of what decodes, whose tokens are all known. Call it before
+  /// Scheduler::schedule().
   void propose(Requests& requests);
-  /// A step ran, without its drafting.
-  void on_step(const Batch& batch, std::int64_t duration_ns);
+  /// A step ran. `time`: nothing where it tells nothing about others.
+  void on_step(const Batch& batch, const std::optional<StepTime>& time);
   /// A draft of a request was judged, those before it having been accepted.
   void on_judged(DraftState& state, bool accepted);
   void forget(RequestId request);
@@ -54,8 +65,12 @@ class Speculation {
   [[nodiscard]] std::int64_t draft_model_bytes() const;
 
  private:
+  [[nodiscard]] bool is_off() const { return !stats_.error.empty() || config_.depth == 0; }
   void collect(Requests& requests);
   void look_up();
+  void remember_guesses();
+  void judge_guess(DraftState& state, const Sequence& sequence);
+  void describe_choices();
   void choose_depths();
   void ask_model();
   [[nodiscard]] StepOutlook outlook() const;

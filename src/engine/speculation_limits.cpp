@@ -2,19 +2,12 @@
 
 #include <algorithm>
 
-#include "base/error.h"
 #include "speculative/depth_policy.h"
 
 namespace iol {
 namespace {
 
 constexpr int kChosenDraftsPerSequence = 4;
-
-[[noreturn]] void refuse(const SpeculationConfig& config) {
-  throw_input_error(
-      "--draft {}: speculation is not on CUDA yet; use --device cpu, or leave --draft out",
-      draft_text(config));
-}
 
 }  // namespace
 
@@ -29,14 +22,6 @@ int most_step_drafts(const EngineConfig& config) {
 
 int most_logit_rows(const EngineConfig& config) {
   return std::min(config.max_batch + most_step_drafts(config), config.max_step_tokens);
-}
-
-void refuse_speculation_on(const Device& device, const SpeculationConfig& config) {
-  if (config.enabled() && device.kind == DeviceKind::kCuda) refuse(config);
-}
-
-void refuse_speculation_beside(const Backend& backend, const SpeculationConfig& config) {
-  if (config.enabled() && backend.runs_ahead()) refuse(config);
 }
 
 }  // namespace iol

@@ -26,7 +26,9 @@ const StepInput& StepBuilder::build(const Batch& batch) {
     const auto num_rows = static_cast<std::int32_t>(token_ids_.size());
     for (int i = 0; i < scheduled.num_logit_rows(); ++i) {
       logit_tokens_.push_back(num_rows - scheduled.num_logit_rows() + i);
-      choices_.push_back(token_choice(sequence, i).value_or(TokenChoice()));
+      choices_.push_back(scheduled.is_judged_by_rejection()
+                             ? TokenChoice()
+                             : token_choice(sequence, i).value_or(TokenChoice()));
     }
   }
   input_ = {token_ids_, positions_, slices_, logit_tokens_, choices_};

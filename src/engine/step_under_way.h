@@ -38,6 +38,9 @@ struct StepUnderWay {
   Batch batch;                      // its pointers are good until the next request ends
   std::vector<RequestId> requests;  // [sequences]
   std::vector<int> logit_rows;      // [sequences] the first of each; -1: none wanted
+  std::int64_t start_ns = 0;        // when the engine turned to it, its drafting done
+  std::int64_t begin_ns = 0;        // of the forward pass
+  bool ran_prepared = true;         // see Backend::ran_prepared
 };
 
 }  // namespace iol

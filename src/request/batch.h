@@ -16,6 +16,10 @@ struct ScheduledSequence {
 
   [[nodiscard]] int num_rows() const { return num_tokens + num_drafts; }
   [[nodiscard]] int num_logit_rows() const { return needs_logits ? 1 + num_drafts : 0; }
+  /// Only the host can do that: the device draws none of its tokens.
+  [[nodiscard]] bool is_judged_by_rejection() const {
+    return num_drafts > 0 && sequence->drafts_were_drawn;
+  }
 };
 
 /// One step's work, as the scheduler decided it. Blocks are already reserved.

@@ -14,7 +14,8 @@ using RequestId = std::uint64_t;
 struct Request {
   std::vector<std::int32_t> prompt_tokens;  // at least one
   SamplingParams sampling;
-  int priority = 0;  // smaller is served first; ties by arrival
+  int priority = 0;        // smaller is served first; ties by arrival
+  bool speculates = true;  // false: nobody drafts for it
 };
 
 enum class FinishReason : std::uint8_t {

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "request/request.h"
@@ -18,6 +19,7 @@ struct Sequence {
   int priority = 0;
   std::uint64_t seed = 0;
   bool has_own_seed = false;  // the request named it: speculation must not change its tokens
+  bool speculates = true;     // see Request
 
   std::vector<std::int32_t> tokens;  // prompt, then output
   int num_prompt_tokens = 0;
@@ -27,6 +29,7 @@ struct Sequence {
 
   // Guesses of what comes after `tokens`, to be verified by the next step that takes them along.
   std::vector<std::int32_t> draft_tokens;
+  bool drafts_were_drawn = false;  // from distributions: they are judged by rejection
 
   bool is_decoding = false;  // prefill is over; false again after a preemption
   // Of a step that isn't over: tokens.back() is a placeholder (see StepInput), and where it is
@@ -38,6 +41,10 @@ struct Sequence {
   std::optional<FinishReason> finish_reason;
 
   [[nodiscard]] int num_tokens() const { return static_cast<int>(tokens.size()); }
+  /// All but the placeholder.
+  [[nodiscard]] std::span<const std::int32_t> known_tokens() const {
+    return std::span(tokens).first(tokens.size() - (has_placeholder ? 1 : 0));
+  }
   [[nodiscard]] int num_output_tokens() const { return num_tokens() - num_prompt_tokens; }
 };
 

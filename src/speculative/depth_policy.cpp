@@ -10,10 +10,13 @@ namespace {
 constexpr double kGuessedStepSeconds = 1.0;
 constexpr double kGuessedDraftShare = 0.15;  // of a draft pass in the time of a step
 constexpr std::array kCaps = {1, 2, 3, 4, 5, 6, 8, 10, 12, 16};
+constexpr int kFirstDrafts = 4;
 constexpr double kGainToSwitch = 1.02;
 constexpr double kGainToBegin = 1.04;
 constexpr double kProbeShare = 0.005;
 constexpr int kStepsUntilPlain = 250;
+// Of a turnaround's difference from the mean, what the mean takes at least.
+constexpr double kTurnaroundGain = 0.02;
 
 /// The sum of a^1 ... a^count.
 double expected_accepted(double acceptance, int count) {
@@ -34,9 +37,15 @@ DepthPolicy::DepthPolicy(std::optional<int> fixed_depth)
       draft_(kGuessedStepSeconds),
       depth_(fixed_depth.value_or(0)) {}
 
-void DepthPolicy::on_step(int num_rows, double seconds) {
+void DepthPolicy::on_step(int num_rows, double seconds, bool has_drafts) {
   verify_.observe(num_rows, seconds);
+  num_since_plain_ = has_drafts ? num_since_plain_ + 1 : 0;
   if (depth_ == 0) credit_seconds_ += kProbeShare * seconds;
+}
+
+void DepthPolicy::on_turnaround(double seconds) {
+  const double gain = std::max(kTurnaroundGain, 1.0 / ++num_turnarounds_);
+  turnaround_seconds_ += gain * (seconds - turnaround_seconds_);
 }
 
 /// Before a pass was seen: a share of the time of a step of as many rows.
@@ -49,10 +58,7 @@ void DepthPolicy::choose(std::span<DepthChoice> choices, const StepOutlook& outl
   if (fixed_depth_) return choose_fixed(choices, outlook);
   for (DepthChoice& choice : choices) choice.depth = 0;
   if (choices.empty()) return;
-  if (!verify_.has_seen_about(outlook.num_decodes) || ++num_since_plain_ > kStepsUntilPlain) {
-    num_since_plain_ = 0;
-    return;
-  }
+  if (!verify_.has_seen_about(outlook.num_decodes) || num_since_plain_ >= kStepsUntilPlain) return;
   plain_tok_s_ = promise_of(choices, outlook).tokens_per_second;
   double best_rate = plain_tok_s_;
   double kept_rate = depth_ == 0 ? plain_tok_s_ : 0;
@@ -87,8 +93,9 @@ DepthPolicy::Promise DepthPolicy::apply_cap(std::span<DepthChoice> choices,
   const double token_seconds =
       verify_.seconds(std::max(outlook.num_decodes, 1)) / std::max(outlook.num_decodes, 1);
   const double worth_it = std::max(row_seconds, 0.0) / token_seconds;
-  // No leaps: what lies far beyond the row counts that were seen is not known.
-  const int most_rows = std::max(2 * verify_.most_rows(), num_rows + 1);
+  // No leaps: what lies far beyond the row counts that were seen is not known. But one draft alone
+  // may not be worth a turnaround that several are.
+  const int most_rows = std::max(2 * verify_.most_rows(), num_rows + kFirstDrafts);
   int num_left = std::min(outlook.most_drafts, most_rows - num_rows);
   for (DepthChoice& choice : choices) {
     double chance = 1;
@@ -121,6 +128,7 @@ DepthPolicy::Promise DepthPolicy::promise_of(std::span<const DepthChoice> choice
   }
   Promise promise;
   promise.extra_seconds = verify_.seconds(num_rows + num_drafts) - verify_.seconds(num_rows);
+  if (num_drafts > 0) promise.extra_seconds += turnaround_seconds_;
   if (num_passes > 0) {
     // What a draft model has missed is computed once and pays over the steps to come.
     promise.extra_seconds += draft_seconds(num_drafting) * num_passes +
@@ -141,7 +149,8 @@ void DepthPolicy::probe(std::span<DepthChoice> choices, const StepOutlook& outlo
   }
   if (cheapest == nullptr) return;
   const int num_rows = outlook.num_decodes + outlook.num_prefill_tokens;
-  double cost = std::max(0.0, verify_.seconds(num_rows + 1) - verify_.seconds(num_rows));
+  double cost = turnaround_seconds_ +
+                std::max(0.0, verify_.seconds(num_rows + 1) - verify_.seconds(num_rows));
   if (cheapest->from_model) cost += draft_seconds(std::max(cheapest->num_missing, 1));
   if (cost > credit_seconds_) return;
   credit_seconds_ = 0;

@@ -32,9 +32,10 @@ struct StepOutlook {
 /// The promise. A sequence that drafts k tokens, each accepted with chance a where those before it
 /// were, gets 1 + a + ... + a^k tokens out of the step. The step takes verify(rows) with one row
 /// per decode, per draft and per prompt token, and before it, where a draft model is asked,
-/// draft(rows) for each token of the longest draft. Both times are learnt from steps that ran
-/// (StepTimes). A depth is chosen for the batch, and each sequence takes of it what pays for
-/// itself: the j-th draft where a^j is worth more than the time of its rows.
+/// draft(rows) for each token of the longest draft, and on a device that would run ahead otherwise
+/// the host's turnaround. All times are learnt from steps that ran (StepTimes). A depth is chosen
+/// for the batch, and each sequence takes of it what pays for itself: the j-th draft where a^j is
+/// worth more than the time of its rows.
 ///
 /// No thrash: the depth changes for a promise of 2 % more, from zero for one of 4 %. While the
 /// depth is zero one sequence drafts now and then, to see whether that still holds, when what it
@@ -48,8 +49,10 @@ class DepthPolicy {
 
   /// Fills `depth` of each.
   void choose(std::span<DepthChoice> choices, const StepOutlook& outlook);
-  /// A step ran, without its drafting: how many rows, and how long.
-  void on_step(int num_rows, double seconds);
+  /// A step ran, without its drafting: how many rows, how long, and whether drafts were among them.
+  void on_step(int num_rows, double seconds, bool has_drafts);
+  /// What a step with drafts took beside that, because the next one had to wait for its tokens.
+  void on_turnaround(double seconds);
   /// A forward pass of the draft model ran.
   void on_draft_pass(int num_rows, double seconds) { draft_.observe(num_rows, seconds); }
 
@@ -77,8 +80,10 @@ class DepthPolicy {
   std::optional<int> fixed_depth_;
   StepTimes verify_;
   StepTimes draft_;
+  double turnaround_seconds_ = 0;
+  int num_turnarounds_ = 0;
   int depth_ = 0;
-  int num_since_plain_ = 0;
+  int num_since_plain_ = 0;    // steps, all with drafts
   double credit_seconds_ = 0;  // what probes may cost now
   double promised_tok_s_ = 0;
   double plain_tok_s_ = 0;

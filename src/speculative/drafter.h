@@ -15,7 +15,7 @@ namespace iol {
 
 /// What a drafter is asked for one sequence, and its answer.
 struct Draft {
-  const Sequence* sequence = nullptr;  // decodes; all its tokens are known
+  const Sequence* sequence = nullptr;  // decodes
   int max_tokens = 0;                  // wanted at most; at least 1
 
   std::vector<std::int32_t> tokens;  // the answer; fewer than wanted, or none, when it has no guess

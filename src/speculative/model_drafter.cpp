@@ -1,6 +1,7 @@
 #include "speculative/model_drafter.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -131,6 +132,24 @@ bool ModelDrafter::evict_idle() {
 void ModelDrafter::propose(std::span<Draft* const> drafts) {
   ++num_calls_;
   passes_.clear();
+  found_bad_logits_ = false;
+  plan(drafts);
+  std::optional<PassUnderWay> under_way;
+  while (!work_.empty() && !found_bad_logits_) {
+    PassUnderWay next = begin();
+    if (under_way) finish(*under_way);
+    under_way.reset();
+    if (backend_.runs_ahead() && std::ranges::all_of(next.guesses, &Guess::is_chosen)) {
+      under_way = std::move(next);
+    } else {
+      finish(next);
+    }
+  }
+  if (under_way) finish(*under_way);
+  if (found_bad_logits_) throw_bad_logits();
+}
+
+void ModelDrafter::plan(std::span<Draft* const> drafts) {
   work_.clear();
   for (Draft* draft : drafts) {
     Shadow& shadow = shadow_of(*draft->sequence);
@@ -152,12 +171,12 @@ void ModelDrafter::propose(std::span<Draft* const> drafts) {
     budget -= work.num_tokens;
     return work.num_tokens == 0;
   });
-  while (!work_.empty()) {
-    const std::int64_t start_ns = now_ns();
-    forward();
-    guess();
-    passes_.push_back({static_cast<int>(token_ids_.size()), now_ns() - start_ns});
-  }
+}
+
+bool ModelDrafter::is_chosen(const Sequence& own) const {
+  if (!backend_.samples()) return !needs_logits(own);
+  const bool is_drawn_freely = draws_tokens(own.sampling) && !own.has_own_seed;
+  return !is_drawn_freely && token_choice(own).has_value();
 }
 
 void ModelDrafter::forward() {
@@ -165,29 +184,31 @@ void ModelDrafter::forward() {
   positions_.clear();
   slices_.clear();
   logit_tokens_.clear();
+  choices_.clear();
   for (const Work& work : work_) {
     const Shadow& shadow = *work.shadow;
+    const Sequence& own = shadow.sequence;
     const int first = shadow.num_written;
     slices_.push_back(
-        {static_cast<int>(token_ids_.size()), work.num_tokens, first, shadow.sequence.block_table});
+        {static_cast<int>(token_ids_.size()), work.num_tokens, first, own.block_table});
     for (int position = first; position < first + work.num_tokens; ++position) {
-      token_ids_.push_back(shadow.sequence.tokens[static_cast<std::size_t>(position)]);
+      token_ids_.push_back(own.tokens[static_cast<std::size_t>(position)]);
       positions_.push_back(position);
     }
-    if (work.is_whole) {
-      logit_tokens_.push_back(static_cast<std::int32_t>(token_ids_.size()) - 1);
-    }
+    if (!work.is_whole) continue;
+    logit_tokens_.push_back(static_cast<std::int32_t>(token_ids_.size()) - 1);
+    choices_.push_back(is_chosen(own) ? token_choice(own).value() : TokenChoice());
   }
-  StepInput input;
-  input.token_ids = token_ids_;
-  input.positions = positions_;
-  input.sequences = slices_;
-  input.logit_tokens = logit_tokens_;
-  iol::forward(model_.config, model_.weights, backend_, *activations_, *cache_, input);
+  const StepInput input = {token_ids_, positions_, slices_, logit_tokens_, choices_};
+  begin_forward(model_.config, model_.weights, backend_, *activations_, *cache_, input);
 }
 
-void ModelDrafter::guess() {
-  int row = 0;
+ModelDrafter::PassUnderWay ModelDrafter::begin() {
+  PassUnderWay pass;
+  pass.begin_ns = now_ns();
+  forward();
+  pass.num_rows = static_cast<int>(token_ids_.size());
+  pass.ran_prepared = backend_.ran_prepared();
   std::erase_if(work_, [&](Work& work) {
     Shadow& shadow = *work.shadow;
     Sequence& own = shadow.sequence;
@@ -198,30 +219,52 @@ void ModelDrafter::guess() {
       blocks_.advance(own, num_certain - own.num_computed_tokens);
     }
     if (!work.is_whole) return true;
-    const std::int32_t token = choose(work, row++);
-    own.tokens.push_back(token);
-    work.draft->tokens.push_back(token);
+    auto& tokens = work.draft->tokens;
+    const std::int32_t placeholder = placeholder_token(static_cast<int>(pass.guesses.size()));
+    pass.guesses.push_back({work.draft, &shadow, tokens.size(), is_chosen(own)});
+    own.tokens.push_back(placeholder);
+    tokens.push_back(placeholder);
     work.num_tokens = 1;
-    return static_cast<int>(work.draft->tokens.size()) >= work.draft->max_tokens;
+    return static_cast<int>(tokens.size()) >= work.draft->max_tokens;
   });
+  return pass;
 }
 
-std::int32_t ModelDrafter::choose(const Work& work, int row) {
-  Shadow& shadow = *work.shadow;
-  const Sequence& own = shadow.sequence;
-  if (!needs_logits(own)) {
-    const std::int32_t token = backend_.chosen_token(*activations_, row);
-    if (token == kNoToken) throw_bad_logits();
-    return token;
+void ModelDrafter::finish(const PassUnderWay& pass) {
+  backend_.finish_step(*activations_);
+  for (std::size_t row = 0; row < pass.guesses.size(); ++row) {
+    const Guess& guess = pass.guesses[row];
+    const std::int32_t token = choose(guess, static_cast<int>(row));
+    found_bad_logits_ = found_bad_logits_ || token == kNoToken;
+    const auto position = static_cast<std::size_t>(guess.shadow->num_known) + guess.index;
+    guess.shadow->sequence.tokens[position] = token;
+    guess.draft->tokens[guess.index] = token;
   }
+  const std::int64_t end_ns = now_ns();
+  if (pass.ran_prepared) {
+    passes_.push_back({pass.num_rows, end_ns - std::max(pass.begin_ns, pass_end_ns_)});
+  }
+  pass_end_ns_ = end_ns;
+}
+
+std::int32_t ModelDrafter::choose(const Guess& guess, int row) {
+  if (guess.is_chosen) return backend_.chosen_token(*activations_, row);
+  Shadow& shadow = *guess.shadow;
+  Sequence& own = shadow.sequence;
+  const std::int32_t placeholder = own.tokens.back();
+  own.tokens.pop_back();
   const std::span<float> logits = backend_.logits(*activations_, row);
+  std::int32_t token = 0;
   if (own.has_own_seed || !draws_tokens(own.sampling)) {
-    return sampler_.sample(logits, own, shadow.sampler).token;
+    token = sampler_.sample(logits, own, shadow.sampler).token;
+  } else {
+    TokenDistribution& drawn_from = guess.draft->distributions.emplace_back();
+    sampler_.distribution(logits, own, shadow.sampler, drawn_from);
+    token = drawn_from.draw(random_uniform(own.seed, kDraftStream,
+                                           static_cast<std::uint64_t>(own.num_output_tokens())));
   }
-  TokenDistribution& drawn_from = work.draft->distributions.emplace_back();
-  sampler_.distribution(logits, own, shadow.sampler, drawn_from);
-  return drawn_from.draw(
-      random_uniform(own.seed, kDraftStream, static_cast<std::uint64_t>(own.num_output_tokens())));
+  own.tokens.push_back(placeholder);
+  return token;
 }
 
 }  // namespace iol

@@ -38,6 +38,10 @@ struct ModelDrafterConfig {
 /// tokens speculation must not change, gets what the request's next random numbers would draw from
 /// the draft.
 ///
+/// On a device that runs ahead a pass begins from the placeholders of the one before: no guess
+/// waits for the host. Guesses that the host has to choose from logits do: drawn ones without a
+/// seed, penalties, biases.
+///
 /// A sequence whose tokens were not all computed yet gets max_step_tokens of them computed per
 /// call, shared with others, and guesses once none is missing. Blocks are taken from sequences that
 /// were not asked for; with none left a sequence gets no guesses.
@@ -57,7 +61,7 @@ class ModelDrafter final : public Drafter {
     int num_rows;
     std::int64_t duration_ns;
   };
-  /// Those of the last call of propose().
+  /// Those of the last call of propose() that took as long as others will.
   [[nodiscard]] const std::vector<Pass>& passes() const { return passes_; }
 
   [[nodiscard]] const DraftModel& model() const { return model_; }
@@ -75,16 +79,35 @@ class ModelDrafter final : public Drafter {
     bool is_whole;  // its last token is the shadow's last: a guess follows
   };
 
+  /// A token that a forward pass adds to a sequence.
+  struct Guess {
+    Draft* draft;
+    Shadow* shadow;
+    std::size_t index;  // in the draft's tokens
+    bool is_chosen;     // by the backend
+  };
+  struct PassUnderWay {
+    std::vector<Guess> guesses;  // by row of logits
+    int num_rows = 0;
+    bool ran_prepared = true;
+    std::int64_t begin_ns = 0;
+  };
+
+  void plan(std::span<Draft* const> drafts);
   Shadow& shadow_of(const Sequence& sequence);
   /// Takes over what the target's tokens have become.
   void catch_up(Shadow& shadow, const Sequence& sequence);
   /// Blocks for `num_positions`, at the cost of sequences that take no part in this call.
   bool reserve(Shadow& shadow, int num_positions);
   bool evict_idle();
+  /// True when the backend chooses what the sequence is guessed to go on with.
+  [[nodiscard]] bool is_chosen(const Sequence& own) const;
   void forward();
-  /// Appends the guess of each whole sequence; those that want more stay in `work_`.
-  void guess();
-  std::int32_t choose(const Work& work, int row);
+  /// Begins a pass over `work_`, in which those that want more stay.
+  PassUnderWay begin();
+  /// Waits for a pass and puts its guesses in the place of their placeholders.
+  void finish(const PassUnderWay& pass);
+  std::int32_t choose(const Guess& guess, int row);
 
   DraftModel model_;
   Backend& backend_;
@@ -102,6 +125,9 @@ class ModelDrafter final : public Drafter {
   std::vector<std::int32_t> positions_;
   std::vector<SequenceSlice> slices_;
   std::vector<std::int32_t> logit_tokens_;
+  std::vector<TokenChoice> choices_;
+  std::int64_t pass_end_ns_ = 0;
+  bool found_bad_logits_ = false;
 };
 
 }  // namespace iol

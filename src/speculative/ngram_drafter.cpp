@@ -23,13 +23,13 @@ void NgramDrafter::propose(std::span<Draft* const> drafts) {
       found = indices_.emplace(sequence.id, make_index(sequence)).first;
     }
     NgramIndex& index = found->second;
-    index.catch_up(sequence.tokens);
-    const auto position = index.find(sequence.tokens);
+    const auto text = sequence.known_tokens();
+    index.catch_up(text);
+    const auto position = index.find(text);
     if (!position) continue;
-    const std::size_t num_known = sequence.tokens.size() - *position;
+    const std::size_t num_known = text.size() - *position;
     for (std::size_t i = 0; i < static_cast<std::size_t>(draft->max_tokens); ++i) {
-      draft->tokens.push_back(i < num_known ? sequence.tokens[*position + i]
-                                            : draft->tokens[i - num_known]);
+      draft->tokens.push_back(i < num_known ? text[*position + i] : draft->tokens[i - num_known]);
     }
   }
 }

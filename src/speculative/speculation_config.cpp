@@ -51,6 +51,10 @@ std::optional<int> parse_draft_depth(const std::string& text) {
 void validate(const SpeculationConfig& config) {
   if (config.depth && (*config.depth < 0 || *config.depth > kMaxDraftDepth))
     refuse_depth(std::to_string(*config.depth));
+  if (config.quant != WeightFormat::kNone && config.model.empty()) {
+    throw_input_error("--draft-quant {}: of which draft model? Name one with --draft",
+                      weight_format_name(config.quant));
+  }
   if (!config.simulated_acceptance) return;
   const double rate = *config.simulated_acceptance;
   if (!(rate >= 0 && rate <= 1)) {

@@ -2,12 +2,15 @@
 #include <optional>
 #include <string>
 
+#include "backend/weight_format.h"
+
 namespace iol {
 
 /// Who drafts, and how far ahead. Lookup goes first; the model where lookup finds nothing.
 struct SpeculationConfig {
   bool ngram = false;                          // lookup in the request's own text
   std::string model;                           // a draft model, named like EngineConfig::model
+  WeightFormat quant = WeightFormat::kNone;    // of the draft model, its head included
   std::optional<int> depth;                    // drafts per sequence and step; nothing: chosen
   std::optional<double> simulated_acceptance;  // of each draft, whatever the model says: for
                                                // measuring speed; what is generated means nothing

@@ -59,7 +59,9 @@ double StepTimes::seconds(int num_rows) const {
   for (const Entry& entry : entries_) {
     if (entry.count == 0) continue;
     if (entry.num_rows <= rows) below = &entry;
-    if (entry.num_rows >= rows && above == nullptr) above = &entry;
+    if (entry.num_rows < rows) continue;
+    above = &entry;
+    break;
   }
   if (below != nullptr && above != nullptr) {
     if (above->num_rows - below->num_rows < 1e-9) return below->seconds * scale_;

@@ -138,6 +138,34 @@ TEST_P(CudaBackendTest, results_do_not_depend_on_batch_or_chunks) {
   }
 }
 
+/// Such steps are captured and repeated: each form comes several times, beside another stream.
+TEST_P(CudaBackendTest, steps_of_few_tokens_have_the_bits_of_a_long_one) {
+  const TestModel model = random_model(small_shape(), false, false, {}, GetParam().dtype, 12);
+  constexpr int kPromptTokens = 240;  // the steps cross into a second chunk of attention
+  constexpr int kRepetitions = 4;
+  constexpr int kCounts[] = {1, 2, 3, 5, 6, 9, 17};
+  const auto tokens = random_tokens(500, model.shape.vocab_size, 13);
+  const auto other_tokens = random_tokens(100, model.shape.vocab_size, 14);
+  std::vector<std::vector<float>> whole;
+  {
+    DeviceModel alone = cuda_model(model, GetParam(), true);
+    auto stream = alone.open(tokens);
+    whole = alone.step({{&stream, static_cast<int>(tokens.size())}});
+  }
+  DeviceModel device = cuda_model(model, GetParam(), true);
+  auto stream = device.open(tokens);
+  auto other = device.open(other_tokens);
+  device.step({{&stream, kPromptTokens}});
+  for (const int count : kCounts) {
+    for (int repetition = 0; repetition < kRepetitions; ++repetition) {
+      const auto first = static_cast<std::size_t>(stream.num_done);
+      const auto got = device.step({{&stream, count}, {&other, 1 + count % 3}});
+      for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i)
+        ASSERT_EQ(got[i], whole[first + i]) << count << " tokens, the step's " << i;
+    }
+  }
+}
+
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {

@@ -9,7 +9,6 @@
 #include <tuple>
 
 #include "base/random.h"
-#include "engine/device_backend.h"
 #include "tests/engine/collector.h"
 #include "tests/engine/draft_folder.h"
 
@@ -95,7 +94,7 @@ SpeculationConfig random_speculation(RandomStream& random) {
   static const DraftFolder folder;
   SpeculationConfig speculation;
   const auto who = random.below(5);
-  if (who == 0 || resolve_device({}).kind == DeviceKind::kCuda) return speculation;
+  if (who == 0) return speculation;
   speculation.ngram = who == 1 || who == 3;
   if (who >= 2) speculation.model = folder.path();
   if (random.below(3) != 0) speculation.depth = static_cast<int>(random.below(17));
@@ -177,7 +176,6 @@ TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedul
   EXPECT_GT(num_preemptions, kNumTrials / 10);
   EXPECT_GT(num_cached, 5 * kNumTrials);
   EXPECT_GT(num_cancelled, kNumTrials / 10);
-  if (resolve_device({}).kind == DeviceKind::kCuda) return;
   EXPECT_GT(num_accepted, 20 * kNumTrials);
   EXPECT_GT(num_drafts - num_accepted, 20 * kNumTrials);
 }

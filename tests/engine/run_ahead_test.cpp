@@ -1,17 +1,24 @@
 // The engine on a device that runs ahead: the same tokens as on one that doesn't, although stops
-// are seen a step late, and nothing is left behind.
+// are seen a step late, and nothing is left behind. The same with drafts, for which steps wait.
 #include <gtest/gtest.h>
 
 #include "base/random.h"
+#include "engine/draft_model.h"
 #include "engine/engine_loop.h"
 #include "tests/engine/ahead_backend.h"
 #include "tests/engine/collector.h"
+#include "tests/engine/draft_folder.h"
 
 namespace iol::test {
 namespace {
 
 constexpr int kVocabSize = 8192;
 constexpr int kNumRequests = 24;
+#ifdef IOL_SANITIZED
+constexpr int kNumDraftedTrials = 2;  // ten times as slow there
+#else
+constexpr int kNumDraftedTrials = 16;
+#endif
 
 EngineConfig config_of(std::uint64_t trial) {
   RandomStream random(trial, 3);
@@ -64,24 +71,42 @@ Request request_of(std::uint64_t trial, int number) {
   return request;
 }
 
+/// Lookup, a model or both, at any depth.
+SpeculationConfig speculation_of(std::uint64_t trial) {
+  static const DraftFolder folder;
+  RandomStream random(trial, 5);
+  SpeculationConfig speculation;
+  const auto who = random.below(3);
+  speculation.ngram = who != 1;
+  if (who != 0) speculation.model = folder.path();
+  if (random.below(3) != 0) speculation.depth = 1 + static_cast<int>(random.below(16));
+  return speculation;
+}
+
+enum class Kind { kWaits, kRunsAhead, kRunsAheadAndSamples };
+
 struct EngineRun {
   std::vector<Outcome> outcomes;
   EngineStats stats;
   std::int64_t num_placeholders = 0;
 };
 
-EngineRun run(std::uint64_t trial, bool ahead) {
+EngineRun run(std::uint64_t trial, Kind kind, const SpeculationConfig& speculation = {}) {
   EngineConfig config = config_of(trial);
+  config.speculation = speculation;
   LoadedModel model = load_model(config);
   config.kv_dtype = model.kv_dtype;
   AheadBackend* backend = nullptr;
-  if (ahead) {
-    auto wrapped = std::make_unique<AheadBackend>(std::move(model.backend));
+  if (kind != Kind::kWaits) {
+    auto wrapped = std::make_unique<AheadBackend>(std::move(model.backend),
+                                                  kind == Kind::kRunsAheadAndSamples);
     backend = wrapped.get();
     model.backend = std::move(wrapped);
   }
+  std::optional<DraftModel> draft;
+  if (!speculation.model.empty()) draft = load_draft_model(config, model);
   Collector collector;
-  EngineLoop engine(config, std::move(model));
+  EngineLoop engine(config, std::move(model), std::move(draft));
   for (int i = 0; i < kNumRequests; ++i) {
     Request request = request_of(trial, i);
     const int length = static_cast<int>(request.prompt_tokens.size());
@@ -97,25 +122,31 @@ EngineRun run(std::uint64_t trial, bool ahead) {
   return result;
 }
 
+void expect_same(const EngineRun& got, const EngineRun& want) {
+  for (std::size_t i = 0; i < kNumRequests; ++i) {
+    SCOPED_TRACE(::testing::Message() << "request " << i);
+    ASSERT_EQ(got.outcomes[i].tokens, want.outcomes[i].tokens);
+    ASSERT_EQ(got.outcomes[i].text, want.outcomes[i].text);
+    ASSERT_EQ(got.outcomes[i].finish_reason, want.outcomes[i].finish_reason);
+    ASSERT_EQ(got.outcomes[i].num_ends, 1);
+  }
+  EXPECT_EQ(got.stats.generated_tokens, want.stats.generated_tokens);
+  EXPECT_EQ(got.stats.draft_error, "");
+  EXPECT_EQ(got.stats.num_blocks_used, 0);
+  EXPECT_EQ(got.stats.num_running, 0);
+}
+
 TEST(RunAhead, tokens_and_ends_are_those_of_a_device_that_does_not_run_ahead) {
   std::int64_t num_placeholders = 0;
   std::int64_t num_preemptions = 0;
   int num_stops = 0;
   for (std::uint64_t trial = 0; trial < 12; ++trial) {
-    const EngineRun want = run(trial, false);
-    const EngineRun got = run(trial, true);
-    for (int i = 0; i < kNumRequests; ++i) {
-      const auto& expected = want.outcomes[static_cast<std::size_t>(i)];
-      const auto& actual = got.outcomes[static_cast<std::size_t>(i)];
-      ASSERT_EQ(actual.tokens, expected.tokens) << "trial " << trial << ", request " << i;
-      ASSERT_EQ(actual.text, expected.text);
-      ASSERT_EQ(actual.finish_reason, expected.finish_reason);
-      ASSERT_EQ(actual.num_ends, 1);
-      num_stops += expected.finish_reason == FinishReason::kStop ? 1 : 0;
-    }
-    EXPECT_EQ(got.stats.generated_tokens, want.stats.generated_tokens);
-    EXPECT_EQ(got.stats.num_blocks_used, 0);
-    EXPECT_EQ(got.stats.num_running, 0);
+    SCOPED_TRACE(::testing::Message() << "trial " << trial);
+    const EngineRun want = run(trial, Kind::kWaits);
+    const EngineRun got = run(trial, Kind::kRunsAhead);
+    ASSERT_NO_FATAL_FAILURE(expect_same(got, want));
+    for (const Outcome& outcome : want.outcomes)
+      num_stops += outcome.finish_reason == FinishReason::kStop ? 1 : 0;
     num_placeholders += got.num_placeholders;
     num_preemptions += got.stats.num_preemptions;
   }
@@ -124,8 +155,32 @@ TEST(RunAhead, tokens_and_ends_are_those_of_a_device_that_does_not_run_ahead) {
   EXPECT_GT(num_stops, 20) << "hardly a request ended unexpectedly";
 }
 
-TEST(RunAhead, a_request_cancelled_in_the_middle_of_a_step_ends_once) {
+TEST(RunAhead, drafts_change_no_token) {
+  std::int64_t num_placeholders = 0;
+  std::int64_t num_preemptions = 0;
+  std::int64_t num_drafts = 0;
+  std::int64_t num_accepted = 0;
+  for (std::uint64_t trial = 0; trial < std::uint64_t{kNumDraftedTrials}; ++trial) {
+    SCOPED_TRACE(::testing::Message() << "trial " << trial);
+    const EngineRun want = run(trial, Kind::kWaits);
+    for (const Kind kind : {Kind::kRunsAhead, Kind::kRunsAheadAndSamples}) {
+      const EngineRun got = run(trial, kind, speculation_of(trial));
+      ASSERT_NO_FATAL_FAILURE(expect_same(got, want));
+      num_placeholders += got.num_placeholders;
+      num_preemptions += got.stats.num_preemptions;
+      num_drafts += got.stats.num_draft_tokens;
+      num_accepted += got.stats.num_accepted_draft_tokens;
+    }
+  }
+  EXPECT_GT(num_placeholders, 1000) << "steps and draft passes hardly ran ahead";
+  EXPECT_GT(num_preemptions, 0);
+  EXPECT_GT(num_accepted, 10 * kNumDraftedTrials);
+  EXPECT_GT(num_drafts - num_accepted, 10 * kNumDraftedTrials);
+}
+
+void expect_cancelled_requests_to_end_once(const SpeculationConfig& speculation) {
   EngineConfig config = config_of(0);
+  config.speculation = speculation;
   config.max_batch = 4;
   config.max_step_tokens = 64;
   config.kv_cache_tokens = 1024;
@@ -155,6 +210,14 @@ TEST(RunAhead, a_request_cancelled_in_the_middle_of_a_step_ends_once) {
     EXPECT_EQ(outcome.tokens.size(), i % 3 == 0 ? 1U : 20U);
   }
   EXPECT_EQ(engine.stats().num_blocks_used, 0);
+  EXPECT_EQ(engine.stats().num_draft_tokens > 0, speculation.enabled());
+}
+
+TEST(RunAhead, a_request_cancelled_in_the_middle_of_a_step_ends_once) {
+  expect_cancelled_requests_to_end_once({});
+  SpeculationConfig lookup = parse_draft("ngram");
+  lookup.depth = 2;
+  expect_cancelled_requests_to_end_once(lookup);
 }
 
 }  // namespace

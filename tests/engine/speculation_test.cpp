@@ -28,7 +28,6 @@ constexpr const char* kText =
 EngineConfig small_config() {
   EngineConfig config;
   config.model = std::string(IOL_SOURCE_DIR) + "/models/books-2m";
-  config.device = {DeviceKind::kCpu, 0};
   config.num_threads = 1;
   config.max_batch = 8;
   config.max_context = 512;
@@ -346,13 +345,129 @@ TEST(Speculation, refuses_a_draft_with_another_tokenizer) {
   EXPECT_THAT(refusal(with_draft(folder.path(), 3)), HasSubstr("has no tokenizer to compare"));
 }
 
-TEST(Speculation, refuses_a_device_whose_steps_overlap) {
-  EngineConfig config = with_draft("ngram", 3);
+/// An engine on a device that runs ahead and draws tokens.
+template <class AnyAheadBackend>
+std::unique_ptr<Engine> ahead_engine(EngineConfig config, AnyAheadBackend*& backend) {
+  config.device.kind = DeviceKind::kCpu;
   LoadedModel model = load_model(config);
   config.kv_dtype = model.kv_dtype;
-  model.backend = std::make_unique<AheadBackend>(std::move(model.backend));
-  EXPECT_THAT([&] { EngineLoop(config, std::move(model)); },
-              ThrowsMessage<InputError>(HasSubstr("speculation is not on CUDA yet")));
+  auto wrapped = std::make_unique<AnyAheadBackend>(std::move(model.backend), true);
+  backend = wrapped.get();
+  model.backend = std::move(wrapped);
+  std::optional<DraftModel> draft_model;
+  if (!config.speculation.model.empty()) draft_model = load_draft_model(config, model);
+  return std::make_unique<EngineLoop>(config, std::move(model), std::move(draft_model));
+}
+
+/// On a device that draws tokens, drafts that were drawn are judged on the host all the same: the
+/// device's own number would confirm a part of them only.
+TEST(Speculation, a_device_that_draws_leaves_drawn_drafts_to_the_host) {
+  AheadBackend* backend = nullptr;
+  const auto engine = ahead_engine(with_draft(perfect_draft().path(), 4), backend);
+  Request request;
+  request.prompt_tokens = engine->tokenizer()->encode(kText);
+  request.sampling.max_tokens = 101;
+  request.sampling.ignore_eos = true;
+  request.sampling.temperature = 1.0;
+  run(*engine, {request, request, request});
+  const EngineStats stats = engine->stats();
+  EXPECT_EQ(stats.draft_error, "");
+  EXPECT_EQ(stats.num_draft_tokens, 3 * 80);
+  EXPECT_EQ(stats.num_accepted_draft_tokens, 3 * 80);
+}
+
+/// A step that drafts waits for the one before and its own drafts don't: k passes of a draft model
+/// leave k - 1 placeholders.
+TEST(Speculation, no_draft_token_waits_for_the_host) {
+  AheadBackend* backend = nullptr;
+  const auto engine = ahead_engine(with_draft(perfect_draft().path(), 4), backend);
+  Request request;
+  request.prompt_tokens = engine->tokenizer()->encode(kText);
+  request.sampling.max_tokens = 101;
+  request.sampling.ignore_eos = true;
+  run(*engine, {request});
+  EXPECT_EQ(engine->stats().num_steps, 1 + 20);
+  EXPECT_EQ(engine->stats().num_accepted_draft_tokens, 80);
+  EXPECT_EQ(backend->num_placeholders, 20 * 3);
+}
+
+TEST(Speculation, without_drafts_the_engine_runs_ahead) {
+  EngineConfig config = with_draft("ngram", std::nullopt);
+  AheadBackend* backend = nullptr;
+  const auto engine = ahead_engine(config, backend);
+  Request request;
+  for (std::int32_t token = 300; token < 400; ++token) request.prompt_tokens.push_back(token);
+  request.sampling.max_tokens = 200;
+  request.sampling.ignore_eos = true;
+  request.sampling.temperature = 5.0;  // no three tokens in a row occur twice
+  request.sampling.seed = 1;
+  run(*engine, {request});
+  EXPECT_EQ(engine->stats().num_draft_tokens, 0);
+  EXPECT_EQ(backend->num_placeholders, 199);
+}
+
+/// Says a b c 0 a b c 1 a b c 2 ...: lookup always has a guess of the number, and is always wrong.
+class CountingBackend final : public AheadBackend {
+ public:
+  using AheadBackend::AheadBackend;
+  static std::int32_t token_at(std::int32_t position) {
+    return position % 4 < 3 ? 100 + position % 4 : 1000 + position / 4;
+  }
+
+ protected:
+  std::int32_t choose(Activations&, const StepInput& input, int row) override {
+    const auto token = static_cast<std::size_t>(input.logit_tokens[static_cast<std::size_t>(row)]);
+    return token_at(input.positions[token] + 1);
+  }
+};
+
+/// Each guess stops the engine from running ahead, and none becomes a draft that is judged.
+TEST(Speculation, guesses_that_are_always_wrong_stop_being_waited_for) {
+  CountingBackend* backend = nullptr;
+  const auto engine = ahead_engine(with_draft("ngram", std::nullopt), backend);
+  Request request;
+  for (std::int32_t i = 0; i < 40; ++i)
+    request.prompt_tokens.push_back(CountingBackend::token_at(i));
+  request.sampling.max_tokens = 450;
+  request.sampling.ignore_eos = true;
+  const Outcome outcome = run(*engine, {request})[0];
+  ASSERT_EQ(outcome.tokens.size(), 450U);
+  EXPECT_EQ(outcome.tokens.back(), CountingBackend::token_at(40 + 449));
+  EXPECT_EQ(engine->stats().num_accepted_draft_tokens, 0);
+  EXPECT_GT(backend->num_placeholders, 400);
+}
+
+TEST(Speculation, requests_with_and_without_it_share_a_batch) {
+  const auto engine = Engine::create(with_draft(perfect_draft().path(), 4));
+  Request request;
+  request.prompt_tokens = engine->tokenizer()->encode(kText);
+  request.sampling.max_tokens = 60;
+  request.sampling.ignore_eos = true;
+  std::vector<int> num_drafted(2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    request.speculates = i == 0;
+    engine->submit(request, [&num_drafted, i](const TokenEvent& event) {
+      num_drafted[i] += event.was_drafted ? 1 : 0;
+    });
+  }
+  engine->drain();
+  EXPECT_GT(num_drafted[0], 40);
+  EXPECT_EQ(num_drafted[1], 0);
+}
+
+TEST(Speculation, a_quantized_draft_changes_no_token) {
+  const auto plain = Engine::create(small_config());
+  const auto requests = all_kinds_of_requests(*plain);
+  const auto expected = run(*plain, requests);
+  EngineConfig config = with_draft(draft().path(), 3);
+  config.speculation.quant = WeightFormat::kFp8;
+  const auto engine = Engine::create(config);
+  const auto outcomes = run(*engine, requests);
+  for (std::size_t i = 0; i < requests.size(); ++i)
+    EXPECT_TRUE(identical(outcomes[i], expected[i], expected[i].tokens.size())) << i;
+  EXPECT_GT(engine->stats().num_accepted_draft_tokens, 0);
+  config.speculation.quant = WeightFormat::kNone;
+  EXPECT_LT(engine->memory().draft_model_bytes, Engine::create(config)->memory().draft_model_bytes);
 }
 
 }  // namespace

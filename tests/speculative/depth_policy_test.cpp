@@ -16,6 +16,7 @@ struct Machine {
   std::function<double(int)> step_seconds;   // by rows
   std::function<double(int)> draft_seconds;  // by rows of a pass
   double noise = 0;                          // relative, uniform
+  double turnaround_seconds = 0;             // of a step with drafts
 };
 
 struct Outcome {
@@ -73,8 +74,12 @@ Outcome simulate(DepthPolicy& policy, const Machine& machine, int num_sequences,
       outcome.seconds += seconds;
     }
     const double seconds = noisy(machine.step_seconds(num_rows));
-    policy.on_step(num_rows, seconds);
+    policy.on_step(num_rows, seconds, num_rows > num_sequences);
     outcome.seconds += seconds;
+    if (num_rows == num_sequences) continue;
+    const double turnaround = noisy(machine.turnaround_seconds);
+    policy.on_turnaround(turnaround);
+    outcome.seconds += turnaround;
   }
   return outcome;
 }
@@ -87,7 +92,8 @@ double best_rate(const Machine& machine, int num_sequences, double acceptance) {
     double chance = 1;
     for (int i = 0; i < depth; ++i) tokens += chance *= acceptance;
     const double seconds = machine.step_seconds(num_sequences * (1 + depth)) +
-                           depth * machine.draft_seconds(num_sequences);
+                           depth * machine.draft_seconds(num_sequences) +
+                           (depth > 0 ? machine.turnaround_seconds : 0);
     best = std::max(best, num_sequences * tokens / seconds);
   }
   return best;
@@ -105,6 +111,21 @@ TEST(DepthPolicy, comes_near_the_best_fixed_depth) {
     DepthPolicy policy(std::nullopt);
     const Outcome outcome = simulate(policy, kMemoryBound, 1, acceptance, 3000);
     EXPECT_GT(outcome.rate(), 0.94 * best_rate(kMemoryBound, 1, acceptance)) << acceptance;
+  }
+}
+
+TEST(DepthPolicy, a_step_with_drafts_must_be_worth_its_turnaround) {
+  Machine machine = kMemoryBound;
+  for (const double turnaround : {0.0005, 0.001, 0.003}) {
+    machine.turnaround_seconds = turnaround;
+    for (const double acceptance : {0.3, 0.7, 0.9}) {
+      DepthPolicy policy(std::nullopt);
+      const Outcome outcome = simulate(policy, machine, 1, acceptance, 3000);
+      EXPECT_GT(outcome.rate(), 0.94 * best_rate(machine, 1, acceptance))
+          << turnaround << ", " << acceptance;
+      const double plain = 1 / machine.step_seconds(1);
+      EXPECT_GT(outcome.rate(), 0.98 * plain) << turnaround << ", " << acceptance;
+    }
   }
 }
 
@@ -163,7 +184,8 @@ TEST(DepthPolicy, finds_out_by_probing_that_drafts_are_accepted_again) {
       estimate.observe(true);
       policy.on_draft_pass(1, 0.001);
     }
-    policy.on_step(1 + choices[0].depth, kMemoryBound.step_seconds(1 + choices[0].depth));
+    const int num_rows = 1 + choices[0].depth;
+    policy.on_step(num_rows, kMemoryBound.step_seconds(num_rows), num_rows > 1);
   }
   EXPECT_GT(policy.depth(), 0);
   EXPECT_GT(num_probes, 3);
@@ -173,13 +195,33 @@ TEST(DepthPolicy, finds_out_by_probing_that_drafts_are_accepted_again) {
 TEST(DepthPolicy, tries_a_draft_model_after_a_long_prompt) {
   // The first step and the draft's first pass hold a prompt: a single row takes far less.
   DepthPolicy policy(std::nullopt);
-  policy.on_step(100, 0.050);
-  policy.on_step(1, kMemoryBound.step_seconds(1));
+  policy.on_step(100, 0.050, false);
+  policy.on_step(1, kMemoryBound.step_seconds(1), false);
   policy.on_draft_pass(100, 0.008);
   EXPECT_GT(simulate(policy, kMemoryBound, 1, 0.7, 100).drafts, 100);
   DepthPolicy unseen(std::nullopt);
-  unseen.on_step(100, 0.050);
+  unseen.on_step(100, 0.050, false);
   EXPECT_GT(simulate(unseen, kMemoryBound, 1, 0.7, 100).drafts, 100);
+}
+
+TEST(DepthPolicy, asking_twice_makes_no_difference) {
+  // The engine rehearses a choice on a copy, and runs ahead where that says no drafts.
+  DepthPolicy policy(std::nullopt);
+  RandomStream random(2);
+  int num_drafting = 0;
+  for (int step = 0; step < 5000; ++step) {
+    std::vector<DepthChoice> choices(1);
+    choices[0].acceptance = 0.9;
+    choices[0].most = random.below(4) == 0 ? 0 : 16;  // lookup finds nothing now and then
+    std::vector<DepthChoice> rehearsed = choices;
+    DepthPolicy rehearsal = policy;
+    rehearsal.choose(rehearsed, {1, 0, 16});
+    if (rehearsed[0].depth > 0) policy.choose(choices, {1, 0, 16});
+    num_drafting += choices[0].depth > 0 ? 1 : 0;
+    const int num_rows = 1 + choices[0].depth;
+    policy.on_step(num_rows, kMemoryBound.step_seconds(num_rows), num_rows > 1);
+  }
+  EXPECT_GT(num_drafting, 3000);
 }
 
 TEST(DepthPolicy, does_not_thrash) {

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "engine/engine.h"
 #include "engine/loaded_model.h"
+#include "tests/engine/ahead_backend.h"
 
 namespace iol {
 namespace {
@@ -29,8 +30,20 @@ EngineConfig draft_config() {
 
 class ModelDrafterTest : public ::testing::Test {
  protected:
-  void make(const ModelDrafterConfig& config) {
+  void make(const ModelDrafterConfig& config) { make_on(load_model(draft_config()), config); }
+
+  /// On a device that runs ahead and draws tokens.
+  test::AheadBackend& make_ahead(const ModelDrafterConfig& config) {
     LoadedModel loaded = load_model(draft_config());
+    auto ahead = std::make_unique<test::AheadBackend>(std::move(loaded.backend), true);
+    test::AheadBackend& backend = *ahead;
+    loaded.backend = std::move(ahead);
+    make_on(std::move(loaded), config);
+    return backend;
+  }
+
+  void make_on(LoadedModel loaded, const ModelDrafterConfig& config) {
+    drafter_.reset();
     backend_ = std::move(loaded.backend);
     drafter_ = std::make_unique<ModelDrafter>(
         DraftModel{"draft", loaded.config, std::move(loaded.weights), loaded.kv_dtype, {}},
@@ -77,46 +90,72 @@ class ModelDrafterTest : public ::testing::Test {
     return tokens;
   }
 
+  void expect_the_models_own_guesses() {
+    for (RequestId id = 0; id < 5; ++id) add(id, 5 + 7 * id);
+    sequences_[4].tokens = sequences_[3].tokens;  // a prefix that others have
+    sequences_[4].num_prompt_tokens = sequences_[4].num_tokens();
+    int num_right = 0;
+    for (int round = 0; round < 25; ++round) {
+      std::vector<std::pair<RequestId, int>> asked;
+      for (auto& [id, sequence] : sequences_) {
+        if (random_.below(4) != 0) asked.emplace_back(id, 1 + static_cast<int>(random_.below(5)));
+      }
+      if (asked.empty()) continue;
+      const auto answers = propose(asked);
+      for (const auto& [id, num_wanted] : asked) {
+        Sequence& sequence = sequences_.at(id);
+        const Tokens& answer = answers.at(id);
+        ASSERT_EQ(answer, continuation(sequence, num_wanted)) << "round " << round << ", " << id;
+        ++num_right;
+        // The target accepts some of them and then says something else, or the next one.
+        const auto num_accepted = random_.below(answer.size() + 1);
+        sequence.tokens.insert(sequence.tokens.end(), answer.begin(),
+                               answer.begin() + static_cast<std::ptrdiff_t>(num_accepted));
+        sequence.tokens.push_back(random_token());
+      }
+      // And goes on without the drafter now and then.
+      for (auto& [id, sequence] : sequences_) {
+        if (random_.below(5) == 0) sequence.tokens.push_back(random_token());
+      }
+    }
+    EXPECT_GT(num_right, 60);
+  }
+
   RandomStream random_{4};
   std::map<RequestId, Sequence> sequences_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<ModelDrafter> drafter_;
 };
 
+constexpr ModelDrafterConfig kRoomy = {.num_blocks = 64,
+                                       .block_size = 16,
+                                       .prefix_cache = true,
+                                       .max_step_tokens = 256,
+                                       .max_batch = 8};
+
 TEST_F(ModelDrafterTest, guesses_as_the_model_would_whatever_became_of_its_guesses) {
-  make({.num_blocks = 64,
-        .block_size = 16,
-        .prefix_cache = true,
-        .max_step_tokens = 256,
-        .max_batch = 8});
-  for (RequestId id = 0; id < 5; ++id) add(id, 5 + 7 * id);
-  sequences_[4].tokens = sequences_[3].tokens;  // a prefix that others have
-  sequences_[4].num_prompt_tokens = sequences_[4].num_tokens();
-  int num_right = 0;
-  for (int round = 0; round < 25; ++round) {
-    std::vector<std::pair<RequestId, int>> asked;
-    for (auto& [id, sequence] : sequences_) {
-      if (random_.below(4) != 0) asked.emplace_back(id, 1 + static_cast<int>(random_.below(5)));
-    }
-    if (asked.empty()) continue;
-    const auto answers = propose(asked);
-    for (const auto& [id, num_wanted] : asked) {
-      Sequence& sequence = sequences_.at(id);
-      const Tokens& answer = answers.at(id);
-      ASSERT_EQ(answer, continuation(sequence, num_wanted)) << "round " << round << ", " << id;
-      ++num_right;
-      // The target accepts some of them and then says something else, or the next one.
-      const auto num_accepted = random_.below(answer.size() + 1);
-      sequence.tokens.insert(sequence.tokens.end(), answer.begin(),
-                             answer.begin() + static_cast<std::ptrdiff_t>(num_accepted));
-      sequence.tokens.push_back(random_token());
-    }
-    // And goes on without the drafter now and then.
-    for (auto& [id, sequence] : sequences_) {
-      if (random_.below(5) == 0) sequence.tokens.push_back(random_token());
-    }
-  }
-  EXPECT_GT(num_right, 60);
+  make(kRoomy);
+  expect_the_models_own_guesses();
+}
+
+TEST_F(ModelDrafterTest, guesses_the_same_on_a_device_that_runs_ahead) {
+  const test::AheadBackend& backend = make_ahead(kRoomy);
+  expect_the_models_own_guesses();
+  EXPECT_GT(backend.num_placeholders, 60);
+}
+
+TEST_F(ModelDrafterTest, a_request_with_a_seed_gets_the_same_guesses_from_a_device_that_draws) {
+  Sequence& sequence = add(1, 20);
+  sequence.sampling.temperature = 0.9;
+  sequence.sampling.top_p = 0.9;
+  sequence.has_own_seed = true;
+  sequence.seed = 5;
+  make(kRoomy);
+  const Tokens expected = propose({{1, 8}}).at(1);
+  ASSERT_EQ(expected.size(), 8U);
+  const test::AheadBackend& backend = make_ahead(kRoomy);
+  EXPECT_EQ(propose({{1, 8}}).at(1), expected);
+  EXPECT_EQ(backend.num_placeholders, 7);
 }
 
 TEST_F(ModelDrafterTest, asked_twice_it_says_the_same) {

@@ -31,8 +31,17 @@ TEST(SpeculationConfig, depth_is_auto_or_within_its_range) {
   for (const char* text : {"", "17", "-1", "4x", "x", "1.5", "99999999999"}) {
     EXPECT_THROW(parse_draft_depth(text), InputError) << text;
   }
-  EXPECT_THROW(validate({.ngram = true, .model = {}, .depth = 17, .simulated_acceptance = {}}),
-               InputError);
+  SpeculationConfig config = parse_draft("ngram");
+  config.depth = 17;
+  EXPECT_THROW(validate(config), InputError);
+}
+
+TEST(SpeculationConfig, only_a_draft_model_has_weights_to_quantize) {
+  SpeculationConfig config = parse_draft("ngram,demo-draft");
+  config.quant = WeightFormat::kFp8;
+  EXPECT_NO_THROW(validate(config));
+  config.model.clear();
+  EXPECT_THROW(validate(config), InputError);
 }
 
 TEST(SpeculationConfig, simulated_acceptance_is_a_rate_of_somebodys_drafts) {

@@ -89,6 +89,7 @@ class CudaBackend final : public Backend {
                 const KvCache& cache, const std::function<void()>& operations) override;
   [[nodiscard]] bool samples() const override { return true; }
   [[nodiscard]] bool runs_ahead() const override { return true; }
+  [[nodiscard]] bool ran_prepared() const override { return ran_prepared_; }
   void finish_step(Activations& activations) override;
   void embed(Activations& activations, const StepInput& input, const WeightMatrix& table) override;
   void project_qkv(Activations& activations, const StepInput& input, const LayerWeights& weights,
@@ -128,6 +129,7 @@ class CudaBackend final : public Backend {
   int max_chunks_ = 1;
   const MatrixView* output_ = nullptr;  // of the layer: multiplies what attention gives
   bool samples_ = false;                // some token isn't the one with the largest logit
+  bool ran_prepared_ = true;            // of the last step: its form was captured before
 };
 
 int CudaBackend::max_chunks(const StepInput& input) const {
@@ -150,33 +152,12 @@ void CudaBackend::begin(CudaActivations& a, const StepInput& input, const StepSi
   a.inputs.upload(input, sizes, block_size, stream_);
 }
 
-namespace {
-
-/// The smallest bucket that holds a batch; the batch itself where padding would not fit.
-int bucket_of(int num_sequences, int most) {
-  int bucket = num_sequences;
-  if (num_sequences <= 8) {
-    bucket = static_cast<int>(std::bit_ceil(static_cast<unsigned>(num_sequences)));
-  } else if (num_sequences <= 64) {
-    bucket = (num_sequences + 7) / 8 * 8;
-  } else {
-    bucket = (num_sequences + 31) / 32 * 32;
-  }
-  return bucket <= most ? bucket : num_sequences;
-}
-
-}  // namespace
-
 void CudaBackend::run_step(Activations& activations, const StepInput& input, const void* model,
                            const KvCache& cache, const std::function<void()>& operations) {
   auto& a = scratch_of(activations);
   const int block_size = cache.shape().block_size;
-  const bool capturable = StepInputs::is_decode(input) && !linear_.is_observed();
-  const int most = std::min(a.max_tokens, a.max_logit_tokens);
-  begin(a, input,
-        capturable ? a.inputs.decode_sizes(bucket_of(input.num_tokens(), most))
-                   : a.inputs.sizes_of(input),
-        block_size);
+  const bool capturable = a.inputs.has_few_tokens(input) && !linear_.is_observed();
+  begin(a, input, capturable ? a.inputs.padded_sizes(input) : a.inputs.sizes_of(input), block_size);
   in_step_ = true;
   try {
     if (a.graph_generation != a.inputs.table_generation()) {
@@ -184,8 +165,10 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
       a.graphs.clear();
     }
     a.graph_generation = a.inputs.table_generation();
-    const GraphKey key = {sizes_.num_tokens, max_chunks_, samples_, model, &cache};
+    const GraphKey key = {
+        sizes_.num_tokens, sizes_.num_decode_tiles, max_chunks_, samples_, model, &cache};
     const auto found = capturable ? a.graphs.find(key) : a.graphs.end();
+    ran_prepared_ = !capturable || (found != a.graphs.end() && found->second.is_captured());
     if (found == a.graphs.end()) {  // seen for the first time: run as it comes
       operations();
       if (capturable) a.graphs.emplace(key, Graph());

@@ -1,6 +1,7 @@
 #include "backend/cuda/step_inputs.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "backend/cuda/cuda_error.h"
@@ -9,10 +10,25 @@ namespace iol::cuda {
 namespace {
 
 constexpr std::size_t kFirstTableEntries = 1 << 16;
+// Of a sequence: a decode and the longest draft.
+constexpr int kFewTokens = 17;
 
 std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 int tiles_of(int rows, int tile_rows) { return (rows + tile_rows - 1) / tile_rows; }
+
+/// The smallest bucket that holds so many tokens; their number itself where padding would not fit.
+int bucket_of(int num_tokens, int most) {
+  int bucket = num_tokens;
+  if (num_tokens <= 8) {
+    bucket = static_cast<int>(std::bit_ceil(static_cast<unsigned>(num_tokens)));
+  } else if (num_tokens <= 64) {
+    bucket = (num_tokens + 7) / 8 * 8;
+  } else {
+    bucket = (num_tokens + 31) / 32 * 32;
+  }
+  return bucket <= most ? bucket : num_tokens;
+}
 
 /// Hands out arrays one behind the other.
 struct Carver {
@@ -36,7 +52,10 @@ struct Carver {
 }  // namespace
 
 StepInputs::StepInputs(int max_tokens, int max_logits, int group, int head_dim)
-    : group_(group), only_small_tiles_(head_dim > kMostPrefillHeadDim) {
+    : max_tokens_(max_tokens),
+      max_logits_(max_logits),
+      group_(group),
+      only_small_tiles_(head_dim > kMostPrefillHeadDim) {
   const auto tokens = static_cast<std::size_t>(max_tokens);
   const std::size_t tiles = tokens * static_cast<std::size_t>(tiles_of(group, kDecodeTileRows) + 1);
   const std::size_t bytes = 4 * aligned(tokens * sizeof(std::int32_t)) +
@@ -51,9 +70,10 @@ StepInputs::StepInputs(int max_tokens, int max_logits, int group, int head_dim)
   device_tables_ = DeviceBuffer(kFirstTableEntries * sizeof(std::int32_t), "block tables");
 }
 
-/// Decodes, and whatever else fits into one tile of 16 rows.
+/// Decodes with their drafts, and whatever else fits into one tile of 16 rows.
 bool StepInputs::takes_small_tiles(const SequenceSlice& slice) const {
-  return only_small_tiles_ || slice.num_tokens == 1 || slice.num_tokens * group_ <= kDecodeTileRows;
+  return only_small_tiles_ || slice.num_tokens <= kFewTokens ||
+         slice.num_tokens * group_ <= kDecodeTileRows;
 }
 
 StepSizes StepInputs::sizes_of(const StepInput& input) const {
@@ -72,18 +92,22 @@ StepSizes StepInputs::sizes_of(const StepInput& input) const {
   return sizes;
 }
 
-bool StepInputs::is_decode(const StepInput& input) {
-  return input.logit_tokens.size() == input.sequences.size() &&
-         std::all_of(input.sequences.begin(), input.sequences.end(),
-                     [](const SequenceSlice& slice) { return slice.num_tokens == 1; });
+bool StepInputs::has_few_tokens(const StepInput& input) const {
+  return !input.logit_tokens.empty() &&
+         std::ranges::all_of(input.sequences, [](const SequenceSlice& slice) {
+           return slice.num_tokens <= kFewTokens;
+         });
 }
 
-StepSizes StepInputs::decode_sizes(int num_sequences) const {
+/// Tokens decide all sizes but the number of tiles, which differs by how they are shared out.
+StepSizes StepInputs::padded_sizes(const StepInput& input) const {
+  const auto num_tiles = static_cast<unsigned>(sizes_of(input).num_decode_tiles);
   StepSizes sizes;
-  sizes.num_tokens = num_sequences;
-  sizes.num_logits = num_sequences;
-  sizes.num_slices = num_sequences;
-  sizes.num_decode_tiles = num_sequences * tiles_of(group_, kDecodeTileRows);
+  sizes.num_tokens = bucket_of(input.num_tokens(), max_tokens_);
+  sizes.num_logits = std::min(sizes.num_tokens, max_logits_);
+  sizes.num_slices = sizes.num_tokens;
+  sizes.num_decode_tiles = std::min(static_cast<int>(std::bit_ceil(num_tiles)),
+                                    sizes.num_tokens * tiles_of(group_, kDecodeTileRows));
   return sizes;
 }
 

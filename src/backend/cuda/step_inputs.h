@@ -7,7 +7,7 @@
 
 namespace iol::cuda {
 
-/// Sizes of a step's arrays; a batch of decodes is padded to the sizes of its bucket.
+/// Sizes of a step's arrays; a step of few tokens a sequence is padded to the sizes of its bucket.
 struct StepSizes {
   int num_tokens = 0;
   int num_logits = 0;
@@ -38,10 +38,11 @@ class StepInputs {
 
   /// Exact sizes of `input`.
   [[nodiscard]] StepSizes sizes_of(const StepInput& input) const;
-  /// True when every sequence contributes one token and wants its logits.
-  [[nodiscard]] static bool is_decode(const StepInput& input);
-  /// Sizes of a step of `num_sequences` decodes.
-  [[nodiscard]] StepSizes decode_sizes(int num_sequences) const;
+  /// True when logits are wanted and no sequence contributes more tokens than a decode with its
+  /// drafts: steps of the same padded sizes have the same form then.
+  [[nodiscard]] bool has_few_tokens(const StepInput& input) const;
+  /// Sizes that such a step is padded to.
+  [[nodiscard]] StepSizes padded_sizes(const StepInput& input) const;
   /// Fills the arrays; what `sizes` has beyond the input is padding. Waits for nothing: the step
   /// before the last must be over.
   void upload(const StepInput& input, const StepSizes& sizes, int block_size, const Stream& stream);
@@ -58,6 +59,8 @@ class StepInputs {
 
   [[nodiscard]] bool takes_small_tiles(const SequenceSlice& slice) const;
 
+  int max_tokens_;
+  int max_logits_;
   int group_;
   bool only_small_tiles_;
   // Steps take turns with the host's copies.

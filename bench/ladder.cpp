@@ -143,9 +143,7 @@ LadderPlan plan_ladder(const LadderOptions& options, const EngineConfig& engine,
   builder.add_paged_kv(reuses_prefixes);
   builder.add_quantized_weights(options.quant);
   builder.add_quantized_kv(options.kv_dtype);
-  if (engine.device.kind != DeviceKind::kCuda) {
-    builder.add_speculation(ladder_speculation(engine.speculation, model));
-  }
+  builder.add_speculation(ladder_speculation(engine.speculation, model));
   ladder.rungs = builder.take();
   return ladder;
 }

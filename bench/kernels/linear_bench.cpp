@@ -1,8 +1,10 @@
-// The kernel for many tokens on the GPU, in every shape of its blocks, beside the portable one:
-// microseconds, operations per second, and their share of the peak that doctor measures. Each is
-// compared with the kernels for few tokens first.
+// The kernel of compute capability 9.0 on the GPU, in every shape of its blocks, beside the
+// portable ones: microseconds, the share of the peak that doctor measures (of operations or, when
+// that is the narrower limit, of bytes read). Each is compared with the kernels for few tokens
+// first.
 //
-//   build/linear_bench [FORMAT...] [TOKENS...] [MATRIX...]   (default bf16 fp8, 128 256 2048, all)
+//   build/linear_bench [FORMAT...] [TOKENS...] [MATRIX...]   (default bf16 fp8, 1 8 64 256 2048,
+//   all)
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,7 +18,13 @@ namespace {
 
 constexpr int kFewTokens = 64;
 constexpr std::size_t kColdBytes = std::size_t{200} << 20;  // beyond any L2 cache
-constexpr WideShape kShapes[] = {{128, 1}, {64, 1}, {128, 4}, {64, 4}};
+
+/// Shapes worth a look for that many tokens.
+std::vector<WideShape> shapes_for(int tokens) {
+  if (tokens > kFewTokens) return {{64, 1}, {64, 4}, {64, 8}, {128, 1}, {128, 4}};
+  const int tile = tokens <= 16 ? 16 : tokens <= 32 ? 32 : 64;
+  return {{tile, 1}, {tile, 4}, {tile, 8}};
+}
 
 const char* layout_name(MatrixLayout layout) {
   if (layout == MatrixLayout::kBf16) return "bf16";
@@ -45,14 +53,14 @@ double difference(const LinearCase& linear, const std::vector<std::uint32_t>& go
   return most / largest;
 }
 
-double microseconds(const LinearCase& linear, int num_copies, const Stream& stream, bool is_dealt,
+double microseconds(const LinearCase& linear, int num_copies, const Stream& stream, RowForm form,
                     WideShape shape) {
   constexpr int kRuns = 5;
   const Event start;
   const Event end;
   const auto run = [&](int copies) {
     for (int copy = 0; copy < copies; ++copy) {
-      LinearTask task = linear.task(is_dealt, copy);
+      LinearTask task = linear.task(form, copy);
       task.shape = shape;
       cuda::linear(task, stream.get());
     }
@@ -71,7 +79,7 @@ double microseconds(const LinearCase& linear, int num_copies, const Stream& stre
   return times[kRuns / 2];
 }
 
-void measure(const LinearShape& shape, double peak, const Stream& stream) {
+void measure(const LinearShape& shape, double peak, double read_peak, const Stream& stream) {
   const std::size_t bytes = static_cast<std::size_t>(shape.rows) *
                             static_cast<std::size_t>(shape.columns) *
                             static_cast<std::size_t>(weight_bytes(shape.layout));
@@ -79,27 +87,32 @@ void measure(const LinearShape& shape, double peak, const Stream& stream) {
   const LinearCase linear(shape, num_copies);
   linear.clear();
   for (int first = 0; first < shape.tokens; first += kFewTokens)
-    cuda::linear(linear.part(linear.task(false), first, std::min(kFewTokens, shape.tokens - first)),
+    cuda::linear(linear.part(linear.task(RowForm::kPlain), first,
+                             std::min(kFewTokens, shape.tokens - first)),
                  stream.get());
   stream.synchronize("the kernels for few tokens");
   const auto want = linear.results();
-  const double portable = microseconds(linear, num_copies, stream, false, {});
+  const double portable = microseconds(linear, num_copies, stream, RowForm::kPlain, {});
+  const double limit =
+      1e6 * std::max(linear.operations() / peak, static_cast<double>(bytes) / read_peak);
   fmt::print("{:<8}{:<9}{:>5} x {:<6}T {:<5} mma {:7.1f} us", layout_name(shape.layout), shape.name,
              shape.rows, shape.columns, shape.tokens, portable);
-  const WideShape chosen = wide_shape(linear.task(true));
-  for (const WideShape& wide : kShapes) {
+  const bool widens = shape.layout == MatrixLayout::kFp8 && shape.tokens <= kFewTokens;
+  const RowForm form = widens ? RowForm::kWidened : RowForm::kDealt;
+  const WideShape chosen = wide_shape(linear.task(form));
+  for (const WideShape& wide : shapes_for(shape.tokens)) {
+    if (!has_shape(linear.task(form), wide)) continue;
     linear.clear();
-    LinearTask task = linear.task(true);
+    LinearTask task = linear.task(form);
     task.shape = wide;
     cuda::linear(task, stream.get());
     stream.synchronize("the kernel for many tokens");
     check_launch("the kernel for many tokens");
     const double off = difference(linear, linear.results(), want);
-    const double time = microseconds(linear, num_copies, stream, true, wide);
+    const double time = microseconds(linear, num_copies, stream, form, wide);
     fmt::print(" | {}/{}{} {:7.1f} us {:3.0f}%{}", wide.tokens, wide.split,
                wide.tokens == chosen.tokens && wide.split == chosen.split ? "*" : "", time,
-               100 * linear.operations() / (time * 1e-6) / peak,
-               off == 0 ? "" : fmt::format(" off {:.1e}", off));
+               100 * limit / time, off == 0 ? "" : fmt::format(" off {:.1e}", off));
   }
   fmt::print("\n");
   std::fflush(stdout);
@@ -137,7 +150,7 @@ int bench(const std::vector<MatrixLayout>& layouts, const std::vector<int>& toke
         if (!names.empty() && std::find(names.begin(), names.end(), matrix.name) == names.end())
           continue;
         measure({matrix.name, layout, matrix.rows, matrix.columns, tokens, matrix.epilogue}, peak,
-                stream);
+                limits.read_bytes_per_s, stream);
       }
     }
   }
@@ -166,6 +179,6 @@ int main(int argc, char** argv) {
     }
   }
   if (layouts.empty()) layouts = {MatrixLayout::kBf16, MatrixLayout::kFp8};
-  if (tokens.empty()) tokens = {128, 256, 2048};
+  if (tokens.empty()) tokens = {1, 8, 64, 256, 2048};
   return iol::cuda::bench(layouts, tokens, names);
 }

@@ -9,6 +9,7 @@
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/device_memory.h"
 #include "backend/cuda/kernels/kernels.h"
+#include "base/dtype.h"
 #include "base/random.h"
 
 namespace iol::cuda {
@@ -24,8 +25,9 @@ struct LinearShape {
 
 constexpr int weight_bytes(MatrixLayout layout) { return is_half(layout) ? 2 : 1; }
 /// Bytes of an element of the left operand.
-constexpr int row_element_bytes(MatrixLayout layout) {
-  return layout == MatrixLayout::kInt8 || layout == MatrixLayout::kFp8 ? 1 : 2;
+constexpr int row_element_bytes(MatrixLayout layout, RowForm form) {
+  const bool is_byte = layout == MatrixLayout::kInt8 || layout == MatrixLayout::kFp8;
+  return is_byte && form != RowForm::kWidened ? 1 : 2;
 }
 
 /// Operands in device memory, and room for the result. Weights are drawn in the packed order, so
@@ -35,8 +37,9 @@ class LinearCase {
   explicit LinearCase(const LinearShape& shape, int num_copies = 1)
       : shape_(shape),
         weights_(copies_bytes(shape, num_copies), "weights"),
-        x_(row_bytes(), "rows"),
-        dealt_(row_bytes(), "dealt rows"),
+        x_(row_bytes(RowForm::kPlain), "rows"),
+        dealt_(row_bytes(RowForm::kDealt), "dealt rows"),
+        widened_(row_bytes(RowForm::kWidened), "widened rows"),
         scales_(static_cast<std::size_t>(shape.rows + shape.tokens) * 4, "scales"),
         out_(static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.rows) * 4,
              "results"),
@@ -53,18 +56,19 @@ class LinearCase {
            static_cast<std::size_t>(weight_bytes(shape_.layout));
   }
 
-  /// The product of all tokens with rows of x as they come or dealt, and copy `copy` of the
-  /// weights.
-  [[nodiscard]] LinearTask task(bool is_dealt, int copy = 0) const {
+  /// The product of all tokens with rows of x in that form, and copy `copy` of the weights.
+  [[nodiscard]] LinearTask task(RowForm form, int copy = 0) const {
     LinearTask task;
     task.matrix.data = weights_.data() + static_cast<std::size_t>(copy) * matrix_bytes();
     task.matrix.layout = shape_.layout;
     task.matrix.rows = shape_.rows;
     task.matrix.columns = task.matrix.padded_columns = shape_.columns;
     task.matrix.scales = scales_.as<const float>();
-    task.x.values = is_dealt ? dealt_.data() : x_.data();
+    task.x.values = form == RowForm::kPlain   ? x_.data()
+                    : form == RowForm::kDealt ? dealt_.data()
+                                              : widened_.data();
     task.x.scales = scales_.as<float>() + shape_.rows;
-    task.x.is_dealt = is_dealt;
+    task.x.form = form;
     task.num_tokens = shape_.tokens;
     task.epilogue = shape_.epilogue;
     task.out = out_.data();
@@ -77,7 +81,8 @@ class LinearCase {
   /// The same for tokens [first, first + count).
   [[nodiscard]] LinearTask part(LinearTask task, int first, int count) const {
     const auto offset = static_cast<std::size_t>(first);
-    const auto row = static_cast<std::size_t>(shape_.columns * row_element_bytes(shape_.layout));
+    const auto row =
+        static_cast<std::size_t>(shape_.columns * row_element_bytes(shape_.layout, task.x.form));
     task.x.values = static_cast<std::byte*>(task.x.values) + offset * row;
     task.x.scales += first;
     task.out = static_cast<std::byte*>(task.out) +
@@ -108,9 +113,9 @@ class LinearCase {
            static_cast<std::size_t>(shape.columns) *
            static_cast<std::size_t>(weight_bytes(shape.layout));
   }
-  [[nodiscard]] std::size_t row_bytes() const {
+  [[nodiscard]] std::size_t row_bytes(RowForm form) const {
     return static_cast<std::size_t>(shape_.tokens) *
-           static_cast<std::size_t>(shape_.columns * row_element_bytes(shape_.layout));
+           static_cast<std::size_t>(shape_.columns * row_element_bytes(shape_.layout, form));
   }
 
   /// Random numbers of the layout's kind, none of them NaN.
@@ -145,26 +150,32 @@ class LinearCase {
     const auto weights = random_elements(block, is_half(shape_.layout), is_fp8, shape_.layout, 1);
     for (std::size_t at = 0; at < weights_.size_bytes(); at += block)
       upload(weights_, at, weights.data(), std::min(block, weights_.size_bytes() - at));
-    const int element = row_element_bytes(shape_.layout);
+    const int element = row_element_bytes(shape_.layout, RowForm::kPlain);
     const int unique = std::min(shape_.tokens, kUniqueRows);
-    const std::size_t unique_bytes =
-        static_cast<std::size_t>(unique) * static_cast<std::size_t>(shape_.columns * element);
-    const auto rows = random_elements(unique_bytes, element == 2, is_fp8, shape_.layout, 2);
+    const auto numbers =
+        static_cast<std::size_t>(unique) * static_cast<std::size_t>(shape_.columns);
+    const auto bytes = static_cast<std::size_t>(element);
+    const auto rows = random_elements(numbers * bytes, element == 2, is_fp8, shape_.layout, 2);
     std::vector<std::byte> dealt(rows.size());
-    const int run = run_pieces(shape_.layout);
-    for (int token = 0; token < unique; ++token) {
-      const std::size_t base =
-          static_cast<std::size_t>(token) * static_cast<std::size_t>(shape_.columns * element);
-      for (int k = 0; k < shape_.columns; ++k)
-        std::memcpy(
-            &dealt[base + static_cast<std::size_t>(dealt_column(k, element, run) * element)],
-            &rows[base + static_cast<std::size_t>(k * element)], static_cast<std::size_t>(element));
+    std::vector<std::uint16_t> widened(numbers);
+    const int run = run_pieces(shape_.layout, RowForm::kDealt);
+    const int widened_run = run_pieces(shape_.layout, RowForm::kWidened);
+    for (std::size_t i = 0; i < numbers; ++i) {
+      const std::size_t base = i - i % static_cast<std::size_t>(shape_.columns);
+      const auto k = static_cast<int>(i - base);
+      const auto to = base + static_cast<std::size_t>(dealt_column(k, element, run));
+      std::memcpy(&dealt[to * bytes], &rows[i * bytes], bytes);
+      if (is_fp8)
+        widened[base + static_cast<std::size_t>(dealt_column(k, 2, widened_run))] =
+            f32_to_f16(e4m3_to_f32(static_cast<std::uint8_t>(rows[i])));
     }
-    for (std::size_t at = 0; at < x_.size_bytes(); at += unique_bytes) {
-      const std::size_t bytes = std::min(unique_bytes, x_.size_bytes() - at);
-      upload(x_, at, rows.data(), bytes);
-      upload(dealt_, at, dealt.data(), bytes);
-    }
+    const auto fill_rows = [&](const DeviceBuffer& to, const void* from, std::size_t size) {
+      for (std::size_t at = 0; at < to.size_bytes(); at += size)
+        upload(to, at, from, std::min(size, to.size_bytes() - at));
+    };
+    fill_rows(x_, rows.data(), rows.size());
+    fill_rows(dealt_, dealt.data(), dealt.size());
+    fill_rows(widened_, widened.data(), numbers * 2);
     std::vector<float> scales(scales_.size_bytes() / 4);
     RandomStream random(3);
     for (auto& scale : scales) scale = static_cast<float>(0.5 + random.uniform()) / 64;
@@ -177,7 +188,7 @@ class LinearCase {
   static constexpr int kUniqueRows = 61;  // a prime: no two tiles of tokens are alike
 
   LinearShape shape_;
-  DeviceBuffer weights_, x_, dealt_, scales_, out_, best_;
+  DeviceBuffer weights_, x_, dealt_, widened_, scales_, out_, best_;
 };
 
 }  // namespace iol::cuda

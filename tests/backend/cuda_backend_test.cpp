@@ -166,6 +166,26 @@ TEST_P(CudaBackendTest, steps_of_few_tokens_have_the_bits_of_a_long_one) {
   }
 }
 
+// In decodes attention itself rotates and appends.
+TEST_P(CudaBackendTest, decoding_gives_the_bits_of_one_step) {
+  const DType dtype = GetParam().dtype;
+  const TestModel models[] = {
+      random_model(small_shape(4, 4, 16), true, true, {}, dtype, 12),
+      random_model(small_shape(8, 1, 64), false, false, 20, dtype, 13),
+      random_model(small_shape(2, 1, 112), false, true, {}, dtype, 14),
+      random_model(small_shape(2, 2, 256), false, false, {}, dtype, 15),
+  };
+  for (const TestModel& model : models) {
+    constexpr int kTokens = 50;
+    const auto tokens = random_tokens(kTokens, model.shape.vocab_size, 16);
+    DeviceModel alone = cuda_model(model, GetParam(), true);
+    auto stream = alone.open(tokens);
+    const auto whole = alone.step({{&stream, kTokens}});
+    DeviceModel device = cuda_model(model, GetParam(), true);
+    ASSERT_NO_FATAL_FAILURE(expect_same_bits(device, tokens, whole, {0, 1, 0}));
+  }
+}
+
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {

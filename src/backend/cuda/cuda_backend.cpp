@@ -111,6 +111,8 @@ class CudaBackend final : public Backend {
   void begin(CudaActivations& a, const StepInput& input, const StepSizes& sizes, int block_size);
   [[nodiscard]] int max_chunks(const StepInput& input) const;
   void attend_tiles(CudaActivations& a, AttentionTask& task);
+  /// True when attention rotates and appends: every slice of the step is one tile of few rows.
+  [[nodiscard]] bool attention_takes_heads(const RopeAppendTask& heads) const;
   /// Behind a step: copies what the host reads of it.
   void fetch_results(CudaActivations& a, int num_logits);
   /// What queries are multiplied with keys as.
@@ -128,6 +130,7 @@ class CudaBackend final : public Backend {
   StepSizes sizes_;
   int max_chunks_ = 1;
   const MatrixView* output_ = nullptr;  // of the layer: multiplies what attention gives
+  RopeAppendTask heads_;                // of the layer: what the QKV projection gave
   bool samples_ = false;                // some token isn't the one with the largest logit
   bool ran_prepared_ = true;            // of the last step: its form was captured before
 };
@@ -165,8 +168,13 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
       a.graphs.clear();
     }
     a.graph_generation = a.inputs.table_generation();
-    const GraphKey key = {
-        sizes_.num_tokens, sizes_.num_decode_tiles, max_chunks_, samples_, model, &cache};
+    const GraphKey key = {sizes_.num_tokens,
+                          sizes_.num_decode_tiles,
+                          sizes_.slices_are_tiles,
+                          max_chunks_,
+                          samples_,
+                          model,
+                          &cache};
     const auto found = capturable ? a.graphs.find(key) : a.graphs.end();
     ran_prepared_ = !capturable || (found != a.graphs.end() && found->second.is_captured());
     if (found == a.graphs.end()) {  // seen for the first time: run as it comes
@@ -254,8 +262,14 @@ void CudaBackend::project_qkv(Activations& activations, const StepInput&,
   rope.cache = static_cast<CudaKvCache&>(cache).layer(layer);
   rope.queries = a.queries;
   rope.query_element = query_element(rope.cache.element);
+  heads_ = rope;
+  if (attention_takes_heads(rope)) return;
   rope_append(rope, stream_.get());
   check_launch("rotating queries and keys");
+}
+
+bool CudaBackend::attention_takes_heads(const RopeAppendTask& heads) const {
+  return heads.query_element != Element::kF32 && sizes_.slices_are_tiles;
 }
 
 Element CudaBackend::compute_element() const {
@@ -282,6 +296,8 @@ void CudaBackend::attend(Activations& activations, const StepInput&, const KvCac
   task.scale = 1.0F / std::sqrt(static_cast<float>(a.shape.head_dim));
   task.queries = a.queries;
   task.query_element = query_element(task.cache.element);
+  task.heads = heads_;
+  task.takes_heads = attention_takes_heads(heads_);
   task.out = a.attended;
   task.out_element = compute_element();
   task.out_stride = a.shape.num_heads * a.shape.head_dim;

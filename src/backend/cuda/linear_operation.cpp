@@ -16,11 +16,11 @@ bool is_coded(const MatrixView& matrix) {
 bool takes_rows_directly(const MatrixView& matrix) {
   return !is_coded(matrix) && matrix.padded_columns == matrix.columns;
 }
-/// Bytes of a left operand's row.
+/// Bytes of a left operand's row, in its widest form.
 std::size_t operand_bytes(const MatrixView& matrix) {
   const auto columns = static_cast<std::size_t>(matrix.padded_columns);
-  if (is_plain_rows(matrix.layout)) return columns * 4;
-  return is_coded(matrix) ? columns : columns * 2;
+  if (matrix.layout == MatrixLayout::kInt4) return columns;
+  return columns * (is_plain_rows(matrix.layout) ? 4 : 2);
 }
 
 }  // namespace
@@ -32,20 +32,22 @@ Element result_element(const MatrixView& matrix) {
              : Element::kF16;
 }
 
-bool LinearOperation::deals(const MatrixView& matrix, int num_rows) const {
-  if (observer_ != nullptr || (deterministic_ && matrix.layout == MatrixLayout::kFp8)) return false;
-  return takes_dealt_rows(matrix, num_rows);
+RowForm LinearOperation::form(const MatrixView& matrix, int num_rows) const {
+  return observer_ != nullptr ? RowForm::kPlain : row_form(matrix, num_rows, deterministic_);
 }
 
 int LinearOperation::result_run(const MatrixView& matrix, Element element, int num_tokens) const {
   const bool is_operand = takes_rows_directly(matrix) && element == result_element(matrix);
-  return is_operand && deals(matrix, num_tokens) ? run_pieces(matrix.layout) : 0;
+  return is_operand ? run_pieces(matrix.layout, form(matrix, num_tokens)) : 0;
 }
 
 OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matrix, const void* x,
                                      Element element, int x_stride, const float* norm, int num_rows,
                                      const std::int32_t* row_index,
                                      unsigned long long* best) const {
+  if (matrix.columns > kMostPreparedColumns)
+    throw_input_error("the CUDA backend multiplies rows of at most {} numbers, not of {}",
+                      kMostPreparedColumns, matrix.columns);
   IOL_CHECK(operand_bytes(matrix) <= a.operand_row_bytes);
   PrepareTask task;
   task.x = x;
@@ -57,7 +59,7 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
   task.num_rows = num_rows;
   task.matrix = matrix;
   task.out = a.operand;
-  task.out.is_dealt = deals(matrix, num_rows);
+  task.out.form = form(matrix, num_rows);
   task.best = best;
   prepare_rows(task, stream_->get());
   check_launch("preparing rows");
@@ -67,7 +69,7 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
 OperandRows LinearOperation::rows_from(CudaActivations& a, const MatrixView& matrix, void* x,
                                        Element element, int num_rows) const {
   if (takes_rows_directly(matrix) && element == result_element(matrix))
-    return {x, nullptr, nullptr, deals(matrix, num_rows)};
+    return {x, nullptr, nullptr, form(matrix, num_rows)};
   return prepare(a, matrix, x, element, matrix.columns, nullptr, num_rows);
 }
 

@@ -43,8 +43,8 @@ class LinearOperation {
                 int num_tokens) const;
 
  private:
-  /// True when rows are dealt for `matrix` (MatrixView).
-  [[nodiscard]] bool deals(const MatrixView& matrix, int num_rows) const;
+  /// How rows for `matrix` are laid out.
+  [[nodiscard]] RowForm form(const MatrixView& matrix, int num_rows) const;
   void show_observer(const CudaMatrix& matrix, const OperandRows& x, int num_tokens) const;
 
   const Stream* stream_;

@@ -94,21 +94,31 @@ IOL_HOST_DEVICE constexpr std::int64_t element_offset(const MatrixView& matrix, 
          (k % 8 / 4 * 2 + half) * 4 + k % 4;
 }
 
-/// The left operand of the kernels for many tokens (linear_wgmma.cuh) is dealt: its rows are in
-/// the order in which the four lanes of a quad hold the weights' columns, so that a plain copy in
-/// shared memory is operand B of wgmma. A row is pieces of 4 bytes; of each run of `run` pieces
-/// that a lane takes in linear_tile.cuh, piece i goes to the four lanes' i-th pieces.
-IOL_HOST_DEVICE constexpr int run_pieces(MatrixLayout layout) {
-  return layout == MatrixLayout::kInt8Bf16 || layout == MatrixLayout::kInt8F16 ? 8 : 4;
+/// How a row of the left operand lies in memory.
+enum class RowForm : std::uint8_t {
+  kPlain,    // column after column
+  kDealt,    // for linear_wgmma.cuh
+  kWidened,  // dealt, and E4M3 codes are f16 numbers
+};
+
+/// The left operand of linear_wgmma.cuh is dealt: its rows are in the order in which the four lanes
+/// of a quad hold the weights' columns, so that a plain copy in shared memory is operand B of
+/// wgmma. A row is pieces of 4 bytes; of each run of `run` pieces that a lane takes in
+/// linear_tile.cuh, piece i goes to the four lanes' i-th pieces. 0: the form isn't dealt.
+IOL_HOST_DEVICE constexpr int run_pieces(MatrixLayout layout, RowForm form) {
+  if (form == RowForm::kPlain) return 0;
+  const bool has_bytes_times_halves = layout == MatrixLayout::kInt8Bf16 ||
+                                      layout == MatrixLayout::kInt8F16 || form == RowForm::kWidened;
+  return has_bytes_times_halves ? 8 : 4;
 }
-/// Where element `column`, of `bytes` bytes, is put in a row dealt in runs of `run` pieces; 0: in a
-/// row that isn't dealt.
+/// Where element `column`, of `bytes` bytes, is put in a row dealt in runs of `run` pieces (4 or
+/// 8); 0: in a row that isn't dealt.
 IOL_HOST_DEVICE constexpr int dealt_column(int column, int bytes, int run) {
   if (run == 0) return column;
   const int in_piece = 4 / bytes;
   const int piece = column / in_piece;
-  const int in_block = piece % (4 * run);
-  const int place = in_block % run * 4 + in_block / run;
+  const int in_block = piece & (4 * run - 1);
+  const int place = (in_block & (run - 1)) * 4 + (run == 8 ? in_block >> 3 : in_block >> 2);
   return (piece - in_block + place) * in_piece + column % in_piece;
 }
 

@@ -89,6 +89,8 @@ StepSizes StepInputs::sizes_of(const StepInput& input) const {
       sizes.num_prefill_tiles += tiles_of(rows, kPrefillTileRows);
     }
   }
+  sizes.slices_are_tiles =
+      sizes.num_prefill_tiles == 0 && sizes.num_decode_tiles == sizes.num_slices;
   return sizes;
 }
 
@@ -101,8 +103,8 @@ bool StepInputs::has_few_tokens(const StepInput& input) const {
 
 /// Tokens decide all sizes but the number of tiles, which differs by how they are shared out.
 StepSizes StepInputs::padded_sizes(const StepInput& input) const {
-  const auto num_tiles = static_cast<unsigned>(sizes_of(input).num_decode_tiles);
-  StepSizes sizes;
+  StepSizes sizes = sizes_of(input);
+  const auto num_tiles = static_cast<unsigned>(sizes.num_decode_tiles);
   sizes.num_tokens = bucket_of(input.num_tokens(), max_tokens_);
   sizes.num_logits = std::min(sizes.num_tokens, max_logits_);
   sizes.num_slices = sizes.num_tokens;

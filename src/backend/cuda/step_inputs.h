@@ -14,6 +14,7 @@ struct StepSizes {
   int num_slices = 0;
   int num_decode_tiles = 0;
   int num_prefill_tiles = 0;
+  bool slices_are_tiles = false;  // each slice but padding is one tile of 16 rows
 };
 
 /// A step's input in device memory.

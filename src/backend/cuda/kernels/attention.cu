@@ -4,13 +4,17 @@
 //
 //   scores  warp w multiplies the rows with positions [64 w, 64 w + 64)
 //   most    the chunk's largest score of each row, over all four warps
-//   weights e^(score - most), rounded to the cache's operand, to shared memory
+//   weights e^(score - most), rounded to the cache's operand, to shared memory; in decode the
+//           first values are fetched meanwhile
 //   values  warp w adds up elements [16 w, 16 w + 16), + 64, ... of D over the chunk's positions
 //
 // and the chunks' results (most, total, sums) are merged in ascending order. A chunk's arithmetic
 // is the same in every tile, so a row's result depends on its own position alone. In decode each
 // chunk has a block of threads to itself and the last one to arrive merges; in prefill a block
 // walks over all chunks of its tile.
+//
+// Where a tile has all rows of its slice (most decodes) it may take queries, keys and values from
+// the QKV projection itself: rotated, and the new keys and values appended to the cache on the way.
 //
 // int8 and fp8: codes become bf16, which holds them exactly; a position's key scale multiplies its
 // score, its value scale its weight.
@@ -20,25 +24,37 @@ namespace iol::cuda {
 namespace {
 
 template <class Codec, int kTiles, int kUnits>
-__global__ void __launch_bounds__(kAttentionThreads) attention_kernel(AttentionTask task) {
+__global__ void __launch_bounds__(kAttentionThreads, kTiles* kUnits == 1 ? 4 : 3)
+    attention_kernel(AttentionTask task) {
   extern __shared__ uint4 shared_memory[];
   let_next_start();
+  // The step's input, which no kernel writes.
   const TileRange tile = tile_range(task, kTiles * 16);
-  wait_for_previous();
-  if (tile.num_rows <= 0) return;
   const int first_chunk = tile.first_chunk + static_cast<int>(blockIdx.z);
-  if (first_chunk > tile.last_chunk) return;
+  if (tile.num_rows <= 0 || first_chunk > tile.last_chunk) return;
   const int last_chunk = task.split ? first_chunk : tile.last_chunk;
   const Shared shared = carve<kTiles>(shared_memory, task.cache.head_dim);
   find_places(task, tile, first_chunk, *shared.places);
-  load_queries<kTiles>(task, tile, shared.queries);
+  __syncthreads();
+  prefetch_chunk<Codec>(task, tile, first_chunk, *shared.places);
+  wait_for_previous();
+  if (kTiles == 1 && task.takes_heads) {
+    constexpr int kPerLane = 2 * kUnits;
+    rotate_queries<Codec, kPerLane>(task, tile, shared.queries);
+    append_heads<kPerLane>(task, tile, first_chunk, last_chunk);
+  } else {
+    load_queries<kTiles>(task, tile, shared.queries);
+  }
   __syncthreads();
   Result<kTiles, kUnits> result;
   for (int chunk = first_chunk; chunk <= last_chunk; ++chunk) {
+    Scores<kTiles> scores;
+    find_scores<Codec, kTiles>(task, tile, chunk, shared, scores);
+    const ChunkValues<Codec, kTiles, kUnits> values(task, tile, chunk, *shared.places);
     ChunkStats<kTiles> stats;
-    soften_scores<Codec, kTiles>(task, tile, chunk, shared, stats);
+    soften_scores<Codec, kTiles>(task, tile, chunk, shared, scores, stats);
     Result<kTiles, kUnits> part;
-    add_values<Codec, kTiles, kUnits>(task, tile, chunk, shared, part);
+    values.add_to(shared.weights, part);
     result.merge(part, stats);
     __syncthreads();  // weights, maxima and places are free again
     if (chunk < last_chunk) {
@@ -66,9 +82,11 @@ void launch(const AttentionTask& task, StreamHandle stream) {
 
 template <class Codec>
 void launch(const AttentionTask& task, StreamHandle stream) {
-  // Of D <= 256 four units to a warp, of D <= 128 two.
+  // Of D <= 256 four units to a warp, of D <= 128 two, of D <= 64 one.
   if (task.tile_rows == kPrefillTileRows) {
     launch<Codec, 2, 2>(task, stream);
+  } else if (task.cache.head_dim <= 64) {
+    launch<Codec, 1, 1>(task, stream);
   } else if (task.cache.head_dim <= kMostPrefillHeadDim) {
     launch<Codec, 1, 2>(task, stream);
   } else {

@@ -18,15 +18,13 @@ __device__ __forceinline__ void multiply_keys(const AttentionTask& task, int fir
   const int units = task.cache.head_dim / 16;
   const std::byte* keys[4];
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    keys[i] = task.cache.data + shared.places->head[first_run + i] +
-              (shared.places->offset[first_run + i] / 16 * units * 32 + lane) * Codec::kLaneBytes;
-  }
+  for (int i = 0; i < 4; ++i)
+    keys[i] = run_data<Codec>(task.cache, *shared.places, first_run + i, false);
 #pragma unroll 4
   for (int u = 0; u < units; ++u) {
     uint4 operand[4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) operand[i] = Codec::load(keys[i] + u * 32 * Codec::kLaneBytes);
+    for (int i = 0; i < 4; ++i) operand[i] = Codec::operand(load_unit<Codec>(keys[i], u));
 #pragma unroll
     for (int t = 0; t < kTiles; ++t) {
       const uint4 query = shared.queries[(t * units + u) * 32 + lane];
@@ -197,28 +195,47 @@ __device__ __forceinline__ void store_weights(const float (&weights)[kTiles][8][
   }
 }
 
-/// The chunk's weights to shared memory; maximum and sum of each row.
+template <int kTiles>
+using Scores = float[kTiles][8][4];
+
+__device__ __forceinline__ int warp_run() {  // of the chunk, the warp's first
+  return static_cast<int>(threadIdx.x) / 32 * (kWarpPositions / 16);
+}
+
+/// Products of the tile's rows with the warp's keys of the chunk.
+template <class Codec, int kTiles>
+__device__ __forceinline__ void find_scores(const AttentionTask& task, const TileRange& tile,
+                                            int chunk, const Shared& shared,
+                                            Scores<kTiles>& scores) {
+  const int first_position = chunk * kChunkPositions + 16 * warp_run();
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+    for (int n = 0; n < 8; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) scores[t][n][i] = 0;
+    }
+  }
+  if (first_position > tile.last_position) return;
+  multiply_keys<Codec, kTiles>(task, warp_run(), shared, scores);
+  if constexpr (Codec::kCoded)
+    multiply_scores<kTiles>(load_scales(task, tile, first_position, warp_run(), shared, false),
+                            scores);
+}
+
+/// The weights that scores become, to shared memory; maximum and sum of each row.
 template <class Codec, int kTiles>
 __device__ __forceinline__ void soften_scores(const AttentionTask& task, const TileRange& tile,
                                               int chunk, const Shared& shared,
-                                              ChunkStats<kTiles>& stats) {
+                                              Scores<kTiles>& scores, ChunkStats<kTiles>& stats) {
   const int lane = threadIdx.x % 32;
-  const int first_position = chunk * kChunkPositions + threadIdx.x / 32 * kWarpPositions;
-  const int first_run = static_cast<int>(threadIdx.x) / 32 * (kWarpPositions / 16);
-  float scores[kTiles][8][4] = {};
-  if (first_position <= tile.last_position)
-    multiply_keys<Codec, kTiles>(task, first_run, shared, scores);
-  if constexpr (Codec::kCoded) {
-    if (first_position <= tile.last_position)
-      multiply_scores<kTiles>(load_scales(task, tile, first_position, first_run, shared, false),
-                              scores);
-  }
+  const int first_position = chunk * kChunkPositions + 16 * warp_run();
   mask_scores<Codec, kTiles>(task, tile, first_position, scores);
   find_most<kTiles>(scores, shared.most, stats);
   exponentiate<kTiles>(scores, stats, shared.totals);
   if constexpr (Codec::kCoded) {
     if (first_position <= tile.last_position)
-      multiply_scores<kTiles>(load_scales(task, tile, first_position, first_run, shared, true),
+      multiply_scores<kTiles>(load_scales(task, tile, first_position, warp_run(), shared, true),
                               scores);
   }
   store_weights<Codec, kTiles>(scores, shared.weights);

@@ -1,9 +1,9 @@
 #pragma once
 // What the steps of attention.cu share: how the cache becomes operands, a tile of rows, its
-// queries.
+// queries, and the heads that a tile takes from the QKV projection itself.
 #include <math_constants.h>
 
-#include "backend/cuda/kernels/epilogue.cuh"
+#include "backend/cuda/kernels/head.cuh"
 #include "backend/cuda/kernels/mma.cuh"
 
 namespace iol::cuda {
@@ -17,11 +17,9 @@ inline constexpr float kLog2E = 1.44269504088896341F;
 // --- how numbers of the cache become operands: eight numbers of a unit to a lane
 
 struct HalfCodec {
+  using Stored = uint4;
   static constexpr bool kCoded = false;
-  static constexpr int kLaneBytes = 16;
-  static __device__ __forceinline__ uint4 load(const std::byte* p) {
-    return *reinterpret_cast<const uint4*>(p);
-  }
+  static __device__ __forceinline__ uint4 operand(const Stored& numbers) { return numbers; }
 };
 struct Bf16Codec : HalfCodec {
   static __device__ __forceinline__ std::uint32_t pack(float low, float high) {
@@ -42,10 +40,9 @@ struct F16Codec : HalfCodec {
   }
 };
 struct Int8Codec : Bf16Codec {
+  using Stored = uint2;
   static constexpr bool kCoded = true;
-  static constexpr int kLaneBytes = 8;
-  static __device__ __forceinline__ uint4 load(const std::byte* p) {
-    const uint2 codes = *reinterpret_cast<const uint2*>(p);
+  static __device__ __forceinline__ uint4 operand(const Stored& codes) {
     uint4 v;
     int8_to_bf16(codes.x, v.x, v.y);
     int8_to_bf16(codes.y, v.z, v.w);
@@ -53,16 +50,25 @@ struct Int8Codec : Bf16Codec {
   }
 };
 struct Fp8Codec : Bf16Codec {
+  using Stored = uint2;
   static constexpr bool kCoded = true;
-  static constexpr int kLaneBytes = 8;
-  static __device__ __forceinline__ uint4 load(const std::byte* p) {
-    const uint2 codes = *reinterpret_cast<const uint2*>(p);
+  static __device__ __forceinline__ uint4 operand(const Stored& codes) {
     uint4 v;
     e4m3_to_bf16(codes.x, v.x, v.y);
     e4m3_to_bf16(codes.y, v.z, v.w);
     return v;
   }
 };
+
+/// What a lane holds of a unit; unit `unit` of a run that begins at `run`.
+template <class Codec>
+__device__ __forceinline__ typename Codec::Stored load_unit(const std::byte* run, int unit) {
+  return reinterpret_cast<const typename Codec::Stored*>(run)[unit * 32 + threadIdx.x % 32];
+}
+template <class Codec>
+__device__ __forceinline__ int run_bytes(const CacheView& cache) {
+  return cache.head_dim / 16 * 32 * static_cast<int>(sizeof(typename Codec::Stored));
+}
 
 // --- the tile
 
@@ -119,6 +125,31 @@ __device__ __forceinline__ void find_places(const AttentionTask& task, const Til
   places.offset[threadIdx.x] = position % cache.block_size;
 }
 
+/// The 16 keys or values of a run of the chunk.
+template <class Codec>
+__device__ __forceinline__ const std::byte* run_data(const CacheView& cache, const Places& places,
+                                                     int run, bool of_values) {
+  const int bytes = run_bytes<Codec>(cache);
+  return cache.data + places.head[run] +
+         static_cast<std::int64_t>(places.offset[run] / 16 +
+                                   (of_values ? cache.block_size / 16 : 0)) *
+             bytes;
+}
+
+/// Brings the chunk's keys and values into the L2 cache. They may be asked for before the kernels
+/// in front of this one are over: what those write is read afterwards, and correctly.
+template <class Codec>
+__device__ __forceinline__ void prefetch_chunk(const AttentionTask& task, const TileRange& tile,
+                                               int chunk, const Places& places) {
+#if __CUDA_ARCH__ >= 900
+  const int run = static_cast<int>(threadIdx.x) / 2;
+  if (run >= kRunsOfChunk || chunk * kChunkPositions + 16 * run > tile.last_position) return;
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(
+                   run_data<Codec>(task.cache, places, run, threadIdx.x % 2 != 0)),
+               "r"(run_bytes<Codec>(task.cache)));
+#endif
+}
+
 /// queries and weights: operand A in units of 16 rows x 16 columns, [tile][unit][lane] of 16 bytes.
 struct Shared {
   uint4* queries;  // D / 16 units
@@ -158,17 +189,64 @@ __device__ __forceinline__ void load_queries(const AttentionTask& task, const Ti
   const int group = group_of(task);
   const auto* queries = static_cast<const std::uint32_t*>(task.queries);
   auto* pairs = reinterpret_cast<std::uint32_t*>(out);
-  for (int i = threadIdx.x; i < kTiles * 16 * dim / 2; i += kAttentionThreads) {
-    const int row = i / (dim / 2);
-    const int pair = i % (dim / 2);
+#pragma unroll
+  for (int i = 0; i < kTiles * 16 / kAttentionWarps; ++i) {
+    const int row = static_cast<int>(threadIdx.x) / 32 + i * kAttentionWarps;
     const int at = tile.first_row + row;
-    std::uint32_t value = 0;
+    const std::int64_t token = tile.slice_token + at / group;
+    const int head = static_cast<int>(blockIdx.y) * group + at % group;
+    const std::uint32_t* query = queries + (token * task.num_heads + head) * (dim / 2);
+    for (int pair = threadIdx.x % 32; pair < dim / 2; pair += 32)
+      pairs[operand_index(dim / 16, row, 2 * pair) / 2] = row < tile.num_rows ? query[pair] : 0;
+  }
+}
+
+/// The tile's queries from the QKV projection.
+template <class Codec, int kPerLane>
+__device__ __forceinline__ void rotate_queries(const AttentionTask& task, const TileRange& tile,
+                                               uint4* out) {
+  const int dim = task.cache.head_dim;
+  const int group = group_of(task);
+  auto* numbers = reinterpret_cast<std::uint16_t*>(out);
+#pragma unroll 1  // less code, which a kernel this short fetches for the first time
+  for (int row = threadIdx.x / 32; row < kDecodeTileRows; row += kAttentionWarps) {
+    Head<kPerLane> head = {};
     if (row < tile.num_rows) {
-      const std::int64_t token = tile.slice_token + at / group;
-      const int head = static_cast<int>(blockIdx.y) * group + at % group;
-      value = queries[(token * task.num_heads + head) * (dim / 2) + pair];
+      const int at = tile.first_row + row;
+      head = load_head<kPerLane>(task.heads, tile.slice_token + at / group,
+                                 static_cast<int>(blockIdx.y) * group + at % group);
     }
-    pairs[operand_index(dim / 16, row, 2 * pair) / 2] = value;
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) {
+      const int d = static_cast<int>(threadIdx.x) % 32 + 32 * i;
+      if (d < dim)
+        numbers[operand_index(dim / 16, row, d)] =
+            static_cast<std::uint16_t>(Codec::pack(head.x[i], 0.0F));
+    }
+  }
+}
+
+/// Keys and values of the slice's tokens that lie in chunks [first, last], from the QKV projection
+/// into the cache.
+template <int kPerLane>
+__device__ __forceinline__ void append_heads(const AttentionTask& task, const TileRange& tile,
+                                             int first, int last) {
+  const CacheView& cache = task.cache;
+  const int warp = threadIdx.x / 32;
+  // The warps behind those that have the first rows, a key or value each.
+#pragma unroll 1
+  for (int i = kAttentionWarps - 1 - warp;; i += kAttentionWarps) {
+    const int position = tile.first_position + i / 2;
+    if (position > tile.last_position) return;
+    const int chunk = position / kChunkPositions;
+    if (chunk < first || chunk > last) continue;
+    const int part = task.num_heads + i % 2 * cache.num_kv_heads + static_cast<int>(blockIdx.y);
+    const std::int64_t block = tile.table[position / cache.block_size];
+    append(cache,
+           cache.data + block * cache.block_bytes +
+               static_cast<std::int64_t>(blockIdx.y) * cache.head_bytes,
+           i % 2 != 0, position % cache.block_size,
+           load_head<kPerLane>(task.heads, tile.slice_token + i / 2, part));
   }
 }
 

@@ -69,77 +69,123 @@ __device__ __forceinline__ void clear_behind(uint4& values, int last) {
   values.w &= high;
 }
 
+/// The chunk's values of the warp's units of D: warp, warp + 4, ...
 template <class Codec, int kTiles, int kUnits>
-__device__ __forceinline__ void add_values(const AttentionTask& task, const TileRange& tile,
-                                           int chunk, const Shared& shared,
-                                           Result<kTiles, kUnits>& out) {
-  const CacheView& cache = task.cache;
-  const int lane = threadIdx.x % 32;
-  const int warp = threadIdx.x / 32;
-  const int units = cache.head_dim / 16;
-  const int first_position = chunk * kChunkPositions;
-  const int num_runs = min((tile.last_position - first_position) / 16 + 1, kChunkPositions / 16);
-  const std::int64_t plane =
-      static_cast<std::int64_t>(cache.block_size) * cache.head_dim * Codec::kLaneBytes / 8;
-  constexpr int kAhead = kUnits <= 2 ? 8 : 2;  // runs whose values are on their way
+struct ChunkValues {
+  /// Runs that are fetched before their weights are known.
+  static constexpr int kEarly = kTiles == 1 ? 8 / kUnits : 0;
+  static constexpr int kAhead = kUnits <= 2 ? 8 : 2;  // of the others, on their way at once
+  using Run = typename Codec::Stored[kUnits];
+  const AttentionTask& task;
+  const Places& places;
+  int num_runs;
+  int last;  // position of the tile, counted from the chunk's first
+  Run early[kEarly > 0 ? kEarly : 1];
+
+  __device__ __forceinline__ ChunkValues(const AttentionTask& the_task, const TileRange& tile,
+                                         int chunk, const Places& the_places)
+      : task(the_task), places(the_places), last(tile.last_position - chunk * kChunkPositions) {
+    num_runs = min(last / 16 + 1, kRunsOfChunk);
+#pragma unroll
+    for (int run = 0; run < kEarly; ++run)
+      if (run < num_runs) load(run, early[run]);
+  }
+
+  /// out += weights x values
+  __device__ __forceinline__ void add_to(const uint4* weights, Result<kTiles, kUnits>& out) const {
+#pragma unroll
+    for (int run = 0; run < kEarly; ++run)
+      if (run < num_runs) add_run(run, early[run], weights, out);
 #pragma unroll kAhead
-  for (int run = 0; run < num_runs; ++run) {
-    const std::byte* base =
-        cache.data + shared.places->head[run] + plane +
-        (shared.places->offset[run] / 16 * units * 32 + lane) * Codec::kLaneBytes;
-    const int last = tile.last_position - (first_position + 16 * run);
+    for (int run = kEarly; run < num_runs; ++run) {
+      Run stored;
+      load(run, stored);
+      add_run(run, stored, weights, out);
+    }
+  }
+
+ private:
+  static __device__ __forceinline__ int unit(int u) {
+    return static_cast<int>(threadIdx.x) / 32 + u * kAttentionWarps;
+  }
+  __device__ __forceinline__ bool has(int u) const { return unit(u) < task.cache.head_dim / 16; }
+  __device__ __forceinline__ void load(int run, Run& stored) const {
+    const std::byte* data = run_data<Codec>(task.cache, places, run, true);
+#pragma unroll
+    for (int u = 0; u < kUnits; ++u)
+      if (has(u)) stored[u] = load_unit<Codec>(data, unit(u));
+  }
+  __device__ __forceinline__ void add_run(int run, const Run& stored, const uint4* weights,
+                                          Result<kTiles, kUnits>& out) const {
     uint4 values[kUnits];
 #pragma unroll
     for (int u = 0; u < kUnits; ++u) {
-      const int unit = warp + u * kAttentionWarps;
-      if (unit < units) {
-        values[u] = Codec::load(base + unit * 32 * Codec::kLaneBytes);
-        if (last < 15) clear_behind(values[u], last);
-      }
+      if (!has(u)) continue;
+      values[u] = Codec::operand(stored[u]);
+      if (last - 16 * run < 15) clear_behind(values[u], last - 16 * run);
     }
 #pragma unroll
     for (int t = 0; t < kTiles; ++t) {
-      const uint4 weights = shared.weights[(t * 16 + run) * 32 + lane];
+      const uint4 weight = weights[(t * kRunsOfChunk + run) * 32 + threadIdx.x % 32];
 #pragma unroll
       for (int u = 0; u < kUnits; ++u) {
-        if (warp + u * kAttentionWarps < units) {
-          Codec::mma(out.sums[t][u][0], weights, values[u].x, values[u].y);
-          Codec::mma(out.sums[t][u][1], weights, values[u].z, values[u].w);
-        }
+        if (!has(u)) continue;
+        Codec::mma(out.sums[t][u][0], weight, values[u].x, values[u].y);
+        Codec::mma(out.sums[t][u][1], weight, values[u].z, values[u].w);
       }
     }
   }
-}
+};
 
 // --- results
 
-__device__ __forceinline__ void store_row(const AttentionTask& task, const TileRange& tile, int row,
-                                          int d, float value) {
+/// Where a row of the tile goes: element d to column d of `head`'s part of a row of `out`.
+struct OutRow {
+  std::int64_t base;  // of the token's row
+  int first_column;   // of the head
+};
+__device__ __forceinline__ OutRow out_row(const AttentionTask& task, const TileRange& tile,
+                                          int row) {
   const int group = group_of(task);
   const int at = tile.first_row + row;
-  const std::int64_t token = tile.slice_token + at / group;
   const int head = static_cast<int>(blockIdx.y) * group + at % group;
-  const int column =
-      dealt_column(head * task.cache.head_dim + d, element_bytes(task.out_element), task.out_run);
-  store_element(task.out, task.out_element, token * task.out_stride + column, value);
+  return {static_cast<std::int64_t>(tile.slice_token + at / group) * task.out_stride,
+          head * task.cache.head_dim};
 }
 
-/// Calls visit(row of the tile, element of D, sum, most, total) for everything a lane holds.
+/// Elements d and d + 1 of a row, d even: no form of a row parts them.
+__device__ __forceinline__ void store_two(const AttentionTask& task, const OutRow& row, int d,
+                                          float first, float second) {
+  const std::int64_t at =
+      row.base + dealt_column(row.first_column + d, element_bytes(task.out_element), task.out_run);
+  if (task.out_element == Element::kF32) {
+    auto* out = static_cast<float*>(task.out) + at;
+    out[0] = first;
+    out[1] = second;
+  } else {
+    *reinterpret_cast<std::uint32_t*>(static_cast<std::uint16_t*>(task.out) + at) =
+        task.out_element == Element::kBf16 ? to_bf16_pair(first, second)
+                                           : to_f16_pair(first, second);
+  }
+}
+
+/// Calls visit(t, half, element of D, sum of it, sum of the next) for all pairs that a lane holds,
+/// of row 16 t + 8 half + lane / 4.
 template <int kTiles, int kUnits, class Visit>
-__device__ __forceinline__ void for_each_sum(const Result<kTiles, kUnits>& result, int head_dim,
-                                             Visit visit) {
-  const int lane = threadIdx.x % 32;
+__device__ __forceinline__ void for_each_pair(const Result<kTiles, kUnits>& result, int head_dim,
+                                              Visit visit) {
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
-    for (int u = 0; u < kUnits; ++u) {
-      const int unit = threadIdx.x / 32 + u * kAttentionWarps;
-      if (unit >= head_dim / 16) continue;
+    for (int half = 0; half < 2; ++half) {
 #pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        const int half = i % 4 / 2;
-        visit(t * 16 + half * 8 + lane / 4, unit * 16 + i / 4 * 8 + lane % 4 * 2 + i % 2,
-              result.sums[t][u][i / 4][i % 4], result.most[t][half], result.total[t][half]);
+      for (int u = 0; u < kUnits; ++u) {
+        const int unit = static_cast<int>(threadIdx.x) / 32 + u * kAttentionWarps;
+        if (unit >= head_dim / 16) continue;
+#pragma unroll
+        for (int i = 0; i < 2; ++i)
+          visit(t, half, unit * 16 + i * 8 + static_cast<int>(threadIdx.x) % 4 * 2,
+                result.sums[t][u][i][half * 2], result.sums[t][u][i][half * 2 + 1]);
       }
     }
   }
@@ -148,9 +194,20 @@ __device__ __forceinline__ void for_each_sum(const Result<kTiles, kUnits>& resul
 template <int kTiles, int kUnits>
 __device__ __forceinline__ void store_result(const AttentionTask& task, const TileRange& tile,
                                              const Result<kTiles, kUnits>& result) {
-  for_each_sum(result, task.cache.head_dim, [&](int row, int d, float sum, float, float total) {
-    if (row < tile.num_rows) store_row(task, tile, row, d, __fdiv_rn(sum, total));
-  });
+  const int lane = threadIdx.x % 32;
+  OutRow rows[kTiles][2];
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      rows[t][half] = out_row(task, tile, t * 16 + half * 8 + lane / 4);
+  }
+  for_each_pair(
+      result, task.cache.head_dim, [&](int t, int half, int d, float first, float second) {
+        if (t * 16 + half * 8 + lane / 4 >= tile.num_rows) return;
+        const float total = result.total[t][half];
+        store_two(task, rows[t][half], d, __fdiv_rn(first, total), __fdiv_rn(second, total));
+      });
 }
 
 __device__ __forceinline__ std::int64_t partial_row(const AttentionTask& task, int chunk, int row) {
@@ -162,15 +219,17 @@ __device__ __forceinline__ std::int64_t partial_row(const AttentionTask& task, i
 template <int kUnits>
 __device__ __forceinline__ void store_partial(const AttentionTask& task, int chunk,
                                               const Result<1, kUnits>& result) {
-  for_each_sum(result, task.cache.head_dim,
-               [&](int row, int d, float sum, float most, float total) {
-                 const std::int64_t at = partial_row(task, chunk, row);
-                 task.partial_sums[at * task.cache.head_dim + d] = sum;
-                 if (d == 0) {
-                   task.partial_stats[at * 2] = most;
-                   task.partial_stats[at * 2 + 1] = total;
-                 }
-               });
+  const int lane = threadIdx.x % 32;
+  for_each_pair(result, task.cache.head_dim, [&](int, int half, int d, float first, float second) {
+    const std::int64_t at = partial_row(task, chunk, half * 8 + lane / 4);
+    float* sums = task.partial_sums + at * task.cache.head_dim + d;
+    sums[0] = first;
+    sums[1] = second;
+    if (d == 0) {
+      task.partial_stats[at * 2] = result.most[0][half];
+      task.partial_stats[at * 2 + 1] = result.total[0][half];
+    }
+  });
 }
 
 /// The last block of threads of a tile to get here merges the chunks in ascending order.
@@ -188,18 +247,22 @@ __device__ __forceinline__ void merge_when_last(const AttentionTask& task, const
   if (!is_last) return;
   __threadfence();
   const int dim = task.cache.head_dim;
-  for (int i = threadIdx.x; i < tile.num_rows * dim; i += kAttentionThreads) {
+#pragma unroll 1
+  for (int i = 2 * threadIdx.x; i < tile.num_rows * dim; i += 2 * kAttentionThreads) {
     const int row = i / dim;
     float most = -CUDART_INF_F;
     float total = 0;
-    float sum = 0;
+    float2 sum = {};
     for (int chunk = 0; chunk < num_chunks; ++chunk) {
       const std::int64_t at = partial_row(task, chunk, row);
       const Merge factors = merge_factors(most, total, __ldcg(task.partial_stats + at * 2),
                                           __ldcg(task.partial_stats + at * 2 + 1));
-      sum = merged(factors, sum, __ldcg(task.partial_sums + at * dim + i % dim));
+      const float2 part =
+          __ldcg(reinterpret_cast<const float2*>(task.partial_sums + at * dim + i % dim));
+      sum = {merged(factors, sum.x, part.x), merged(factors, sum.y, part.y)};
     }
-    store_row(task, tile, row, i % dim, __fdiv_rn(sum, total));
+    store_two(task, out_row(task, tile, row), i % dim, __fdiv_rn(sum.x, total),
+              __fdiv_rn(sum.y, total));
   }
 }
 

@@ -55,6 +55,10 @@ __device__ __forceinline__ void copy_bulk(void* shared, const void* global, int 
       "l"(global), "r"(bytes), "r"(shared_address(barrier))
       : "memory");
 }
+/// Fetches a tensor map that copy_box() will need.
+__device__ __forceinline__ void prefetch_map(const CUtensorMap* map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
 /// The box of a two-dimensional tensor map that begins at (column, row); what lies outside the
 /// tensor becomes zero.
 __device__ __forceinline__ void copy_box(void* shared, const CUtensorMap* map, int column, int row,

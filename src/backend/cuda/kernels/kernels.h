@@ -19,12 +19,12 @@ IOL_HOST_DEVICE constexpr int element_bytes(Element element) {
   return element == Element::kF32 ? 4 : 2;
 }
 
-/// Rows of the left operand of a matrix, in the form that its layout asks for.
+/// Rows of the left operand of a matrix, as its layout asks for them.
 struct OperandRows {
   void* values = nullptr;        // [T, padded_columns]: f32, f16, bf16, int8 or E4M3
   float* scales = nullptr;       // [T] of int8 and fp8; [T, groups] of int4
   std::int32_t* sums = nullptr;  // [T, groups] of int4: of the row's integers
-  bool is_dealt = false;         // see MatrixView
+  RowForm form = RowForm::kPlain;
 };
 
 // --- pack.cu
@@ -78,6 +78,8 @@ struct PrepareTask {
   unsigned long long* best = nullptr;  // [T] or null: zero afterwards, for Epilogue::kLogits
 };
 void prepare_rows(const PrepareTask& task, StreamHandle stream);
+/// Longer rows (but for padding) have no kernel.
+inline constexpr int kMostPreparedColumns = 32768;
 
 // --- linear_*.cu
 
@@ -88,10 +90,10 @@ enum class Epilogue : std::uint8_t {
   kLogits,  // kStore, and the largest of a row into best[row]
 };
 
-/// What a block of the kernel for many tokens makes.
+/// What a block of linear_wgmma.cuh makes.
 struct WideShape {
-  int tokens = 0;  // 64 or 128
-  int split = 1;   // blocks that share a tile, a part of K each: 1 or 4
+  int tokens = 0;  // 16, 32, 64 or 128
+  int split = 1;   // blocks that share a tile, their parts of K each: 1, 4 or (up to 64 tokens) 8
 };
 
 struct LinearTask {
@@ -105,12 +107,15 @@ struct LinearTask {
   int out_stride = 0;
   int out_columns = 0;                 // valid columns of out
   int out_run = 0;                     // of rows of out that are dealt, see dealt_column()
-  WideShape shape;                     // of many tokens; chosen when 0 tokens
+  WideShape shape;                     // for rows that aren't plain; chosen when 0 tokens
   unsigned long long* best = nullptr;  // [T], see best_key()
 };
 void linear(const LinearTask& task, StreamHandle stream);
-/// True when `matrix` wants that many rows of x dealt.
-bool takes_dealt_rows(const MatrixView& matrix, int num_tokens);
+/// How `matrix` wants that many rows of x; `is_exact`: no instruction that keeps fewer bits of a
+/// sum than f32 has.
+RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact);
+/// True when there is a kernel of that shape for the task.
+bool has_shape(const LinearTask& task, const WideShape& shape);
 /// The shape that takes the least time: waves of blocks, and the time of a wave.
 WideShape wide_shape(const LinearTask& task);
 void linear_bf16(const LinearTask& task, StreamHandle stream);
@@ -199,6 +204,9 @@ struct AttentionTask {
   float scale = 1.0F;
   const void* queries = nullptr;  // [T, Nq D]
   Element query_element = Element::kBf16;
+  /// Instead of `queries`, and of rope_append() before: tiles of 16 rows that are whole slices.
+  bool takes_heads = false;
+  RopeAppendTask heads;
   void* out = nullptr;  // [T, out_stride]
   Element out_element = Element::kF32;
   int out_stride = 0;

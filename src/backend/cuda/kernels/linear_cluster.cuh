@@ -1,5 +1,5 @@
 #pragma once
-// x W^T with tensor cores for some dozen tokens on compute capability 9.0: a cluster of eight
+// x W^T with tensor cores for some dozen plain rows on compute capability 9.0: a cluster of eight
 // blocks of threads makes 64 rows, each block one part of K with a warp for each tile of 16 rows.
 // Warps of a block read the same rows of x, which the L1 cache then holds; the parts' sums are
 // added in ascending order through the cluster's shared memory, each block finishing an eighth of

@@ -1,6 +1,7 @@
 // x W^T with E4M3 weights and activations. Codes become f16, which holds them exactly, on their way
-// into the mma; products are exact, sums f32. Many tokens take fp8 instructions, which are twice as
-// fast and keep fewer bits of their sums; those of 256 columns each are added in f32.
+// into the mma; products are exact, sums f32. Dealt rows take fp8 instructions, which are twice as
+// fast and keep fewer bits of their sums; those of 256 columns each are added in f32. Widened rows
+// take f16 instructions.
 //   out[m][n] = (sum over k of x[m][k] w[n][k]) * (x_scales[m] * scales[n])
 #include "backend/cuda/kernels/linear_half.cuh"
 
@@ -15,8 +16,8 @@ struct Fp8Format : FloatFormat {
   static constexpr int kRunBytes = 16;
   static constexpr int kOperandBytes = 1;
   static constexpr int kSteps = 2;
-#if defined(IOL_HAS_WGMMA)
   static constexpr bool kAddsStages = true;
+#if defined(IOL_HAS_WGMMA)
   static __device__ __forceinline__ void operand(const Weights& w, int step,
                                                  std::uint32_t (&a)[4]) {
     take_operand(w, step, a);
@@ -58,9 +59,32 @@ struct Fp8Format : FloatFormat {
   }
 };
 
+/// Rows of x are f16 numbers already.
+struct WidenedFp8Format : Fp8Format {
+  static constexpr int kRowBytes = 128;
+  static constexpr int kOperandBytes = 2;
+  static constexpr int kSteps = 4;
+  static constexpr bool kAddsStages = false;
+#if defined(IOL_HAS_WGMMA)
+  static __device__ __forceinline__ void operand(const Weights& w, int step,
+                                                 std::uint32_t (&a)[4]) {
+    const uint4& v = w.v[step / 2];
+    e4m3_to_f16(step % 2 == 0 ? v.x : v.z, a[0], a[2]);
+    e4m3_to_f16(step % 2 == 0 ? v.y : v.w, a[1], a[3]);
+  }
+  template <int kSize>
+  static __device__ __forceinline__ void multiply_all(float (&d)[kSize],
+                                                      const std::uint32_t (&a)[4], std::uint64_t b,
+                                                      bool accumulate) {
+    wgmma_f16(d, a, b, accumulate);
+  }
+#endif
+};
+
 }  // namespace
 
 void linear_fp8(const LinearTask& task, StreamHandle stream) {
+  if (task.x.form == RowForm::kWidened) return launch_wgmma<WidenedFp8Format>(task, stream);
   multiply_rows<Fp8Format>(task, stream);
 }
 

@@ -17,8 +17,8 @@ struct Int8Format {
   static constexpr int kRunBytes = 16;
   static constexpr int kOperandBytes = 1;
   static constexpr int kSteps = 2;
-#if defined(IOL_HAS_WGMMA)
   static constexpr bool kAddsStages = false;
+#if defined(IOL_HAS_WGMMA)
   static __device__ __forceinline__ void operand(const Weights& w, int step,
                                                  std::uint32_t (&a)[4]) {
     take_operand(w, step, a);

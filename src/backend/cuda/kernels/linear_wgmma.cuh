@@ -1,24 +1,25 @@
 #pragma once
-// x W^T for many tokens on compute capability 9.0: weights are the left operand of wgmma, tokens
-// its right one. A block makes 128 rows for kTokens tokens. One warp fills a ring of stages in
-// shared memory - packed weights by bulk copies, rows of x by tensor copies - and two warpgroups
-// empty it, each with 64 of the rows: a lane takes its weights from the stage as the mma of
-// linear_tile.cuh would, so that every format is widened in registers, and multiplies by all
-// tokens. While one group fetches weights or closes a part, the tensor cores work for the other.
+// x W^T on compute capability 9.0: weights are the left operand of wgmma, tokens its right one. A
+// block makes 128 rows for kTokens tokens, 16 to 128. One warp fills a ring of stages in shared
+// memory - packed weights and rows of x by tensor copies - and two warpgroups empty it, each with
+// 64 of the rows: a lane takes its weights from the stage as the mma of linear_tile.cuh would, so
+// that every format is widened in registers, and multiplies by all tokens. While one group fetches
+// weights or closes a part, the tensor cores work for the other.
 //
 // Rows of x are dealt (MatrixView, "dealt"): what a lane holds of the weights then meets the same
 // numbers of K. Sums are made in the order of linear_tile.cuh and have the same bits.
 //
 // With few tiles a cluster of kSplit blocks shares one: each takes its parts of K, and they add
-// them, in ascending order, through the cluster's shared memory.
+// them, in ascending order, through the cluster's shared memory. Up to 64 tokens such a block takes
+// half of a multiprocessor, so that the next kernel's blocks are there, with their first weights,
+// when this one's are over. A block alone needs all shared memory to keep weights on their way.
 //
 // Beyond linear_tile.cuh a Format says
 //   kSteps                       multiplications to a block of K, 32 bytes of a row of x each
 //   operand(w, step, a)          the lane's weights of a step, as the instruction takes them
 //   multiply_all(d, a, b, accumulate)
 //   kAddsStages                  its instruction keeps fewer bits of a sum than f32 has: every
-//   stage
-//                                is summed from zero and added to the total, not every part
+//                                stage is summed from zero and added to the total, not every part
 #include <type_traits>
 
 #include "backend/cuda/kernels/copy_engine.cuh"
@@ -36,7 +37,7 @@ inline constexpr int kWgmmaRows = kWgmmaTiles * kTileRows;
 inline constexpr int kStageBlocks = 2;      // of K
 inline constexpr int kBoxBytes = 128;       // of a row of x
 inline constexpr int kWeightWordBytes = 8;  // so that a box may have all of a stage
-inline constexpr int kSharedBytes = 220 * 1024;
+inline constexpr int kMostHalfTokens = 64;  // of a block that takes half of a multiprocessor
 /// Of a block's sums, [token][row]: padded so that a warp's stores meet no bank twice.
 inline constexpr int kSumStride = kWgmmaRows + 4;
 
@@ -46,13 +47,18 @@ struct WgmmaArgs {
   CUtensorMap x;        // [num_tokens] rows of bytes
 };
 
-template <class Format, int kTokens>
+template <class Format, int kTokens, int kSplit>
 struct WgmmaStage {
   static constexpr int kTileBytes = kStageBlocks * Format::kTileBytes;
   static constexpr int kWeightBytes = kWgmmaTiles * kTileBytes;
   static constexpr int kRowBytes = kStageBlocks * Format::kRowBytes;
   static constexpr int kBytes = kWeightBytes + kTokens * kRowBytes;
-  static constexpr int kStages = kSharedBytes / kBytes;
+  static constexpr int kBlocksAtOnce =
+      kSplit > 1 && kTokens <= kMostHalfTokens && !Format::kAddsStages ? 2 : 1;
+  // Of 80 or 168 registers that a thread has at the start.
+  static constexpr int kFillRegisters = kBlocksAtOnce == 2 ? 32 : 24;
+  static constexpr int kMultiplyRegisters = kBlocksAtOnce == 2 ? 104 : 240;
+  static constexpr int kStages = (kBlocksAtOnce == 2 ? 112 : 220) * 1024 / kBytes;
   static_assert(kRowBytes % kBoxBytes == 0 && kBytes % 1024 == 0);
 };
 
@@ -99,10 +105,10 @@ struct StageWalk {
 };
 
 /// One thread fills the ring. A stage's copies bring whole boxes, also where the part or the matrix
-/// ends within: what is too much isn't multiplied.
-template <class Format, int kTokens>
+/// ends within: blocks that are too much aren't multiplied, rows and tokens are zeros.
+template <class Format, int kTokens, int kSplit>
 struct RingFiller {
-  using Stage = WgmmaStage<Format, kTokens>;
+  using Stage = WgmmaStage<Format, kTokens, kSplit>;
   const WgmmaArgs& args;
   Ring ring;
   int first_tile;
@@ -126,6 +132,7 @@ struct RingFiller {
   }
   /// Weights come before the kernel in front of this one is over, rows of x behind it.
   __device__ __forceinline__ void fill(int first_part, int last_part) {
+    prefetch_map(&args.x);
     const Ring start = ring;
     StageWalk early(args.linear.matrix, first_part, last_part);
     for (int i = 0; i < Stage::kStages && early.next(); ++i) {
@@ -146,27 +153,6 @@ struct RingFiller {
   }
 };
 
-/// Begins d += the blocks of a stage with the lane's weights in `a`; `fresh`: d = those blocks.
-template <class Format, int kTokens, int kCount, int kSize, int kSteps>
-__device__ __forceinline__ void begin_blocks(const std::byte* weights, const std::byte* rows,
-                                             std::uint32_t (&a)[kSteps][4],
-                                             typename Format::Part (&d)[kSize], bool fresh) {
-#pragma unroll
-  for (int block = 0; block < kCount; ++block) {
-    const auto w = Format::shared_weights(weights + block * Format::kTileBytes);
-#pragma unroll
-    for (int step = 0; step < Format::kSteps; ++step)
-      Format::operand(w, step, a[block * Format::kSteps + step]);
-  }
-  begin_wgmma();
-#pragma unroll
-  for (int step = 0; step < kCount * Format::kSteps; ++step) {
-    const std::byte* at = rows + step / 4 * (kTokens * kBoxBytes) + step % 4 * 32;
-    Format::multiply_all(d, a[step], operand_descriptor(shared_address(at)), step > 0 || !fresh);
-  }
-  commit_wgmma();
-}
-
 template <int kSize, class Part>
 __device__ __forceinline__ void add_sums(Part (&total)[kSize], const Part (&d)[kSize]) {
 #pragma unroll
@@ -179,52 +165,84 @@ __device__ __forceinline__ void clear_sums(Part (&d)[kSize]) {
 }
 
 /// One of the two warpgroups that multiply.
-template <class Format, int kTokens>
+template <class Format, int kTokens, int kSplit>
 struct RingEmptier {
-  using Stage = WgmmaStage<Format, kTokens>;
+  using Stage = WgmmaStage<Format, kTokens, kSplit>;
   using Part = typename Format::Part;
   using Sums = Part[kTokens / 2];
-  using Operands = std::uint32_t[kStageBlocks * Format::kSteps][4];
+  // Steps that are begun together: as many as there are registers for.
+  static constexpr int kAtOnce =
+      Stage::kBlocksAtOnce == 2 && kTokens == 64 && Format::kSteps == 2 ? 2 : 4;
+  static constexpr int kRounds = kStageBlocks * Format::kSteps / kAtOnce;  // of a stage
+  static_assert(kRounds == 1 || kRounds == kStageBlocks);
+  using Operands = std::uint32_t[kAtOnce][4];  // the lane's weights
   const MatrixView& matrix;
   Ring ring;
-  bool present;  // the matrix has the group's rows
 
-  /// Begins to multiply a stage when it is here.
-  __device__ __forceinline__ void begin(const StageWalk& walk, Operands& a, Sums& d, bool fresh) {
+  /// Begins d += kCount steps of the stage from block `block` on, with their weights in `a`;
+  /// `fresh`: d = those steps.
+  template <int kCount>
+  __device__ __forceinline__ void begin(int block, Operands& a, Sums& d, bool fresh) const {
     const std::byte* stage = ring.memory + ring.stage * Stage::kBytes;
     const std::byte* weights = stage + threadIdx.x / 32 * Stage::kTileBytes + threadIdx.x % 32 * 16;
     const std::byte* rows = stage + Stage::kWeightBytes;
-    wait_phase(ring.full + ring.stage, ring.parity);
-    if (!present) return;
-    if (walk.count == kStageBlocks) {
-      begin_blocks<Format, kTokens, kStageBlocks>(weights, rows, a, d, fresh);
-    } else {
-      begin_blocks<Format, kTokens, 1>(weights, rows, a, d, fresh);
+#pragma unroll
+    for (int i = 0; i < kCount; ++i)
+      Format::operand(
+          Format::shared_weights(weights + (block + i / Format::kSteps) * Format::kTileBytes),
+          i % Format::kSteps, a[i]);
+    begin_wgmma();
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const int step = block * Format::kSteps + i;
+      Format::multiply_all(d, a[i],
+                           operand_descriptor(shared_address(
+                               rows + step / 4 * (kTokens * kBoxBytes) + step % 4 * 32)),
+                           i > 0 || !fresh);
     }
+    commit_wgmma();
+  }
+  __device__ __forceinline__ void wait_for_stage() const {
+    wait_phase(ring.full + ring.stage, ring.parity);
   }
   __device__ __forceinline__ void release(int stage) const {
     if (threadIdx.x % 32 == 0) arrive(ring.empty + stage);
   }
 
-  /// d = the sum over part `part` of K for the group's rows. One stage is being multiplied while
-  /// the next one's weights are fetched.
+  /// Begins the stage that is next, when it is here; waits for the one before it (-1: none).
+  __device__ __forceinline__ void begin_stage(int count, int& before, Operands& a, Sums& d) {
+    wait_for_stage();
+    if (count == kStageBlocks || kRounds > 1) {
+      begin<kAtOnce>(0, a, d, before < 0);
+    } else {
+      begin<kAtOnce / kStageBlocks>(0, a, d, before < 0);
+    }
+    if (before >= 0) {
+      wait_wgmma<1>();
+      release(before);
+    }
+    before = ring.stage;
+  }
+
+  /// d = the sum over part `part` of K for the group's rows. A round is being multiplied while the
+  /// next one's weights are fetched.
   __device__ __forceinline__ void sum_part(int part, Sums& d) {
     Operands a[2];
     int before = -1;  // the stage that is being multiplied
     StageWalk walk(matrix, part, part + 1);
-    const auto step = [&](Operands& operands) {
-      begin(walk, operands, d, before < 0);
-      if (before >= 0) {
-        wait_wgmma<1>();
-        release(before);
-      }
-      before = ring.stage;
-      ring.template advance<Stage>();
-    };
     while (walk.next()) {
-      step(a[0]);
-      if (!walk.next()) break;
-      step(a[1]);
+      begin_stage(walk.count, before, a[0], d);
+      if constexpr (kRounds == 1) {
+        ring.template advance<Stage>();
+        if (!walk.next()) break;
+        begin_stage(walk.count, before, a[1], d);
+      } else if (walk.count == kStageBlocks) {
+        begin<kAtOnce>(1, a[1], d, false);
+        wait_wgmma<1>();
+      } else {
+        wait_wgmma<0>();
+      }
+      ring.template advance<Stage>();
     }
     wait_wgmma<0>();
     if (before >= 0) {
@@ -238,12 +256,20 @@ struct RingEmptier {
   __device__ __forceinline__ void add_stages(int first, int last, Sums& d, Sums& total) {
     Operands a[2];
     StageWalk walk(matrix, first, last);
+    const auto begin_one = [&](Operands& operands, bool fresh) {
+      wait_for_stage();
+      if (walk.count == kStageBlocks) {
+        begin<kAtOnce>(0, operands, d, fresh);
+      } else {
+        begin<kAtOnce / kStageBlocks>(0, operands, d, fresh);
+      }
+    };
     while (walk.next()) {
       int stage = ring.stage;
-      begin(walk, a[0], d, true);
+      begin_one(a[0], true);
       ring.template advance<Stage>();
       if (walk.next()) {
-        begin(walk, a[1], d, false);
+        begin_one(a[1], false);
         wait_wgmma<1>();
         release(stage);
         stage = ring.stage;
@@ -251,7 +277,7 @@ struct RingEmptier {
       }
       wait_wgmma<0>();
       release(stage);
-      if (present) add_sums(total, d);
+      add_sums(total, d);
     }
   }
 };
@@ -279,12 +305,14 @@ __device__ __forceinline__ void sync_groups() {
 #endif
 
 template <class Format, int kTokens, int kSplit>
-__global__ void __launch_bounds__(kWgmmaThreads, 1)
+__global__ void __launch_bounds__(kWgmmaThreads, WgmmaStage<Format, kTokens, kSplit>::kBlocksAtOnce)
     linear_wgmma_kernel(const __grid_constant__ WgmmaArgs args) {
 #if defined(IOL_HAS_WGMMA)
-  static_assert(kSplit == 1 || kSplit == kNumParts / 2);
-  using Stage = WgmmaStage<Format, kTokens>;
+  using Stage = WgmmaStage<Format, kTokens, kSplit>;
   using Part = typename Format::Part;
+  constexpr int kOwnParts = kNumParts / kSplit;
+  // Sums that a block of a cluster gives to the others.
+  constexpr int kOwnSums = Format::kAddsStages ? 1 : kOwnParts;
   extern __shared__ __align__(1024) std::byte memory[];
   __shared__ std::uint64_t full[Stage::kStages];
   __shared__ std::uint64_t empty[Stage::kStages];
@@ -304,80 +332,78 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1)
   const int first_row = first_tile * kTileRows;
   const MatrixView& matrix = args.linear.matrix;
   if (threadIdx.x >= kMultiplyThreads) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Stage::kFillRegisters));
     if (threadIdx.x == kMultiplyThreads)
-      RingFiller<Format, kTokens>{args, ring, first_tile, first_token}.fill(
-          rank * kNumParts / kSplit, (rank + 1) * kNumParts / kSplit);
+      RingFiller<Format, kTokens, kSplit>{args, ring, first_tile, first_token}.fill(
+          rank * kOwnParts, (rank + 1) * kOwnParts);
     if constexpr (kSplit > 1) {
       __syncwarp();
       cluster_barrier();
       cluster_barrier();
     }
-  } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
-    wait_for_previous();
-    const bool present =
-        first_row + static_cast<int>(threadIdx.x) / kGroupThreads * (kWgmmaRows / 2) < matrix.rows;
-    auto* sums = reinterpret_cast<float*>(memory);
-    RingEmptier<Format, kTokens> group = {matrix, ring, present};
+    return;
+  }
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Stage::kMultiplyRegisters));
+  wait_for_previous();
+  auto* sums = reinterpret_cast<float*>(memory);
+  RingEmptier<Format, kTokens, kSplit> group = {matrix, ring};
+  if constexpr (kSplit == 1) {
     Part d[kTokens / 2];
     Part total[kTokens / 2] = {};
-    if constexpr (kSplit == 1) {
-      if constexpr (Format::kAddsStages) {
-        group.add_stages(0, kNumParts, d, total);
-      } else {
-        for (int part = 0; part < kNumParts; ++part) {
-          group.sum_part(part, d);
-          add_sums(total, d);
-        }
-      }
-      sync_groups();  // the stages are empty
-      store_sums(total, sums);
-      sync_groups();
-      finish_tokens<Format>(
-          args.linear, first_row, first_token, 0, kTokens, [&](int token, int row, Part(&sum)[4]) {
-            const auto v = *reinterpret_cast<float4*>(sums + token * kSumStride + row);
-            sum[0] = Format::part(v.x), sum[1] = Format::part(v.y);
-            sum[2] = Format::part(v.z), sum[3] = Format::part(v.w);
-          });
+    if constexpr (Format::kAddsStages) {
+      group.add_stages(0, kNumParts, d, total);
     } else {
-      if constexpr (Format::kAddsStages) {
-        group.add_stages(rank * 2, rank * 2 + 2, d, total);
-        clear_sums(d);
-      } else {
-        group.sum_part(rank * 2, d);
+      for (int part = 0; part < kNumParts; ++part) {
+        group.sum_part(part, d);
         add_sums(total, d);
-        group.sum_part(rank * 2 + 1, d);
       }
-      sync_groups();
-      store_sums(total, sums);
-      store_sums(d, sums + kTokens * kSumStride);
-      cluster_barrier();
-      constexpr int kShare = kTokens / kSplit;
-      finish_tokens<Format>(
-          args.linear, first_row, first_token, rank * kShare, (rank + 1) * kShare,
-          [&](int token, int row, Part(&sum)[4]) {
-            for (Part& one : sum) one = 0;
-#pragma unroll
-            for (int part = 0; part < kNumParts; ++part) {
-              const float4 v =
-                  load_four_from(sums + (part % 2 * kTokens + token) * kSumStride + row, part / 2);
-              sum[0] += Format::part(v.x), sum[1] += Format::part(v.y);
-              sum[2] += Format::part(v.z), sum[3] += Format::part(v.w);
-            }
-          });
-      cluster_barrier();  // nobody leaves while its memory is read
     }
+    sync_groups();  // the stages are empty
+    store_sums(total, sums);
+    sync_groups();
+    finish_tokens<Format>(
+        args.linear, first_row, first_token, 0, kTokens, [&](int token, int row, Part(&sum)[4]) {
+          const auto v = *reinterpret_cast<float4*>(sums + token * kSumStride + row);
+          sum[0] = Format::part(v.x), sum[1] = Format::part(v.y);
+          sum[2] = Format::part(v.z), sum[3] = Format::part(v.w);
+        });
+  } else {
+    Part own[kOwnSums][kTokens / 2] = {};
+    if constexpr (Format::kAddsStages) {
+      Part d[kTokens / 2];
+      group.add_stages(rank * kOwnParts, (rank + 1) * kOwnParts, d, own[0]);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kOwnParts; ++i) group.sum_part(rank * kOwnParts + i, own[i]);
+    }
+    sync_groups();
+#pragma unroll
+    for (int i = 0; i < kOwnSums; ++i) store_sums(own[i], sums + i * kTokens * kSumStride);
+    cluster_barrier();
+    constexpr int kShare = kTokens / kSplit;
+    finish_tokens<Format>(args.linear, first_row, first_token, rank * kShare, (rank + 1) * kShare,
+                          [&](int token, int row, Part(&sum)[4]) {
+                            for (Part& one : sum) one = 0;
+#pragma unroll
+                            for (int i = 0; i < kSplit * kOwnSums; ++i) {
+                              const float4 v = load_four_from(
+                                  sums + (i % kOwnSums * kTokens + token) * kSumStride + row,
+                                  i / kOwnSums);
+                              sum[0] += Format::part(v.x), sum[1] += Format::part(v.y);
+                              sum[2] += Format::part(v.z), sum[3] += Format::part(v.w);
+                            }
+                          });
+    cluster_barrier();  // nobody leaves while its memory is read
   }
 #endif
 }
 
 template <class Format, int kTokens, int kSplit>
 void launch_wgmma(const LinearTask& task, StreamHandle stream) {
-  using Stage = WgmmaStage<Format, kTokens>;
+  using Stage = WgmmaStage<Format, kTokens, kSplit>;
   auto* kernel = linear_wgmma_kernel<Format, kTokens, kSplit>;
   constexpr int kBytes = Stage::kStages * Stage::kBytes;
-  static_assert(kSplit == 1 || 2 * kTokens * kSumStride * 4 <= kBytes);
+  static_assert((kSplit == 4 ? 2 : 1) * kTokens * kSumStride * 4 <= kBytes);
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   const LinearArgs linear = linear_args<Format>(task);
   const int tile_words = num_blocks(task.matrix) * (Format::kTileBytes / kWeightWordBytes);
@@ -391,17 +417,26 @@ void launch_wgmma(const LinearTask& task, StreamHandle stream) {
   launch_clusters(kernel, grid, kSplit, kWgmmaThreads, kBytes, stream, args);
 }
 
+template <class Format, int kTokens>
+void launch_few(int split, const LinearTask& task, StreamHandle stream) {
+  if (split == 1) return launch_wgmma<Format, kTokens, 1>(task, stream);
+  if constexpr (!(kTokens == 64 && Format::kSteps == 4)) {  // which has no registers left for it
+    if (split == 4) return launch_wgmma<Format, kTokens, 4>(task, stream);
+  }
+  launch_wgmma<Format, kTokens, 8>(task, stream);
+}
+
 /// In the shape that the task asks for, else in the best for its size.
 template <class Format>
 void launch_wgmma(const LinearTask& task, StreamHandle stream) {
   const WideShape shape = task.shape.tokens != 0 ? task.shape : wide_shape(task);
-  if (shape.tokens == 128) {
-    shape.split > 1 ? launch_wgmma<Format, 128, 4>(task, stream)
-                    : launch_wgmma<Format, 128, 1>(task, stream);
-  } else {
-    shape.split > 1 ? launch_wgmma<Format, 64, 4>(task, stream)
-                    : launch_wgmma<Format, 64, 1>(task, stream);
+  if constexpr (!Format::kAddsStages) {  // few tokens have exact sums
+    if (shape.tokens == 16) return launch_few<Format, 16>(shape.split, task, stream);
+    if (shape.tokens == 32) return launch_few<Format, 32>(shape.split, task, stream);
   }
+  if (shape.tokens == 64) return launch_few<Format, 64>(shape.split, task, stream);
+  shape.split == 1 ? launch_wgmma<Format, 128, 1>(task, stream)
+                   : launch_wgmma<Format, 128, 4>(task, stream);
 }
 
 }  // namespace iol::cuda

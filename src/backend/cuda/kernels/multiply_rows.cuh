@@ -11,7 +11,7 @@ void multiply_rows(const LinearTask& task, StreamHandle stream) {
   constexpr int kClusterMostRows = 4096;  // matrices with more keep the card busy without
   constexpr int kFewBlocks = 96;          // would leave multiprocessors idle
   if constexpr (Format::kSteps > 0) {
-    if (task.x.is_dealt) return launch_wgmma<Format>(task, stream);
+    if (task.x.form == RowForm::kDealt) return launch_wgmma<Format>(task, stream);
   }
   const int wide_blocks = (task.matrix.rows / kTileRows + kWideTiles - 1) / kWideTiles *
                           ((task.num_tokens + kWideTokens - 1) / kWideTokens);

@@ -61,14 +61,24 @@ __device__ __forceinline__ std::uint32_t to_e4m3(float value) {
   return sign | (code > 0x7eU ? 0x7eU : code);
 }
 
-/// Four E4M3 codes as f16, exactly: the first and third, then the second and fourth.
-__device__ __forceinline__ void e4m3_to_f16(std::uint32_t codes, std::uint32_t& even,
-                                            std::uint32_t& odd) {
-  const std::uint32_t later = codes >> 8;
-  even = (codes & 0x00800080U) << 8 | (codes & 0x007f007fU) << 7;
-  odd = (later & 0x00800080U) << 8 | (later & 0x007f007fU) << 7;
-  asm("mul.f16x2 %0, %1, %2;" : "=r"(even) : "r"(even), "r"(0x5c005c00U));  // 2^8: bias 7 to 15
-  asm("mul.f16x2 %0, %1, %2;" : "=r"(odd) : "r"(odd), "r"(0x5c005c00U));
+/// Four E4M3 codes, none of them NaN, as f16, exactly: the first two, then the others.
+__device__ __forceinline__ void e4m3_to_f16(std::uint32_t codes, std::uint32_t& low,
+                                            std::uint32_t& high) {
+#if __CUDA_ARCH__ >= 890
+  asm("{\n.reg .b16 first, second;\n"
+      "mov.b32 {first, second}, %2;\n"
+      "cvt.rn.f16x2.e4m3x2 %0, first;\n"
+      "cvt.rn.f16x2.e4m3x2 %1, second;\n}"
+      : "=r"(low), "=r"(high)
+      : "r"(codes));
+#else
+  const std::uint32_t first = __byte_perm(codes, 0, 0x1404);   // [0, c0, 0, c1] from the low byte
+  const std::uint32_t second = __byte_perm(codes, 0, 0x3424);  // [0, c2, 0, c3]
+  low = (first & 0x80008000U) | (first >> 1 & 0x3f803f80U);
+  high = (second & 0x80008000U) | (second >> 1 & 0x3f803f80U);
+  asm("mul.f16x2 %0, %1, %2;" : "=r"(low) : "r"(low), "r"(0x5c005c00U));  // 2^8: bias 7 to 15
+  asm("mul.f16x2 %0, %1, %2;" : "=r"(high) : "r"(high), "r"(0x5c005c00U));
+#endif
 }
 
 /// Four E4M3 codes as bf16, exactly: the first two, then the others.

@@ -1,9 +1,10 @@
 // Left operands of a matrix: RMSNorm where it is wanted, then the form that the matrix multiplies.
 //   y = x / sqrt(mean(x^2) + eps) * weight
 //   int8   scale = max |y| / 127 of the row, code = round(y * (127 / max |y|))
-//   fp8    scale = max |y| / 448, code = e4m3(y * (448 / max |y|))
+//   fp8    scale = max |y| / 448, code = e4m3(y * (448 / max |y|)), which may be written as f16
 //   int4   int8 codes with a scale for each group of the matrix, and the sum of the group's codes
-// in f32, as the CPU backend rounds. One block of threads for each row; padding becomes zero.
+// in f32, as the CPU backend rounds. One block of threads for each row, which its threads hold in
+// registers, four neighbours at a time; padding becomes zero.
 #include "backend/cuda/kernels/launch.cuh"
 #include "backend/cuda/kernels/number.cuh"
 #include "backend/cuda/kernels/reduce.cuh"
@@ -12,73 +13,128 @@ namespace iol::cuda {
 namespace {
 
 constexpr int kThreads = 512;
-constexpr int kAtOnce = 4;  // numbers of a thread that are loaded before the first is used
 constexpr float kLeastMagnitude = 1e-30F;
 
-__device__ float load_element(const void* x, Element element, std::int64_t index) {
+/// Columns 4 (t + j kThreads) .. + 3 of the row belong to thread t.
+template <int kFours>
+using Row = float4[kFours];
+
+__device__ __forceinline__ int first_column(int j) {
+  return 4 * (static_cast<int>(threadIdx.x) + j * kThreads);
+}
+
+__device__ __forceinline__ float load_element(const void* x, Element element, std::int64_t index) {
   if (element == Element::kF32) return static_cast<const float*>(x)[index];
   const std::uint16_t bits = static_cast<const std::uint16_t*>(x)[index];
   return element == Element::kBf16 ? bf16_value(bits) : f16_value(bits);
 }
 
-/// The row's numbers, normalized, in shared memory.
-__device__ void load_row(const PrepareTask& task, float* row, float* scratch) {
-  const int size = task.matrix.columns;
-  const int source = task.row_index != nullptr ? task.row_index[blockIdx.x] : blockIdx.x;
-  const std::int64_t base = static_cast<std::int64_t>(source) * task.x_stride;
+/// Numbers `base` + `column` .. + 3 of `x`; zero from column `size` on.
+__device__ __forceinline__ float4 load_four(const void* x, Element element, std::int64_t base,
+                                            int column, int size) {
+  if (column >= size) return {};
+  if (element == Element::kF32 && (base | size) % 4 == 0)
+    return *reinterpret_cast<const float4*>(static_cast<const float*>(x) + base + column);
+  const auto at = [&](int i) {
+    return column + i < size ? load_element(x, element, base + column + i) : 0.0F;
+  };
+  return {at(0), at(1), at(2), at(3)};
+}
+
+/// row *= 1 / sqrt(mean(row^2) + eps) * weight
+template <int kFours>
+__device__ __forceinline__ void normalize(Row<kFours>& row, const Row<kFours>& weight, int size,
+                                          double eps) {
+  __shared__ float sums[kThreads / 32];
+  __shared__ float factor;
   float squares = 0;
-  for (int first = threadIdx.x; first < size; first += kAtOnce * kThreads) {
-    float value[kAtOnce];
 #pragma unroll
-    for (int j = 0; j < kAtOnce; ++j) {
-      const int i = first + j * kThreads;
-      value[j] = i < size ? load_element(task.x, task.element, base + i) : 0.0F;
-    }
-#pragma unroll
-    for (int j = 0; j < kAtOnce; ++j) {
-      const int i = first + j * kThreads;
-      if (i < size) row[i] = value[j];
-      squares = __fmaf_rn(value[j], value[j], squares);
-    }
+  for (int j = 0; j < kFours; ++j) {
+    squares = __fmaf_rn(row[j].x, row[j].x, squares);
+    squares = __fmaf_rn(row[j].y, row[j].y, squares);
+    squares = __fmaf_rn(row[j].z, row[j].z, squares);
+    squares = __fmaf_rn(row[j].w, row[j].w, squares);
   }
-  if (task.norm != nullptr) {
-    const float total = block_sum<kThreads>(squares, scratch);
-    const double mean = static_cast<double>(total) / size + task.eps;
-    const auto scale = static_cast<float>(1.0 / sqrt(mean));
-#pragma unroll 4
-    for (int i = threadIdx.x; i < size; i += kThreads)
-      row[i] = __fmul_rn(__fmul_rn(row[i], scale), __ldg(task.norm + i));
+  squares = warp_sum(squares);
+  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = squares;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    float total = 0;
+#pragma unroll
+    for (int warp = 0; warp < kThreads / 32; ++warp) total += sums[warp];
+    factor = static_cast<float>(1.0 / sqrt(static_cast<double>(total) / size + eps));
   }
   __syncthreads();
+  const float scale = factor;
+#pragma unroll
+  for (int j = 0; j < kFours; ++j) {
+    row[j].x = __fmul_rn(__fmul_rn(row[j].x, scale), weight[j].x);
+    row[j].y = __fmul_rn(__fmul_rn(row[j].y, scale), weight[j].y);
+    row[j].z = __fmul_rn(__fmul_rn(row[j].z, scale), weight[j].z);
+    row[j].w = __fmul_rn(__fmul_rn(row[j].w, scale), weight[j].w);
+  }
 }
 
-__device__ int run_of(const PrepareTask& task) {
-  return task.out.is_dealt ? run_pieces(task.matrix.layout) : 0;
+__device__ __forceinline__ float largest_of(const float4& v) {
+  return fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
 }
 
-__device__ void write_codes(const PrepareTask& task, const float* row, float* scratch) {
-  const int size = task.matrix.columns;
+/// Two 16-bit numbers, then two more, from element `column` of a dealt or plain row on.
+__device__ __forceinline__ void store_pairs(void* row, int column, int run, std::uint32_t first,
+                                            std::uint32_t second) {
+  auto* pairs = static_cast<std::uint32_t*>(row);
+  pairs[dealt_column(column, 2, run) / 2] = first;
+  pairs[dealt_column(column + 2, 2, run) / 2] = second;
+}
+
+template <int kFours>
+__device__ __forceinline__ void write_codes(const PrepareTask& task, const Row<kFours>& row) {
+  __shared__ float scratch[kThreads / 32];
   const int padded = task.matrix.padded_columns;
   const bool is_int8 = task.matrix.layout == MatrixLayout::kInt8;
+  const bool is_widened = task.out.form == RowForm::kWidened;
   const float most = is_int8 ? 127.0F : 448.0F;
   float largest = 0;
-  for (int i = threadIdx.x; i < size; i += kThreads) largest = fmaxf(largest, fabsf(row[i]));
+#pragma unroll
+  for (int j = 0; j < kFours; ++j) largest = fmaxf(largest, largest_of(row[j]));
   largest = block_max<kThreads>(largest, scratch);
   const float inverse = reciprocal_scale(most, largest, kLeastMagnitude);
-  const int run = run_of(task);
-  auto* codes =
-      static_cast<std::uint8_t*>(task.out.values) + static_cast<std::int64_t>(blockIdx.x) * padded;
-  for (int i = threadIdx.x; i < padded; i += kThreads) {
-    const float scaled = i < size ? scaled_within(row[i], inverse, most) : 0.0F;
-    codes[dealt_column(i, 1, run)] =
-        static_cast<std::uint8_t>(is_int8 ? __float2int_rn(scaled) : to_e4m3(scaled));
+  const int run = run_pieces(task.matrix.layout, task.out.form);
+  auto* out = static_cast<std::byte*>(task.out.values) +
+              static_cast<std::int64_t>(blockIdx.x) * padded * (is_widened ? 2 : 1);
+  const auto code = [&](float x) {
+    const float scaled = scaled_within(x, inverse, most);
+    return (is_int8 ? static_cast<std::uint32_t>(__float2int_rn(scaled)) : to_e4m3(scaled)) & 0xffU;
+  };
+#pragma unroll
+  for (int j = 0; j < kFours; ++j) {
+    const int column = first_column(j);
+    if (column >= padded) break;
+    const std::uint32_t codes =
+        code(row[j].x) | code(row[j].y) << 8 | code(row[j].z) << 16 | code(row[j].w) << 24;
+    if (is_widened) {
+      std::uint32_t low, high;
+      e4m3_to_f16(codes, low, high);
+      store_pairs(out, column, run, low, high);
+    } else {
+      *reinterpret_cast<std::uint32_t*>(out + dealt_column(column, 1, run)) = codes;
+    }
   }
   if (threadIdx.x == 0) task.out.scales[blockIdx.x] = __fdiv_rn(largest, most);
 }
 
-/// A warp for each group.
-__device__ void write_groups(const PrepareTask& task, const float* row) {
+/// A warp for each group; the row goes through shared memory, since groups may take their columns
+/// from anywhere.
+template <int kFours>
+__device__ __forceinline__ void write_groups(const PrepareTask& task, const Row<kFours>& in) {
+  extern __shared__ float row[];  // [K]
   const MatrixView& matrix = task.matrix;
+#pragma unroll
+  for (int j = 0; j < kFours; ++j) {
+    const int column = first_column(j);
+    if (column < matrix.columns) *reinterpret_cast<float4*>(row + column) = in[j];
+  }
+  __syncthreads();
   const int lane = threadIdx.x % 32;
   auto* codes = static_cast<std::int8_t*>(task.out.values) +
                 static_cast<std::int64_t>(blockIdx.x) * matrix.padded_columns;
@@ -112,50 +168,84 @@ __device__ void write_groups(const PrepareTask& task, const float* row) {
     codes[i] = 0;
 }
 
-__device__ void write_plain(const PrepareTask& task, const float* row) {
+template <int kFours>
+__device__ __forceinline__ void write_numbers(const PrepareTask& task, const Row<kFours>& row) {
   const int padded = task.matrix.padded_columns;
   const std::int64_t base = static_cast<std::int64_t>(blockIdx.x) * padded;
   const MatrixLayout layout = task.matrix.layout;
-  const int run = run_of(task);
-  for (int i = threadIdx.x; i < padded; i += kThreads) {
-    const float value = i < task.matrix.columns ? row[i] : 0.0F;
+  const bool is_bf16 = layout == MatrixLayout::kBf16 || layout == MatrixLayout::kInt8Bf16;
+  const int run = run_pieces(layout, task.out.form);
+#pragma unroll
+  for (int j = 0; j < kFours; ++j) {
+    const int column = first_column(j);
+    if (column >= padded) break;
+    const float value[4] = {row[j].x, row[j].y, row[j].z, row[j].w};
     if (is_plain_rows(layout)) {
-      static_cast<float*>(task.out.values)[base + i] = value;
+      for (int i = 0; i < 4 && column + i < padded; ++i)
+        static_cast<float*>(task.out.values)[base + column + i] = value[i];
     } else {
-      const bool is_bf16 = layout == MatrixLayout::kBf16 || layout == MatrixLayout::kInt8Bf16;
-      static_cast<std::uint16_t*>(task.out.values)[base + dealt_column(i, 2, run)] =
-          is_bf16 ? to_bf16(value) : to_f16(value);
+      void* out = static_cast<std::uint16_t*>(task.out.values) + base;
+      is_bf16 ? store_pairs(out, column, run, to_bf16_pair(value[0], value[1]),
+                            to_bf16_pair(value[2], value[3]))
+              : store_pairs(out, column, run, to_f16_pair(value[0], value[1]),
+                            to_f16_pair(value[2], value[3]));
     }
   }
 }
 
+template <int kFours>
 __global__ void __launch_bounds__(kThreads) prepare_kernel(PrepareTask task) {
-  extern __shared__ float row[];  // [K]
-  __shared__ float scratch[kThreads / 32];
   let_next_start();
+  const int size = task.matrix.columns;
+  Row<kFours> weight;
+  if (task.norm != nullptr) {
+#pragma unroll
+    for (int j = 0; j < kFours; ++j)
+      weight[j] = load_four(task.norm, Element::kF32, 0, first_column(j), size);
+  }
   wait_for_previous();
   if (task.best != nullptr && threadIdx.x == 0) task.best[blockIdx.x] = 0;
-  load_row(task, row, scratch);
+  const int source = task.row_index != nullptr ? task.row_index[blockIdx.x] : blockIdx.x;
+  const std::int64_t base = static_cast<std::int64_t>(source) * task.x_stride;
+  Row<kFours> row;
+#pragma unroll
+  for (int j = 0; j < kFours; ++j)
+    row[j] = load_four(task.x, task.element, base, first_column(j), size);
+  if (task.norm != nullptr) normalize<kFours>(row, weight, size, task.eps);
   switch (task.matrix.layout) {
     case MatrixLayout::kInt8:
     case MatrixLayout::kFp8:
-      write_codes(task, row, scratch);
-      break;
+      return write_codes<kFours>(task, row);
     case MatrixLayout::kInt4:
-      write_groups(task, row);
-      break;
+      return write_groups<kFours>(task, row);
     default:
-      write_plain(task, row);
+      return write_numbers<kFours>(task, row);
   }
+}
+
+template <int kFours>
+void launch(const PrepareTask& task, StreamHandle stream) {
+  auto* kernel = prepare_kernel<kFours>;
+  // Whole fours; only groups need them.
+  const int shared_bytes =
+      task.matrix.layout == MatrixLayout::kInt4 ? (task.matrix.columns + 3) / 4 * 16 : 0;
+  if (shared_bytes > 48 * 1024)
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+  launch_kernel(kernel, dim3(task.num_rows), kThreads, shared_bytes, stream, task);
 }
 
 }  // namespace
 
 void prepare_rows(const PrepareTask& task, StreamHandle stream) {
-  const int shared_bytes = task.matrix.columns * 4;
-  if (shared_bytes > 48 * 1024)
-    cudaFuncSetAttribute(prepare_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
-  launch_kernel(prepare_kernel, dim3(task.num_rows), kThreads, shared_bytes, stream, task);
+  const MatrixView& matrix = task.matrix;
+  const int size = matrix.layout == MatrixLayout::kInt4 ? matrix.columns : matrix.padded_columns;
+  const int fours = (size + 4 * kThreads - 1) / (4 * kThreads);
+  if (fours <= 1) return launch<1>(task, stream);
+  if (fours <= 2) return launch<2>(task, stream);
+  if (fours <= 4) return launch<4>(task, stream);
+  if (fours <= 8) return launch<8>(task, stream);
+  static_assert(kMostPreparedColumns == 16 * 4 * kThreads);
+  launch<16>(task, stream);
 }
 
 }  // namespace iol::cuda

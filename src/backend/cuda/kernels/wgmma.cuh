@@ -40,18 +40,23 @@ __device__ __forceinline__ void wait_wgmma() {
 
 // clang-format off
 #define IOL_4(c, d, i) c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3])
-#define IOL_16(c, d, i) IOL_4(c, d, i), IOL_4(c, d, i + 4), IOL_4(c, d, i + 8), IOL_4(c, d, i + 12)
-#define IOL_32(c, d) IOL_16(c, d, 0), IOL_16(c, d, 16)
-#define IOL_64(c, d) IOL_16(c, d, 0), IOL_16(c, d, 16), IOL_16(c, d, 32), IOL_16(c, d, 48)
-#define IOL_NAMES_32 \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+#define IOL_8(c, d, i) IOL_4(c, d, i), IOL_4(c, d, i + 4)
+#define IOL_16(c, d, i) IOL_8(c, d, i), IOL_8(c, d, i + 8)
+#define IOL_32(c, d, i) IOL_16(c, d, i), IOL_16(c, d, i + 16)
+#define IOL_64(c, d, i) IOL_32(c, d, i), IOL_32(c, d, i + 32)
+#define IOL_NAMES_4 "%0, %1, %2, %3"
+#define IOL_NAMES_8 IOL_NAMES_4 ", %4, %5, %6, %7"
+#define IOL_NAMES_16 IOL_NAMES_8 ", %8, %9, %10, %11, %12, %13, %14, %15"
+#define IOL_NAMES_32 IOL_NAMES_16 ", " \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define IOL_NAMES_64 \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
-  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
+#define IOL_NAMES_64 IOL_NAMES_32 ", " \
   "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
   "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 // The names of A's four registers, B's descriptor and the flag, behind D's.
+#define IOL_INPUTS_8 "{%8, %9, %10, %11}, %12"
+#define IOL_FLAG_8 "%13"
+#define IOL_INPUTS_16 "{%16, %17, %18, %19}, %20"
+#define IOL_FLAG_16 "%21"
 #define IOL_INPUTS_32 "{%32, %33, %34, %35}, %36"
 #define IOL_FLAG_32 "%37"
 #define IOL_INPUTS_64 "{%64, %65, %66, %67}, %68"
@@ -63,20 +68,23 @@ __device__ __forceinline__ void wait_wgmma() {
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " IOL_FLAG_##size ", 0;\n"                      \
                  "wgmma.mma_async.sync.aligned." shape " {" IOL_NAMES_##size "}, "                 \
                  IOL_INPUTS_##size ", p" flags ";\n}"                                              \
-                 : IOL_##size(c, d)                                                                \
+                 : IOL_##size(c, d, 0)                                                             \
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int{accumulate}));      \
   }
+// For 16, 32, 64 and 128 columns of D.
+#define IOL_WGMMAS(name, type, c, k, types, flags)       \
+  IOL_WGMMA(name, type, c, 8, "m64n16" k types, flags)   \
+  IOL_WGMMA(name, type, c, 16, "m64n32" k types, flags)  \
+  IOL_WGMMA(name, type, c, 32, "m64n64" k types, flags)  \
+  IOL_WGMMA(name, type, c, 64, "m64n128" k types, flags)
 // clang-format on
 
-IOL_WGMMA(wgmma_bf16, float, "+f", 32, "m64n64k16.f32.bf16.bf16", ", 1, 1, 0")
-IOL_WGMMA(wgmma_bf16, float, "+f", 64, "m64n128k16.f32.bf16.bf16", ", 1, 1, 0")
-IOL_WGMMA(wgmma_f16, float, "+f", 32, "m64n64k16.f32.f16.f16", ", 1, 1, 0")
-IOL_WGMMA(wgmma_f16, float, "+f", 64, "m64n128k16.f32.f16.f16", ", 1, 1, 0")
-IOL_WGMMA(wgmma_e4m3, float, "+f", 32, "m64n64k32.f32.e4m3.e4m3", ", 1, 1")
-IOL_WGMMA(wgmma_e4m3, float, "+f", 64, "m64n128k32.f32.e4m3.e4m3", ", 1, 1")
-IOL_WGMMA(wgmma_int8, int, "+r", 32, "m64n64k32.s32.s8.s8", "")
-IOL_WGMMA(wgmma_int8, int, "+r", 64, "m64n128k32.s32.s8.s8", "")
+IOL_WGMMAS(wgmma_bf16, float, "+f", "k16", ".f32.bf16.bf16", ", 1, 1, 0")
+IOL_WGMMAS(wgmma_f16, float, "+f", "k16", ".f32.f16.f16", ", 1, 1, 0")
+IOL_WGMMAS(wgmma_e4m3, float, "+f", "k32", ".f32.e4m3.e4m3", ", 1, 1")
+IOL_WGMMAS(wgmma_int8, int, "+r", "k32", ".s32.s8.s8", "")
 
+#undef IOL_WGMMAS
 #undef IOL_WGMMA
 #endif
 

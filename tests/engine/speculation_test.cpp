@@ -406,6 +406,37 @@ TEST(Speculation, without_drafts_the_engine_runs_ahead) {
   EXPECT_EQ(backend->num_placeholders, 199);
 }
 
+/// Says a b c 0 a b c 1 a b c 2 ...: lookup always has a guess of the number, and is always wrong.
+class CountingBackend final : public AheadBackend {
+ public:
+  using AheadBackend::AheadBackend;
+  static std::int32_t token_at(std::int32_t position) {
+    return position % 4 < 3 ? 100 + position % 4 : 1000 + position / 4;
+  }
+
+ protected:
+  std::int32_t choose(Activations&, const StepInput& input, int row) override {
+    const auto token = static_cast<std::size_t>(input.logit_tokens[static_cast<std::size_t>(row)]);
+    return token_at(input.positions[token] + 1);
+  }
+};
+
+/// Each guess stops the engine from running ahead, and none becomes a draft that is judged.
+TEST(Speculation, guesses_that_are_always_wrong_stop_being_waited_for) {
+  CountingBackend* backend = nullptr;
+  const auto engine = ahead_engine(with_draft("ngram", std::nullopt), backend);
+  Request request;
+  for (std::int32_t i = 0; i < 40; ++i)
+    request.prompt_tokens.push_back(CountingBackend::token_at(i));
+  request.sampling.max_tokens = 450;
+  request.sampling.ignore_eos = true;
+  const Outcome outcome = run(*engine, {request})[0];
+  ASSERT_EQ(outcome.tokens.size(), 450U);
+  EXPECT_EQ(outcome.tokens.back(), CountingBackend::token_at(40 + 449));
+  EXPECT_EQ(engine->stats().num_accepted_draft_tokens, 0);
+  EXPECT_GT(backend->num_placeholders, 400);
+}
+
 TEST(Speculation, requests_with_and_without_it_share_a_batch) {
   const auto engine = Engine::create(with_draft(perfect_draft().path(), 4));
   Request request;

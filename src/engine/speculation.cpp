@@ -38,8 +38,9 @@ bool Speculation::expects_drafts(Requests& requests) {
   if (std::ranges::any_of(choices_, [](const DepthChoice& choice) { return choice.most > 0; })) {
     DepthPolicy rehearsal = policy_;
     rehearsal.choose(choices_, outlook());
-    if (std::ranges::any_of(choices_, [](const DepthChoice& choice) { return choice.depth > 0; }))
-      return true;
+    is_waited_for_ =
+        std::ranges::any_of(choices_, [](const DepthChoice& choice) { return choice.depth > 0; });
+    if (is_waited_for_) return true;
   }
   stats_.depth = 0;
   stats_.predicted_speedup = 1;
@@ -61,6 +62,11 @@ void Speculation::propose(Requests& requests) {
     stats_.error = error.what();
     for (RequestState* request : candidates_) request->drafts.draft.tokens.clear();
   }
+  const auto has_draft = [](const RequestState* request) {
+    return !request->drafts.draft.tokens.empty();
+  };
+  if (is_waited_for_ && std::ranges::none_of(candidates_, has_draft)) policy_.on_vain_wait();
+  is_waited_for_ = false;
   for (RequestState* request : candidates_) {
     const Draft& draft = request->drafts.draft;
     request->sequence.draft_tokens = draft.tokens;

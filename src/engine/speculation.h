@@ -88,6 +88,7 @@ class Speculation {
   RandomStream simulation_{0, 17};
   SpeculationStats stats_;
   std::int64_t last_draft_ns_ = 0;
+  bool is_waited_for_ = false;  // expects_drafts() said yes
   // Scratch of a step.
   std::vector<RequestState*> candidates_;
   std::vector<DepthChoice> choices_;

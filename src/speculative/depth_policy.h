@@ -53,6 +53,9 @@ class DepthPolicy {
   void on_step(int num_rows, double seconds, bool has_drafts);
   /// What a step with drafts took beside that, because the next one had to wait for its tokens.
   void on_turnaround(double seconds);
+  /// The engine waited for a step because of a rehearsed choice, and nothing was drafted after all:
+  /// that was a probe, and the next must be earned.
+  void on_vain_wait() { credit_seconds_ = 0; }
   /// A forward pass of the draft model ran.
   void on_draft_pass(int num_rows, double seconds) { draft_.observe(num_rows, seconds); }
 

@@ -17,7 +17,7 @@ constexpr int kNumRequests = 24;
 #ifdef IOL_SANITIZED
 constexpr int kNumDraftedTrials = 2;  // ten times as slow there
 #else
-constexpr int kNumDraftedTrials = 16;
+constexpr int kNumDraftedTrials = 8;
 #endif
 
 EngineConfig config_of(std::uint64_t trial) {

@@ -108,16 +108,20 @@ std::string readable_date(const std::string& date) {
   return is_utc_stamp ? date.substr(0, 10) + " " + date.substr(11, 5) + " UTC" : date;
 }
 
+/// The GPU that was measured, else the processor.
+std::optional<std::string> device_of(const Json& environment) {
+  return find_text(environment, {"gpu", "cpu_model", "cpu"});
+}
+
 std::string context_of(const RunReport& report, const Focus& focus) {
   std::string text = report.records.subjects.front().model_name;
   if (focus.hero->synthetic) text += " (random weights)";
   const Json& environment = report.records.environment.fields;
-  if (const auto cpu = find_text(environment, {"gpu_name", "gpu_model", "cpu_model", "cpu"})) {
-    text += (text.empty() ? "" : " · ") + *cpu;
-  }
+  if (const auto device = device_of(environment)) text += (text.empty() ? "" : " · ") + *device;
   auto threads = find_text(focus.hero->fields, {"threads", "num_threads"});
   if (!threads) threads = find_text(environment, {"threads", "num_threads"});
-  if (threads) text += fmt::format(" · {} thread{}", *threads, *threads == "1" ? "" : "s");
+  if (threads && !find_text(environment, {"gpu"}))
+    text += fmt::format(" · {} thread{}", *threads, *threads == "1" ? "" : "s");
   const Summary* latency = focus.latency(report, focus.hero->name);
   if (latency != nullptr) {
     const MetricSummary* input = latency->find("input_sequence_length");
@@ -375,9 +379,7 @@ std::string heading_of(const RunReport& report) {
   const Json& environment = report.records.environment.fields;
   std::string text = report.records.subjects.front().model_name;
   if (text.empty()) text = report.records.run_id;
-  if (const auto cpu = find_text(environment, {"gpu_name", "gpu_model", "cpu_model", "cpu"})) {
-    text += " on " + *cpu;
-  }
+  if (const auto device = device_of(environment)) text += " on " + *device;
   return text;
 }
 

@@ -108,9 +108,16 @@ TEST_F(Ladder, a_draft_model_takes_its_keys_and_values_from_the_same_bytes) {
             before.kv_cache_tokens * target);
 }
 
-TEST_F(Ladder, a_gpu_has_no_rung_of_speculation_yet) {
+TEST_F(Ladder, has_the_same_rungs_on_a_gpu) {
+  const auto levers = [&] {
+    std::vector<std::string> levers;
+    for (const Rung& rung : ladder().rungs) levers.push_back(rung.lever);
+    return levers;
+  };
+  const auto on_cpu = levers();
   engine_.device = {DeviceKind::kCuda, 0};
-  EXPECT_NE(ladder().rungs.back().lever, "speculation");
+  EXPECT_EQ(levers(), on_cpu);
+  EXPECT_EQ(on_cpu.back(), "speculation");
 }
 
 TEST_F(Ladder, takes_the_room_that_the_user_says) {

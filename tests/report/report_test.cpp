@@ -47,6 +47,17 @@ std::vector<std::string> structure_of(const std::string& markdown) {
   return result;
 }
 
+TEST(WriteReport, names_what_was_measured_a_gpu_or_the_processor) {
+  sample::SampleRun run({});
+  const std::string on_cpu = write_and_read(run).markdown;
+  EXPECT_THAT(on_cpu, HasSubstr("# books-16m on Example CPU 9000\n"));
+  EXPECT_THAT(on_cpu, HasSubstr("books-16m · Example CPU 9000 · 2 threads · "));
+  run.records().front()["device"] = {{"name", "cuda:0"}, {"gpu", "Example GPU 100"}};
+  const std::string on_gpu = write_and_read(run).markdown;
+  EXPECT_THAT(on_gpu, HasSubstr("# books-16m on Example GPU 100\n"));
+  EXPECT_THAT(on_gpu, HasSubstr("books-16m · Example GPU 100 · 100 tokens in"));
+}
+
 // IOL_SAMPLE_REPORT=FOLDER keeps the page, to be looked at in a browser.
 TEST(WriteReport, writes_three_whole_files_and_nothing_else) {
   const char* where = std::getenv("IOL_SAMPLE_REPORT");

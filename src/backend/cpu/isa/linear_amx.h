@@ -100,9 +100,10 @@ inline void multiply_group(Tiles& tiles, const LinearTask& task, const PanelGrou
       t.start = t.sums;
       t.start_stride = kSumsStride;
       if (k == 0) {
-        const std::int32_t* offsets = task.weight_offsets + (group.first_panel + p) * kPanelColumns;
-        t.start = Weights::kSums == Sums::kInteger ? reinterpret_cast<const std::byte*>(offsets)
-                                                   : nullptr;
+        t.start = nullptr;
+        if constexpr (Weights::kSums == Sums::kInteger)
+          t.start = reinterpret_cast<const std::byte*>(task.weight_offsets +
+                                                       (group.first_panel + p) * kPanelColumns);
         t.start_stride = 0;  // the same for every row
       }
       multiply_block<typename Weights::Product>(tiles, group.rows, t);

@@ -14,7 +14,7 @@ struct GraphKey {
   int num_tokens = 0;
   int num_tiles = 0;              // of attention
   bool slices_are_tiles = false;  // see StepSizes
-  int max_chunks = 0;             // likewise
+  int max_chunks = 0;             // of attention
   bool samples = false;
   const void* model = nullptr;
   const void* cache = nullptr;

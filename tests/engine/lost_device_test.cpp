@@ -77,11 +77,15 @@ Request request_of(int number) {
   return request;
 }
 
+void run_all(Engine& engine, Collector& collector) {
+  for (int i = 0; i < kNumRequests; ++i) engine.submit(request_of(i), collector.listen(i));
+  engine.drain();
+}
+
 TEST_P(LostDevice, ends_every_request_with_the_reason_and_takes_no_more) {
   Collector collector;
   const auto engine = make_engine<DeviceError>(/*num_bad_steps=*/1000);
-  for (int i = 0; i < kNumRequests; ++i) engine->submit(request_of(i), collector.listen(i));
-  engine->drain();
+  run_all(*engine, collector);
   int num_tokens = 0;
   for (int i = 0; i < kNumRequests; ++i) {
     const Outcome outcome = collector.outcome(i);
@@ -104,8 +108,7 @@ TEST_P(LostDevice, ends_every_request_with_the_reason_and_takes_no_more) {
 TEST_P(LostDevice, a_step_that_fails_otherwise_ends_its_own_requests_alone) {
   Collector collector;
   const auto engine = make_engine<ResourceError>(/*num_bad_steps=*/1);
-  for (int i = 0; i < kNumRequests; ++i) engine->submit(request_of(i), collector.listen(i));
-  engine->drain();
+  run_all(*engine, collector);
   int num_failed = 0;
   for (int i = 0; i < kNumRequests; ++i) {
     const Outcome outcome = collector.outcome(i);

@@ -359,15 +359,20 @@ std::unique_ptr<Engine> ahead_engine(EngineConfig config, AnyAheadBackend*& back
   return std::make_unique<EngineLoop>(config, std::move(model), std::move(draft_model));
 }
 
+Request request_of_101_tokens(const Engine& engine) {
+  Request request;
+  request.prompt_tokens = engine.tokenizer()->encode(kText);
+  request.sampling.max_tokens = 101;
+  request.sampling.ignore_eos = true;
+  return request;
+}
+
 /// On a device that draws tokens, drafts that were drawn are judged on the host all the same: the
 /// device's own number would confirm a part of them only.
 TEST(Speculation, a_device_that_draws_leaves_drawn_drafts_to_the_host) {
   AheadBackend* backend = nullptr;
   const auto engine = ahead_engine(with_draft(perfect_draft().path(), 4), backend);
-  Request request;
-  request.prompt_tokens = engine->tokenizer()->encode(kText);
-  request.sampling.max_tokens = 101;
-  request.sampling.ignore_eos = true;
+  Request request = request_of_101_tokens(*engine);
   request.sampling.temperature = 1.0;
   run(*engine, {request, request, request});
   const EngineStats stats = engine->stats();
@@ -381,10 +386,7 @@ TEST(Speculation, a_device_that_draws_leaves_drawn_drafts_to_the_host) {
 TEST(Speculation, no_draft_token_waits_for_the_host) {
   AheadBackend* backend = nullptr;
   const auto engine = ahead_engine(with_draft(perfect_draft().path(), 4), backend);
-  Request request;
-  request.prompt_tokens = engine->tokenizer()->encode(kText);
-  request.sampling.max_tokens = 101;
-  request.sampling.ignore_eos = true;
+  const Request request = request_of_101_tokens(*engine);
   run(*engine, {request});
   EXPECT_EQ(engine->stats().num_steps, 1 + 20);
   EXPECT_EQ(engine->stats().num_accepted_draft_tokens, 80);

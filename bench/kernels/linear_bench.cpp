@@ -95,8 +95,12 @@ void measure(const LinearShape& shape, double peak, double read_peak, const Stre
   const double portable = microseconds(linear, num_copies, stream, RowForm::kPlain, {});
   const double limit =
       1e6 * std::max(linear.operations() / peak, static_cast<double>(bytes) / read_peak);
-  fmt::print("{:<8}{:<9}{:>5} x {:<6}T {:<5} mma {:7.1f} us", layout_name(shape.layout), shape.name,
-             shape.rows, shape.columns, shape.tokens, portable);
+  fmt::print("{:<8}{:<9}{:>5} x {:<6}T {:<5} mma {:7.1f} us {:3.0f}%", layout_name(shape.layout),
+             shape.name, shape.rows, shape.columns, shape.tokens, portable, 100 * limit / portable);
+  if (can_make_row(linear.task(RowForm::kUnmade).matrix, shape.tokens)) {
+    const double making = microseconds(linear, num_copies, stream, RowForm::kUnmade, {});
+    fmt::print(" | makes its rows {:7.1f} us {:3.0f}%", making, 100 * limit / making);
+  }
   const bool widens = shape.layout == MatrixLayout::kFp8 && shape.tokens <= kFewTokens;
   const RowForm form = widens ? RowForm::kWidened : RowForm::kDealt;
   const WideShape chosen = wide_shape(linear.task(form));

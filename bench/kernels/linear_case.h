@@ -40,6 +40,9 @@ class LinearCase {
         x_(row_bytes(RowForm::kPlain), "rows"),
         dealt_(row_bytes(RowForm::kDealt), "dealt rows"),
         widened_(row_bytes(RowForm::kWidened), "widened rows"),
+        unmade_(
+            static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.columns) * 4,
+            "rows that aren't made yet"),
         scales_(static_cast<std::size_t>(shape.rows + shape.tokens) * 4, "scales"),
         out_(static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.rows) * 4,
              "results"),
@@ -64,7 +67,11 @@ class LinearCase {
     task.matrix.rows = shape_.rows;
     task.matrix.columns = task.matrix.padded_columns = shape_.columns;
     task.matrix.scales = scales_.as<const float>();
-    task.x.values = form == RowForm::kPlain   ? x_.data()
+    if (form == RowForm::kUnmade)  // a row's own numbers serve as the norm's weights
+      task.x.source = {unmade_.data(), Element::kF32, shape_.columns, unmade_.as<const float>(),
+                       1e-5};
+    task.x.values = form == RowForm::kUnmade  ? nullptr
+                    : form == RowForm::kPlain ? x_.data()
                     : form == RowForm::kDealt ? dealt_.data()
                                               : widened_.data();
     task.x.scales = scales_.as<float>() + shape_.rows;
@@ -178,6 +185,9 @@ class LinearCase {
     fill_rows(widened_, widened.data(), numbers * 2);
     std::vector<float> scales(scales_.size_bytes() / 4);
     RandomStream random(3);
+    std::vector<float> unmade(numbers);
+    for (auto& number : unmade) number = static_cast<float>(random.uniform() * 2 - 1);
+    fill_rows(unmade_, unmade.data(), numbers * 4);
     for (auto& scale : scales) scale = static_cast<float>(0.5 + random.uniform()) / 64;
     upload(scales_, 0, scales.data(), scales_.size_bytes());
   }
@@ -188,7 +198,7 @@ class LinearCase {
   static constexpr int kUniqueRows = 61;  // a prime: no two tiles of tokens are alike
 
   LinearShape shape_;
-  DeviceBuffer weights_, x_, dealt_, widened_, scales_, out_, best_;
+  DeviceBuffer weights_, x_, dealt_, widened_, unmade_, scales_, out_, best_;
 };
 
 }  // namespace iol::cuda

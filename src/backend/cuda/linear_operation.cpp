@@ -49,13 +49,13 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
     throw_input_error("the CUDA backend multiplies rows of at most {} numbers, not of {}",
                       kMostPreparedColumns, matrix.columns);
   IOL_CHECK(operand_bytes(matrix) <= a.operand_row_bytes);
+  const RowSource source = {x, element, x_stride, norm, a.shape.rms_norm_eps};
+  if (observer_ == nullptr && row_index == nullptr && best == nullptr &&
+      can_make_row(matrix, num_rows))
+    return {nullptr, nullptr, nullptr, RowForm::kUnmade, source};
   PrepareTask task;
-  task.x = x;
-  task.element = element;
-  task.x_stride = x_stride;
+  task.source = source;
   task.row_index = row_index;
-  task.norm = norm;
-  task.eps = a.shape.rms_norm_eps;
   task.num_rows = num_rows;
   task.matrix = matrix;
   task.out = a.operand;
@@ -69,7 +69,7 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
 OperandRows LinearOperation::rows_from(CudaActivations& a, const MatrixView& matrix, void* x,
                                        Element element, int num_rows) const {
   if (takes_rows_directly(matrix) && element == result_element(matrix))
-    return {x, nullptr, nullptr, form(matrix, num_rows)};
+    return {x, nullptr, nullptr, form(matrix, num_rows), {}};
   return prepare(a, matrix, x, element, matrix.columns, nullptr, num_rows);
 }
 

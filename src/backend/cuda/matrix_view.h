@@ -97,6 +97,7 @@ IOL_HOST_DEVICE constexpr std::int64_t element_offset(const MatrixView& matrix, 
 /// How a row of the left operand lies in memory.
 enum class RowForm : std::uint8_t {
   kPlain,    // column after column
+  kUnmade,   // not yet: each block of the product makes the row, see make_row.cuh
   kDealt,    // for linear_wgmma.cuh
   kWidened,  // dealt, and E4M3 codes are f16 numbers
 };
@@ -106,7 +107,7 @@ enum class RowForm : std::uint8_t {
 /// wgmma. A row is pieces of 4 bytes; of each run of `run` pieces that a lane takes in
 /// linear_tile.cuh, piece i goes to the four lanes' i-th pieces. 0: the form isn't dealt.
 IOL_HOST_DEVICE constexpr int run_pieces(MatrixLayout layout, RowForm form) {
-  if (form == RowForm::kPlain) return 0;
+  if (form == RowForm::kPlain || form == RowForm::kUnmade) return 0;
   const bool has_bytes_times_halves = layout == MatrixLayout::kInt8Bf16 ||
                                       layout == MatrixLayout::kInt8F16 || form == RowForm::kWidened;
   return has_bytes_times_halves ? 8 : 4;

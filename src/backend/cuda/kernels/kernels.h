@@ -19,12 +19,22 @@ IOL_HOST_DEVICE constexpr int element_bytes(Element element) {
   return element == Element::kF32 ? 4 : 2;
 }
 
+/// What rows of a left operand are made of: x, or RMSNorm(x) * norm.
+struct RowSource {
+  const void* x = nullptr;  // [T, stride]
+  Element element = Element::kF32;
+  int stride = 0;
+  const float* norm = nullptr;  // [K] or null: no norm
+  double eps = 0;
+};
+
 /// Rows of the left operand of a matrix, as its layout asks for them.
 struct OperandRows {
   void* values = nullptr;        // [T, padded_columns]: f32, f16, bf16, int8 or E4M3
   float* scales = nullptr;       // [T] of int8 and fp8; [T, groups] of int4
   std::int32_t* sums = nullptr;  // [T, groups] of int4: of the row's integers
   RowForm form = RowForm::kPlain;
+  RowSource source;  // of RowForm::kUnmade alone
 };
 
 // --- pack.cu
@@ -66,12 +76,8 @@ void embed(const EmbedTask& task, StreamHandle stream);
 
 /// Left operands: out = quantize(RMSNorm(x) * weight), each part where it is wanted.
 struct PrepareTask {
-  const void* x = nullptr;  // [*, x_stride]
-  Element element = Element::kF32;
-  int x_stride = 0;
+  RowSource source;
   const std::int32_t* row_index = nullptr;  // [T] or null: row i is made of x[row_index[i]]
-  const float* norm = nullptr;              // [K] or null: no norm
-  double eps = 0;
   int num_rows = 0;
   MatrixView matrix;  // what the rows are multiplied with
   OperandRows out;
@@ -114,6 +120,10 @@ void linear(const LinearTask& task, StreamHandle stream);
 /// How `matrix` wants that many rows of x; `is_exact`: no instruction that keeps fewer bits of a
 /// sum than f32 has.
 RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact);
+/// Columns of a row that 512 threads hold, four each.
+inline constexpr int kRunColumns = 2048;
+/// True when the product of one row makes it itself, RowForm::kUnmade.
+bool can_make_row(const MatrixView& matrix, int num_tokens);
 /// True when there is a kernel of that shape for the task.
 bool has_shape(const LinearTask& task, const WideShape& shape);
 /// The shape that takes the least time: waves of blocks, and the time of a wave.

@@ -31,6 +31,14 @@ RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact) {
   return widens ? RowForm::kWidened : RowForm::kDealt;
 }
 
+bool can_make_row(const MatrixView& matrix, int num_tokens) {
+  if (is_plain_rows(matrix.layout) || matrix.layout == MatrixLayout::kInt4 ||
+      matrix.columns % 4 != 0)
+    return false;
+  // As many runs as a thread has registers for.
+  return num_tokens == 1 && matrix.padded_columns <= 4 * kRunColumns;
+}
+
 bool has_shape(const LinearTask& task, const WideShape& shape) {
   // Bytes times 16-bit numbers: no registers are left for the sums of two parts.
   const bool is_wide = run_pieces(task.matrix.layout, task.x.form) == 8;

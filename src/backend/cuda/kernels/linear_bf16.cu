@@ -5,6 +5,8 @@ namespace iol::cuda {
 namespace {
 
 struct Bf16Format : HalfFormat {
+  using Made = Bf16Format;
+  static constexpr OperandNumber kOperand = OperandNumber::kBf16;
 #if defined(IOL_HAS_WGMMA)
   template <int kSize>
   static __device__ __forceinline__ void multiply_all(float (&d)[kSize],

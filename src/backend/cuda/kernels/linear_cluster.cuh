@@ -45,7 +45,9 @@ __global__ void __launch_bounds__(kClusterThreads, kColumns == 8 ? 3 : 4)
   const int first_tile = blockIdx.x / kNumParts * kClusterTiles;
   const int first_token = blockIdx.y * kColumns * 8;
   typename Format::Sum sums[1][kColumns] = {};
-  sum_part<Format, 1, kColumns, kDepth>(args, first_tile + warp, first_token, part, sums);
+  constexpr int kAhead = kColumns <= 2 ? kDepth : kColumns == 8 ? 1 : 2;
+  sum_part<Format, kDepth, kAhead>(args, MadeBefore{args}, first_tile + warp, first_token, part,
+                                   sums);
 #pragma unroll
   for (int c = 0; c < kColumns; ++c) {
     float* out = sums_of_part + (c * 8 + lane % 4 * 2) * kStride + warp * kTileRows + lane / 4;

@@ -8,7 +8,11 @@
 namespace iol::cuda {
 namespace {
 
+struct MadeFp8Format;
+
 struct Fp8Format : FloatFormat {
+  using Made = MadeFp8Format;
+  static constexpr OperandNumber kOperand = OperandNumber::kFp8;
   using Weights = TwoVectors;
   using Row = HalfFormat::Row;
   static constexpr int kTileBytes = 1024;
@@ -79,6 +83,34 @@ struct WidenedFp8Format : Fp8Format {
     wgmma_f16(d, a, b, accumulate);
   }
 #endif
+};
+
+/// Rows of x become f16 where they are made: once, not in each block of weights.
+struct MadeFp8Format : Fp8Format {
+  struct Row {
+    uint4 v[2];
+  };
+  static constexpr int kRowBytes = 128;
+  static constexpr int kRunBytes = 32;
+  static constexpr int kOperandBytes = 2;
+  static __device__ __forceinline__ Row load_row(const std::byte* p) {
+    return {{load_cached(p), load_cached(p + 16)}};
+  }
+  static __device__ __forceinline__ void multiply_four(std::uint32_t low_row,
+                                                       std::uint32_t high_row, std::uint32_t b0,
+                                                       std::uint32_t b1, Sum& sum) {
+    std::uint32_t a0, a1, a2, a3;
+    e4m3_to_f16(low_row, a0, a2);
+    e4m3_to_f16(high_row, a1, a3);
+    mma_f16(sum.d, a0, a1, a2, a3, b0, b1);
+  }
+  static __device__ __forceinline__ void multiply(const LinearArgs&, int, int, int,
+                                                  const Weights& w, const Row& x, Sum& sum) {
+    multiply_four(w.v[0].x, w.v[0].y, x.v[0].x, x.v[0].y, sum);
+    multiply_four(w.v[0].z, w.v[0].w, x.v[0].z, x.v[0].w, sum);
+    multiply_four(w.v[1].x, w.v[1].y, x.v[1].x, x.v[1].y, sum);
+    multiply_four(w.v[1].z, w.v[1].w, x.v[1].z, x.v[1].w, sum);
+  }
 };
 
 }  // namespace

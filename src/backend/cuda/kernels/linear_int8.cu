@@ -6,6 +6,7 @@ namespace iol::cuda {
 namespace {
 
 struct Int8Format {
+  using Made = Int8Format;
   struct Sum {
     int d[4];
   };
@@ -16,6 +17,7 @@ struct Int8Format {
   static constexpr int kRowBytes = 64;
   static constexpr int kRunBytes = 16;
   static constexpr int kOperandBytes = 1;
+  static constexpr OperandNumber kOperand = OperandNumber::kInt8;
   static constexpr int kSteps = 2;
   static constexpr bool kAddsStages = false;
 #if defined(IOL_HAS_WGMMA)

@@ -8,6 +8,7 @@ namespace {
 
 template <bool kBf16>
 struct Int8WeightFormat : FloatFormat {
+  using Made = Int8WeightFormat;
   using Weights = TwoVectors;
   struct Row {
     uint4 v[2];
@@ -16,6 +17,7 @@ struct Int8WeightFormat : FloatFormat {
   static constexpr int kRowBytes = 128;
   static constexpr int kRunBytes = 32;
   static constexpr int kOperandBytes = 2;
+  static constexpr OperandNumber kOperand = kBf16 ? OperandNumber::kBf16 : OperandNumber::kF16;
   static constexpr int kSteps = 4;
   static __device__ __forceinline__ void operand(const Weights& w, int step,
                                                  std::uint32_t (&a)[4]) {

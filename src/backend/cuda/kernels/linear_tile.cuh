@@ -12,6 +12,7 @@
 //   load_weights, load_row   from memory
 //   multiply(sum, w, x)      sum += w x over the block
 //   value(args, ...)         the finished sum as f32
+//   Made                     the format that takes a row made by the block, see make_row.cuh
 #include "backend/cuda/kernels/epilogue.cuh"
 #include "backend/cuda/kernels/mma.cuh"
 
@@ -24,8 +25,15 @@ struct LinearArgs {
   std::int64_t x_row_bytes;
   const float* x_scales;
   const std::int32_t* x_sums;
+  RowSource source;  // of rows that aren't made yet
   EpilogueArgs epilogue;
 };
+
+template <class Format>
+__device__ __forceinline__ const std::byte* tile_weights(const LinearArgs& args, int tile) {
+  return args.weights +
+         static_cast<std::int64_t>(tile) * num_blocks(args.matrix) * Format::kTileBytes;
+}
 
 __device__ __forceinline__ uint4 load_streaming(const void* p) {
   uint4 v;
@@ -38,42 +46,53 @@ __device__ __forceinline__ uint4 load_cached(const void* p) {
   return *static_cast<const uint4*>(p);
 }
 
-/// Sums of one warp: its part of K, in a [16 rows, 8 tokens] tile of the mma.
-template <class Format, int kTiles, int kColumns, int kDepth>
-__device__ __forceinline__ void sum_part(const LinearArgs& args, int first_tile, int first_token,
-                                         int part, typename Format::Sum (&sums)[kTiles][kColumns]) {
-  // Blocks of tokens' rows on their way.
-  constexpr int kAhead = kColumns <= 2 ? kDepth : kTiles == 1 && kColumns == 8 ? 1 : 2;
+/// Where rows of x are: rows that a kernel before has made.
+///   prepare()   before the kernels in front are over, all threads of the block
+///   make()      behind that
+///   row(token)
+struct MadeBefore {
+  const LinearArgs& args;
+  __device__ __forceinline__ void prepare() const {}
+  __device__ __forceinline__ void make() const {}
+  [[nodiscard]] __device__ __forceinline__ const std::byte* row(int token) const {
+    return args.x + token * args.x_row_bytes;
+  }
+};
+
+/// Sums of one warp: its part of K, in a [16 rows, 8 tokens] tile of the mma. kAhead: blocks of
+/// tokens' rows on their way.
+template <class Format, int kDepth, int kAhead, class Rows, int kTiles, int kColumns>
+__device__ __forceinline__ void sum_part(const LinearArgs& args, const Rows& made, int first_tile,
+                                         int first_token, int part,
+                                         typename Format::Sum (&sums)[kTiles][kColumns]) {
   static_assert(kDepth % kAhead == 0);
   const int lane = threadIdx.x % 32;
   const BlockRange range = part_blocks(args.matrix, part);
-  const int blocks = num_blocks(args.matrix);
   const std::byte* weights[kTiles];
 #pragma unroll
-  for (int t = 0; t < kTiles; ++t) {
-    weights[t] = args.weights +
-                 static_cast<std::int64_t>(first_tile + t) * blocks * Format::kTileBytes +
-                 lane * 16;
-  }
+  for (int t = 0; t < kTiles; ++t)
+    weights[t] = tile_weights<Format>(args, first_tile + t) + lane * 16;
   typename Format::Weights ring[kDepth][kTiles];
+  const auto load = [&](int d, int at) {
 #pragma unroll
-  for (int d = 0; d < kDepth; ++d) {
+    for (int t = 0; t < kTiles; ++t)
+      ring[d][t] =
+          Format::load_weights(weights[t] + static_cast<std::int64_t>(at) * Format::kTileBytes);
+  };
 #pragma unroll
-    for (int t = 0; t < kTiles; ++t) {
-      if (range.begin + d < range.end)
-        ring[d][t] = Format::load_weights(weights[t] + static_cast<std::int64_t>(range.begin + d) *
-                                                           Format::kTileBytes);
-    }
-  }
+  for (int d = 0; d < kDepth; ++d)
+    if (range.begin + d < range.end) load(d, range.begin + d);
+  made.prepare();
   let_next_start();
   wait_for_previous();
+  made.make();
   const std::byte* rows[kColumns];
   bool present[kColumns];
 #pragma unroll
   for (int c = 0; c < kColumns; ++c) {
     const int token = first_token + c * 8 + lane / 4;
     present[c] = token < args.epilogue.num_tokens;
-    rows[c] = args.x + (present[c] ? token : 0) * args.x_row_bytes + lane % 4 * Format::kRunBytes;
+    rows[c] = made.row(present[c] ? token : 0) + lane % 4 * Format::kRunBytes;
   }
   typename Format::Row x[kAhead][kColumns];
 #pragma unroll
@@ -97,12 +116,7 @@ __device__ __forceinline__ void sum_part(const LinearArgs& args, int first_tile,
             Format::multiply(args, first_tile + t, first_token + c * 8, at, ring[d][t],
                              x[d % kAhead][c], sums[t][c]);
         }
-        if (at + kDepth < range.end) {
-#pragma unroll
-          for (int t = 0; t < kTiles; ++t)
-            ring[d][t] = Format::load_weights(weights[t] + static_cast<std::int64_t>(at + kDepth) *
-                                                               Format::kTileBytes);
-        }
+        if (at + kDepth < range.end) load(d, at + kDepth);
         if (at + kAhead < range.end) {
 #pragma unroll
           for (int c = 0; c < kColumns; ++c)
@@ -165,30 +179,48 @@ __device__ __forceinline__ void finish_block(const LinearArgs& args, int first_t
   }
 }
 
-template <class Format, int kTiles, int kColumns, int kDepth, int kMinBlocks>
-__global__ void __launch_bounds__(32 * kNumParts, kMinBlocks) linear_kernel(LinearArgs args) {
-  extern __shared__ float parts[];  // [part][token][row], padded
+/// Bytes of the sums of all parts: [part][token][row], padded.
+template <int kTiles, int kColumns>
+inline constexpr int kPartsBytes = kNumParts* kColumns * 8 * (kTiles * kTileRows + 4) * 4;
+
+/// The sums of a warp to shared memory, for finish_block(); `out`: of the warp's part.
+template <class Format, int kTiles, int kColumns>
+__device__ __forceinline__ void store_part(const typename Format::Sum (&sums)[kTiles][kColumns],
+                                           float* out) {
   constexpr int kStride = kTiles * kTileRows + 4;
-  const int first_tile = blockIdx.x * kTiles;
-  const int first_token = blockIdx.y * kColumns * 8;
-  const int part = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
-  typename Format::Sum sums[kTiles][kColumns] = {};
-  sum_part<Format, kTiles, kColumns, kDepth>(args, first_tile, first_token, part, sums);
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
-      float* out =
-          parts + (part * kColumns * 8 + c * 8 + lane % 4 * 2) * kStride + t * kTileRows + lane / 4;
-      out[0] = Format::bits(sums[t][c], 0);
-      out[kStride] = Format::bits(sums[t][c], 1);
-      out[8] = Format::bits(sums[t][c], 2);
-      out[kStride + 8] = Format::bits(sums[t][c], 3);
+      float* place = out + (c * 8 + lane % 4 * 2) * kStride + t * kTileRows + lane / 4;
+      place[0] = Format::bits(sums[t][c], 0);
+      place[kStride] = Format::bits(sums[t][c], 1);
+      place[8] = Format::bits(sums[t][c], 2);
+      place[kStride + 8] = Format::bits(sums[t][c], 3);
     }
   }
+}
+
+/// A block's rows of the matrix for its tokens. `parts`: kPartsBytes of shared memory.
+template <class Format, int kTiles, int kColumns, int kDepth, int kAhead, class Rows>
+__device__ __forceinline__ void multiply_block(const LinearArgs& args, const Rows& made,
+                                               float* parts) {
+  const int first_tile = blockIdx.x * kTiles;
+  const int first_token = blockIdx.y * kColumns * 8;
+  const int part = threadIdx.x / 32;
+  typename Format::Sum sums[kTiles][kColumns] = {};
+  sum_part<Format, kDepth, kAhead>(args, made, first_tile, first_token, part, sums);
+  store_part<Format>(sums, parts + part * (kPartsBytes<kTiles, kColumns> / kNumParts / 4));
   __syncthreads();
   finish_block<Format, kTiles, kColumns>(args, first_tile, first_token, parts);
+}
+
+template <class Format, int kTiles, int kColumns, int kDepth, int kMinBlocks>
+__global__ void __launch_bounds__(32 * kNumParts, kMinBlocks) linear_kernel(LinearArgs args) {
+  extern __shared__ float parts[];
+  constexpr int kAhead = kColumns <= 2 ? kDepth : kTiles == 1 && kColumns == 8 ? 1 : 2;
+  multiply_block<Format, kTiles, kColumns, kDepth, kAhead>(args, MadeBefore{args}, parts);
 }
 
 template <class Format>
@@ -199,12 +231,13 @@ LinearArgs linear_args(const LinearTask& task) {
           static_cast<std::int64_t>(task.matrix.padded_columns) * Format::kOperandBytes,
           task.x.scales,
           task.x.sums,
+          task.x.source,
           epilogue_args(task)};
 }
 
 template <class Format, int kTiles, int kColumns, int kDepth, int kMinBlocks>
 void launch_linear(const LinearTask& task, StreamHandle stream) {
-  constexpr int kSharedBytes = kNumParts * kColumns * 8 * (kTiles * kTileRows + 4) * 4;
+  constexpr int kSharedBytes = kPartsBytes<kTiles, kColumns>;
   auto* kernel = linear_kernel<Format, kTiles, kColumns, kDepth, kMinBlocks>;
   if (kSharedBytes > 48 * 1024)
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);

@@ -3,6 +3,7 @@
 // otherwise.
 #include "backend/cuda/kernels/linear_wgmma.cuh"
 #include "backend/cuda/kernels/linear_wide.cuh"
+#include "backend/cuda/kernels/make_row.cuh"
 
 namespace iol::cuda {
 
@@ -12,6 +13,7 @@ void multiply_rows(const LinearTask& task, StreamHandle stream) {
   constexpr int kFewBlocks = 96;          // would leave multiprocessors idle
   if constexpr (Format::kSteps > 0) {
     if (task.x.form == RowForm::kDealt) return launch_wgmma<Format>(task, stream);
+    if (task.x.form == RowForm::kUnmade) return launch_making<typename Format::Made>(task, stream);
   }
   const int wide_blocks = (task.matrix.rows / kTileRows + kWideTiles - 1) / kWideTiles *
                           ((task.num_tokens + kWideTokens - 1) / kWideTokens);

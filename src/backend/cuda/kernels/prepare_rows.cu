@@ -1,19 +1,14 @@
-// Left operands of a matrix: RMSNorm where it is wanted, then the form that the matrix multiplies.
-//   y = x / sqrt(mean(x^2) + eps) * weight
-//   int8   scale = max |y| / 127 of the row, code = round(y * (127 / max |y|))
-//   fp8    scale = max |y| / 448, code = e4m3(y * (448 / max |y|)), which may be written as f16
-//   int4   int8 codes with a scale for each group of the matrix, and the sum of the group's codes
-// in f32, as the CPU backend rounds. One block of threads for each row, which its threads hold in
-// registers, four neighbours at a time; padding becomes zero.
+// Left operands of a matrix: RMSNorm where it is wanted, then the form that the matrix multiplies
+// (operand_rows.cuh). E4M3 codes may be written as f16; int4 matrices take int8 codes with a scale
+// for each of their groups, and the sum of the group's codes. One block of threads for each row,
+// which its threads hold in registers, four neighbours at a time; padding becomes zero.
 #include "backend/cuda/kernels/launch.cuh"
-#include "backend/cuda/kernels/number.cuh"
-#include "backend/cuda/kernels/reduce.cuh"
+#include "backend/cuda/kernels/operand_rows.cuh"
 
 namespace iol::cuda {
 namespace {
 
-constexpr int kThreads = 512;
-constexpr float kLeastMagnitude = 1e-30F;
+constexpr int kThreads = kRowThreads;
 
 /// Columns 4 (t + j kThreads) .. + 3 of the row belong to thread t.
 template <int kFours>
@@ -23,60 +18,20 @@ __device__ __forceinline__ int first_column(int j) {
   return 4 * (static_cast<int>(threadIdx.x) + j * kThreads);
 }
 
-__device__ __forceinline__ float load_element(const void* x, Element element, std::int64_t index) {
-  if (element == Element::kF32) return static_cast<const float*>(x)[index];
-  const std::uint16_t bits = static_cast<const std::uint16_t*>(x)[index];
-  return element == Element::kBf16 ? bf16_value(bits) : f16_value(bits);
-}
-
-/// Numbers `base` + `column` .. + 3 of `x`; zero from column `size` on.
-__device__ __forceinline__ float4 load_four(const void* x, Element element, std::int64_t base,
-                                            int column, int size) {
-  if (column >= size) return {};
-  if (element == Element::kF32 && (base | size) % 4 == 0)
-    return *reinterpret_cast<const float4*>(static_cast<const float*>(x) + base + column);
-  const auto at = [&](int i) {
-    return column + i < size ? load_element(x, element, base + column + i) : 0.0F;
-  };
-  return {at(0), at(1), at(2), at(3)};
-}
-
 /// row *= 1 / sqrt(mean(row^2) + eps) * weight
 template <int kFours>
 __device__ __forceinline__ void normalize(Row<kFours>& row, const Row<kFours>& weight, int size,
                                           double eps) {
-  __shared__ float sums[kThreads / 32];
-  __shared__ float factor;
+  __shared__ float sums[kRowWarps];
   float squares = 0;
 #pragma unroll
-  for (int j = 0; j < kFours; ++j) {
-    squares = __fmaf_rn(row[j].x, row[j].x, squares);
-    squares = __fmaf_rn(row[j].y, row[j].y, squares);
-    squares = __fmaf_rn(row[j].z, row[j].z, squares);
-    squares = __fmaf_rn(row[j].w, row[j].w, squares);
-  }
+  for (int j = 0; j < kFours; ++j) squares = add_squares(squares, row[j]);
   squares = warp_sum(squares);
   if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = squares;
   __syncthreads();
-  if (threadIdx.x == 0) {
-    float total = 0;
+  const float factor = norm_factor(sums, size, eps);
 #pragma unroll
-    for (int warp = 0; warp < kThreads / 32; ++warp) total += sums[warp];
-    factor = static_cast<float>(1.0 / sqrt(static_cast<double>(total) / size + eps));
-  }
-  __syncthreads();
-  const float scale = factor;
-#pragma unroll
-  for (int j = 0; j < kFours; ++j) {
-    row[j].x = __fmul_rn(__fmul_rn(row[j].x, scale), weight[j].x);
-    row[j].y = __fmul_rn(__fmul_rn(row[j].y, scale), weight[j].y);
-    row[j].z = __fmul_rn(__fmul_rn(row[j].z, scale), weight[j].z);
-    row[j].w = __fmul_rn(__fmul_rn(row[j].w, scale), weight[j].w);
-  }
-}
-
-__device__ __forceinline__ float largest_of(const float4& v) {
-  return fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
+  for (int j = 0; j < kFours; ++j) row[j] = normalized(row[j], factor, weight[j]);
 }
 
 /// Two 16-bit numbers, then two more, from element `column` of a dealt or plain row on.
@@ -91,27 +46,20 @@ template <int kFours>
 __device__ __forceinline__ void write_codes(const PrepareTask& task, const Row<kFours>& row) {
   __shared__ float scratch[kThreads / 32];
   const int padded = task.matrix.padded_columns;
-  const bool is_int8 = task.matrix.layout == MatrixLayout::kInt8;
   const bool is_widened = task.out.form == RowForm::kWidened;
-  const float most = is_int8 ? 127.0F : 448.0F;
   float largest = 0;
 #pragma unroll
   for (int j = 0; j < kFours; ++j) largest = fmaxf(largest, largest_of(row[j]));
   largest = block_max<kThreads>(largest, scratch);
-  const float inverse = reciprocal_scale(most, largest, kLeastMagnitude);
+  const RowCoder coder(task.matrix.layout == MatrixLayout::kInt8, largest);
   const int run = run_pieces(task.matrix.layout, task.out.form);
   auto* out = static_cast<std::byte*>(task.out.values) +
               static_cast<std::int64_t>(blockIdx.x) * padded * (is_widened ? 2 : 1);
-  const auto code = [&](float x) {
-    const float scaled = scaled_within(x, inverse, most);
-    return (is_int8 ? static_cast<std::uint32_t>(__float2int_rn(scaled)) : to_e4m3(scaled)) & 0xffU;
-  };
 #pragma unroll
   for (int j = 0; j < kFours; ++j) {
     const int column = first_column(j);
     if (column >= padded) break;
-    const std::uint32_t codes =
-        code(row[j].x) | code(row[j].y) << 8 | code(row[j].z) << 16 | code(row[j].w) << 24;
+    const std::uint32_t codes = coder.codes(row[j]);
     if (is_widened) {
       std::uint32_t low, high;
       e4m3_to_f16(codes, low, high);
@@ -120,7 +68,7 @@ __device__ __forceinline__ void write_codes(const PrepareTask& task, const Row<k
       *reinterpret_cast<std::uint32_t*>(out + dealt_column(column, 1, run)) = codes;
     }
   }
-  if (threadIdx.x == 0) task.out.scales[blockIdx.x] = __fdiv_rn(largest, most);
+  if (threadIdx.x == 0) task.out.scales[blockIdx.x] = coder.scale();
 }
 
 /// A warp for each group; the row goes through shared memory, since groups may take their columns
@@ -198,20 +146,21 @@ __global__ void __launch_bounds__(kThreads) prepare_kernel(PrepareTask task) {
   let_next_start();
   const int size = task.matrix.columns;
   Row<kFours> weight;
-  if (task.norm != nullptr) {
+  const RowSource& from = task.source;
+  if (from.norm != nullptr) {
 #pragma unroll
     for (int j = 0; j < kFours; ++j)
-      weight[j] = load_four(task.norm, Element::kF32, 0, first_column(j), size);
+      weight[j] = load_four(from.norm, Element::kF32, 0, first_column(j), size);
   }
   wait_for_previous();
   if (task.best != nullptr && threadIdx.x == 0) task.best[blockIdx.x] = 0;
   const int source = task.row_index != nullptr ? task.row_index[blockIdx.x] : blockIdx.x;
-  const std::int64_t base = static_cast<std::int64_t>(source) * task.x_stride;
+  const std::int64_t base = static_cast<std::int64_t>(source) * from.stride;
   Row<kFours> row;
 #pragma unroll
   for (int j = 0; j < kFours; ++j)
-    row[j] = load_four(task.x, task.element, base, first_column(j), size);
-  if (task.norm != nullptr) normalize<kFours>(row, weight, size, task.eps);
+    row[j] = load_four(from.x, from.element, base, first_column(j), size);
+  if (from.norm != nullptr) normalize<kFours>(row, weight, size, from.eps);
   switch (task.matrix.layout) {
     case MatrixLayout::kInt8:
     case MatrixLayout::kFp8:

@@ -173,6 +173,7 @@ TEST_P(CudaBackendTest, decoding_gives_the_bits_of_one_step) {
       random_model(small_shape(4, 4, 16), true, true, {}, dtype, 12),
       random_model(small_shape(8, 1, 64), false, false, 20, dtype, 13),
       random_model(small_shape(2, 1, 112), false, true, {}, dtype, 14),
+      random_model(small_shape(4, 2, 128), false, true, {}, dtype, 17),
       random_model(small_shape(2, 2, 256), false, false, {}, dtype, 15),
   };
   for (const TestModel& model : models) {

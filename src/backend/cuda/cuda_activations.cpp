@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "backend/cuda/cuda_backend.h"
-#include "backend/cuda/cuda_error.h"
 
 namespace iol {
 namespace cuda {
@@ -90,9 +89,8 @@ CudaActivations::CudaActivations(const TransformerShape& transformer, int tokens
   take(partial_sums, layout.partial_sums);
   take(partial_stats, layout.partial_stats);
   take(arrivals, layout.arrivals);
-  check(cudaMemcpy(inv_freq, shape.rope_inv_freq.data(), shape.rope_inv_freq.size() * 4,
-                   cudaMemcpyHostToDevice),
-        "copying rotation frequencies");
+  copy_to_device(inv_freq, shape.rope_inv_freq.data(), shape.rope_inv_freq.size() * 4,
+                 "copying rotation frequencies");
 }
 
 }  // namespace cuda

@@ -269,7 +269,8 @@ void CudaBackend::project_qkv(Activations& activations, const StepInput&,
 }
 
 bool CudaBackend::attention_takes_heads(const RopeAppendTask& heads) const {
-  return heads.query_element != Element::kF32 && sizes_.slices_are_tiles;
+  return heads.query_element != Element::kF32 && sizes_.slices_are_tiles &&
+         attention_decodes(heads.cache);
 }
 
 Element CudaBackend::compute_element() const {
@@ -296,8 +297,6 @@ void CudaBackend::attend(Activations& activations, const StepInput&, const KvCac
   task.scale = 1.0F / std::sqrt(static_cast<float>(a.shape.head_dim));
   task.queries = a.queries;
   task.query_element = query_element(task.cache.element);
-  task.heads = heads_;
-  task.takes_heads = attention_takes_heads(heads_);
   task.out = a.attended;
   task.out_element = compute_element();
   task.out_stride = a.shape.num_heads * a.shape.head_dim;
@@ -320,6 +319,7 @@ void CudaBackend::attend_tiles(CudaActivations& a, AttentionTask& task) {
   task.partial_sums = a.partial_sums;
   task.partial_stats = a.partial_stats;
   task.arrivals = a.arrivals;
+  if (attention_takes_heads(heads_)) return attention_decode(task, heads_, stream_.get());
   attention(task, stream_.get());
   task.tiles = a.inputs.arrays().prefill_tiles;
   task.num_tiles = sizes_.num_prefill_tiles;

@@ -71,7 +71,7 @@ std::size_t data_bytes(const MatrixView& view) {
 template <class T>
 DeviceBuffer upload_vector(const T* values, std::size_t count, std::string_view what) {
   DeviceBuffer buffer(count * sizeof(T), what);
-  check(cudaMemcpy(buffer.data(), values, count * sizeof(T), cudaMemcpyHostToDevice), what);
+  copy_to_device(buffer.data(), values, count * sizeof(T), what);
   return buffer;
 }
 

@@ -11,6 +11,11 @@ std::size_t free_bytes() {
   return free;
 }
 
+void copy_to_device(void* device, const void* host, std::size_t bytes, std::string_view what) {
+  check(cudaMemcpy(device, host, bytes, cudaMemcpyHostToDevice), what);
+  check(cudaStreamSynchronize(nullptr), what);
+}
+
 DeviceBuffer::DeviceBuffer(std::size_t bytes, std::string_view what) : bytes_(bytes) {
   if (bytes == 0) return;
   void* data = nullptr;

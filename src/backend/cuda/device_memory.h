@@ -121,6 +121,10 @@ class Graph {
   cudaGraphExec_t graph_ = nullptr;
 };
 
+/// Copies from the host and waits for the copy to end: streams wait neither for the default stream
+/// nor for copies of pageable memory, which may go on when cudaMemcpy() has returned.
+void copy_to_device(void* device, const void* host, std::size_t bytes, std::string_view what);
+
 /// The device's own memory, free now.
 std::size_t free_bytes();
 

@@ -13,8 +13,7 @@
 // chunk has a block of threads to itself and the last one to arrive merges; in prefill a block
 // walks over all chunks of its tile.
 //
-// Where a tile has all rows of its slice (most decodes) it may take queries, keys and values from
-// the QKV projection itself: rotated, and the new keys and values appended to the cache on the way.
+// Steps of which each slice is one tile (most decodes) take attention_decode.cu instead.
 //
 // int8 and fp8: codes become bf16, which holds them exactly; a position's key scale multiplies its
 // score, its value scale its weight.
@@ -38,13 +37,7 @@ __global__ void __launch_bounds__(kAttentionThreads, kTiles* kUnits == 1 ? 4 : 3
   __syncthreads();
   prefetch_chunk<Codec>(task, tile, first_chunk, *shared.places);
   wait_for_previous();
-  if (kTiles == 1 && task.takes_heads) {
-    constexpr int kPerLane = 2 * kUnits;
-    rotate_queries<Codec, kPerLane>(task, tile, shared.queries);
-    append_heads<kPerLane>(task, tile, first_chunk, last_chunk);
-  } else {
-    load_queries<kTiles>(task, tile, shared.queries);
-  }
+  load_queries<kTiles>(task, tile, shared.queries);
   __syncthreads();
   Result<kTiles, kUnits> result;
   for (int chunk = first_chunk; chunk <= last_chunk; ++chunk) {

@@ -143,12 +143,6 @@ __device__ __forceinline__ void find_most(const float (&scores)[kTiles][8][4], f
   }
 }
 
-__device__ __forceinline__ float power_of_two(float x) {
-  float y;
-  asm("ex2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
 /// Weights 2^(score - most) in place; their sums to shared memory.
 template <int kTiles>
 __device__ __forceinline__ void exponentiate(float (&scores)[kTiles][8][4],

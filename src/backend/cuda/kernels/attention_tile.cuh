@@ -1,64 +1,9 @@
 #pragma once
-// What the steps of attention.cu share: how the cache becomes operands, a tile of rows, its
-// queries, and the heads that a tile takes from the QKV projection itself.
-#include <math_constants.h>
-
-#include "backend/cuda/kernels/head.cuh"
-#include "backend/cuda/kernels/mma.cuh"
+// What the steps of attention.cu share: a tile of rows, its queries, and where the cache holds a
+// chunk.
+#include "backend/cuda/kernels/attention_numbers.cuh"
 
 namespace iol::cuda {
-
-inline constexpr int kAttentionWarps = 4;
-inline constexpr int kAttentionThreads = 32 * kAttentionWarps;
-inline constexpr int kWarpPositions = kChunkPositions / kAttentionWarps;
-inline constexpr int kRunsOfChunk = kChunkPositions / 16;
-inline constexpr float kLog2E = 1.44269504088896341F;
-
-// --- how numbers of the cache become operands: eight numbers of a unit to a lane
-
-struct HalfCodec {
-  using Stored = uint4;
-  static constexpr bool kCoded = false;
-  static __device__ __forceinline__ uint4 operand(const Stored& numbers) { return numbers; }
-};
-struct Bf16Codec : HalfCodec {
-  static __device__ __forceinline__ std::uint32_t pack(float low, float high) {
-    return to_bf16_pair(low, high);
-  }
-  static __device__ __forceinline__ void mma(float (&d)[4], const uint4& a, std::uint32_t b0,
-                                             std::uint32_t b1) {
-    mma_bf16(d, a.x, a.y, a.z, a.w, b0, b1);
-  }
-};
-struct F16Codec : HalfCodec {
-  static __device__ __forceinline__ std::uint32_t pack(float low, float high) {
-    return to_f16_pair(low, high);
-  }
-  static __device__ __forceinline__ void mma(float (&d)[4], const uint4& a, std::uint32_t b0,
-                                             std::uint32_t b1) {
-    mma_f16(d, a.x, a.y, a.z, a.w, b0, b1);
-  }
-};
-struct Int8Codec : Bf16Codec {
-  using Stored = uint2;
-  static constexpr bool kCoded = true;
-  static __device__ __forceinline__ uint4 operand(const Stored& codes) {
-    uint4 v;
-    int8_to_bf16(codes.x, v.x, v.y);
-    int8_to_bf16(codes.y, v.z, v.w);
-    return v;
-  }
-};
-struct Fp8Codec : Bf16Codec {
-  using Stored = uint2;
-  static constexpr bool kCoded = true;
-  static __device__ __forceinline__ uint4 operand(const Stored& codes) {
-    uint4 v;
-    e4m3_to_bf16(codes.x, v.x, v.y);
-    e4m3_to_bf16(codes.y, v.z, v.w);
-    return v;
-  }
-};
 
 /// What a lane holds of a unit; unit `unit` of a run that begins at `run`.
 template <class Codec>
@@ -198,55 +143,6 @@ __device__ __forceinline__ void load_queries(const AttentionTask& task, const Ti
     const std::uint32_t* query = queries + (token * task.num_heads + head) * (dim / 2);
     for (int pair = threadIdx.x % 32; pair < dim / 2; pair += 32)
       pairs[operand_index(dim / 16, row, 2 * pair) / 2] = row < tile.num_rows ? query[pair] : 0;
-  }
-}
-
-/// The tile's queries from the QKV projection.
-template <class Codec, int kPerLane>
-__device__ __forceinline__ void rotate_queries(const AttentionTask& task, const TileRange& tile,
-                                               uint4* out) {
-  const int dim = task.cache.head_dim;
-  const int group = group_of(task);
-  auto* numbers = reinterpret_cast<std::uint16_t*>(out);
-#pragma unroll 1  // less code, which a kernel this short fetches for the first time
-  for (int row = threadIdx.x / 32; row < kDecodeTileRows; row += kAttentionWarps) {
-    Head<kPerLane> head = {};
-    if (row < tile.num_rows) {
-      const int at = tile.first_row + row;
-      head = load_head<kPerLane>(task.heads, tile.slice_token + at / group,
-                                 static_cast<int>(blockIdx.y) * group + at % group);
-    }
-#pragma unroll
-    for (int i = 0; i < kPerLane; ++i) {
-      const int d = static_cast<int>(threadIdx.x) % 32 + 32 * i;
-      if (d < dim)
-        numbers[operand_index(dim / 16, row, d)] =
-            static_cast<std::uint16_t>(Codec::pack(head.x[i], 0.0F));
-    }
-  }
-}
-
-/// Keys and values of the slice's tokens that lie in chunks [first, last], from the QKV projection
-/// into the cache.
-template <int kPerLane>
-__device__ __forceinline__ void append_heads(const AttentionTask& task, const TileRange& tile,
-                                             int first, int last) {
-  const CacheView& cache = task.cache;
-  const int warp = threadIdx.x / 32;
-  // The warps behind those that have the first rows, a key or value each.
-#pragma unroll 1
-  for (int i = kAttentionWarps - 1 - warp;; i += kAttentionWarps) {
-    const int position = tile.first_position + i / 2;
-    if (position > tile.last_position) return;
-    const int chunk = position / kChunkPositions;
-    if (chunk < first || chunk > last) continue;
-    const int part = task.num_heads + i % 2 * cache.num_kv_heads + static_cast<int>(blockIdx.y);
-    const std::int64_t block = tile.table[position / cache.block_size];
-    append(cache,
-           cache.data + block * cache.block_bytes +
-               static_cast<std::int64_t>(blockIdx.y) * cache.head_bytes,
-           i % 2 != 0, position % cache.block_size,
-           load_head<kPerLane>(task.heads, tile.slice_token + i / 2, part));
   }
 }
 

@@ -4,25 +4,6 @@
 
 namespace iol::cuda {
 
-/// Merges (most, total, sum) of a chunk into what was gathered before it.
-struct Merge {
-  float old_factor;
-  float new_factor;
-};
-__device__ __forceinline__ Merge merge_factors(float& most, float& total, float part_most,
-                                               float part_total) {
-  if (part_most == -CUDART_INF_F) return {1.0F, 0.0F};
-  const float larger = fmaxf(most, part_most);
-  const Merge merge = {most == -CUDART_INF_F ? 0.0F : power_of_two(most - larger),
-                       power_of_two(part_most - larger)};
-  total = __fmaf_rn(total, merge.old_factor, __fmul_rn(part_total, merge.new_factor));
-  most = larger;
-  return merge;
-}
-__device__ __forceinline__ float merged(const Merge& merge, float sum, float part) {
-  return __fmaf_rn(sum, merge.old_factor, __fmul_rn(part, merge.new_factor));
-}
-
 /// Weighted values of a lane: for each of the warp's units two columns-of-eight tiles.
 template <int kTiles, int kUnits>
 struct Result {
@@ -56,18 +37,6 @@ struct Result {
     }
   }
 };
-
-/// Values behind the last position are whatever was there: zero times NaN would be NaN.
-__device__ __forceinline__ void clear_behind(uint4& values, int last) {
-  const int first = threadIdx.x % 4 * 4;
-  const std::uint32_t low = (first <= last ? 0xffffU : 0U) | (first + 1 <= last ? 0xffff0000U : 0U);
-  const std::uint32_t high =
-      (first + 2 <= last ? 0xffffU : 0U) | (first + 3 <= last ? 0xffff0000U : 0U);
-  values.x &= low;
-  values.y &= high;
-  values.z &= low;
-  values.w &= high;
-}
 
 /// The chunk's values of the warp's units of D: warp, warp + 4, ...
 template <class Codec, int kTiles, int kUnits>
@@ -202,12 +171,12 @@ __device__ __forceinline__ void store_result(const AttentionTask& task, const Ti
     for (int half = 0; half < 2; ++half)
       rows[t][half] = out_row(task, tile, t * 16 + half * 8 + lane / 4);
   }
-  for_each_pair(
-      result, task.cache.head_dim, [&](int t, int half, int d, float first, float second) {
-        if (t * 16 + half * 8 + lane / 4 >= tile.num_rows) return;
-        const float total = result.total[t][half];
-        store_two(task, rows[t][half], d, __fdiv_rn(first, total), __fdiv_rn(second, total));
-      });
+  for_each_pair(result, task.cache.head_dim,
+                [&](int t, int half, int d, float first, float second) {
+                  if (t * 16 + half * 8 + lane / 4 >= tile.num_rows) return;
+                  const Quotient by_total(result.total[t][half]);
+                  store_two(task, rows[t][half], d, by_total(first), by_total(second));
+                });
 }
 
 __device__ __forceinline__ std::int64_t partial_row(const AttentionTask& task, int chunk, int row) {
@@ -261,8 +230,8 @@ __device__ __forceinline__ void merge_when_last(const AttentionTask& task, const
           __ldcg(reinterpret_cast<const float2*>(task.partial_sums + at * dim + i % dim));
       sum = {merged(factors, sum.x, part.x), merged(factors, sum.y, part.y)};
     }
-    store_two(task, out_row(task, tile, row), i % dim, __fdiv_rn(sum.x, total),
-              __fdiv_rn(sum.y, total));
+    const Quotient by_total(total);
+    store_two(task, out_row(task, tile, row), i % dim, by_total(sum.x), by_total(sum.y));
   }
 }
 

@@ -214,9 +214,6 @@ struct AttentionTask {
   float scale = 1.0F;
   const void* queries = nullptr;  // [T, Nq D]
   Element query_element = Element::kBf16;
-  /// Instead of `queries`, and of rope_append() before: tiles of 16 rows that are whole slices.
-  bool takes_heads = false;
-  RopeAppendTask heads;
   void* out = nullptr;  // [T, out_stride]
   Element out_element = Element::kF32;
   int out_stride = 0;
@@ -231,6 +228,12 @@ struct AttentionTask {
 };
 /// With tensor cores; queries bf16 or f16, cache not f32.
 void attention(const AttentionTask& task, StreamHandle stream);
+
+/// Rotation, append and attention of a step whose slices are one tile of at most 16 rows each, tile
+/// i being slice i; instead of rope_append() and attention(), with their bits.
+void attention_decode(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle stream);
+/// True when there is such a kernel for the cache.
+bool attention_decodes(const CacheView& cache);
 
 /// In f32, any cache, one block of threads for each token and head. `token_slices` [T].
 void attention_f32(const AttentionTask& task, const std::int32_t* token_slices,

@@ -49,6 +49,11 @@ __device__ __forceinline__ float e4m3_value(std::uint32_t code) {
 
 /// The nearest E4M3 code, ties to even, of a number within [-448, 448].
 __device__ __forceinline__ std::uint32_t to_e4m3(float value) {
+#if __CUDA_ARCH__ >= 890
+  std::uint16_t pair;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0F), "f"(value));
+  return value == value ? pair : 0;
+#else
   const std::uint32_t bits = __float_as_uint(value);
   const std::uint32_t sign = bits >> 24 & 0x80U;
   const float size = fabsf(value);
@@ -59,6 +64,7 @@ __device__ __forceinline__ std::uint32_t to_e4m3(float value) {
   const std::uint32_t rounded = (magnitude + 0x7ffffU + (magnitude >> 20 & 1U)) >> 20;
   const std::uint32_t code = rounded - (120U << 3);
   return sign | (code > 0x7eU ? 0x7eU : code);
+#endif
 }
 
 /// Four E4M3 codes, none of them NaN, as f16, exactly: the first two, then the others.

@@ -1,0 +1,243 @@
+// Attention of a step whose slices are one tile of at most 16 rows each (decodes, short drafts),
+// from the QKV projection to the output projection's rows: queries and keys are rotated, new keys
+// and values appended, and
+//
+//   out = softmax(q K^T scale) V
+//
+// computed by attention.cu's rules (chunks, warps, order of sums), so with its bits. One block of
+// 128 threads for a slice, a key-value head and, where `split` is set, a chunk; else it walks over
+// them.
+//
+// The kernel is short and bound by latency. So: keys and values of earlier steps are on their way
+// to shared memory before the kernel in front is over (no kernel of this step writes them: whoever
+// shares them with another sequence was given them in a later step than the one that wrote them),
+// and new ones are put beside them; a tile of up to 8 rows has code that computes 8; what seldom
+// happens lies apart.
+#include <cuda_runtime_api.h>
+
+#include "backend/cuda/kernels/decode_heads.cuh"
+#include "backend/cuda/kernels/decode_values.cuh"
+
+namespace iol::cuda {
+namespace {
+
+/// Everything of a block but finding its tile.
+template <class Codec, int kDim, int kHalves>
+__device__ __forceinline__ void attend(const DecodeArgs& args, const DecodeTile& tile, int first,
+                                       int last, bool is_alone, DecodeShared<Codec, kDim>& shared,
+                                       std::byte* keys) {
+  using Chunk = DecodeChunk<Codec, kDim>;
+  const int warp = threadIdx.x / 32;
+  std::byte* values = keys + args.values_offset;
+  uint4 queries[Codec::kCoded ? 1 : Chunk::kUnits];
+  DecodeSums<kDim> sums;
+  DecodeStats<kHalves> stats;
+#pragma unroll
+  for (int half = 0; half < kHalves; ++half) {
+    stats.most[half] = -CUDART_INF_F;
+    stats.total[half] = 0;
+  }
+  Chunk copies(args, tile, first);
+  if (args.values_offset != 0) {
+    copies.copy_both(args, keys, shared);
+  } else {
+    copies.copy(args, false, keys, shared);
+  }
+#pragma unroll
+  for (int i = 0; i < kDim / 16 * 64 * kHalves / kAttentionThreads; ++i)
+    shared.queries()[threadIdx.x + i * kAttentionThreads] = 0;  // rows that the tile doesn't have
+  finish_own_copies();
+  __syncthreads();
+  take_heads<Codec, kDim, kHalves>(args, tile, first, last, shared, keys);
+  // Where the cache is copied from after something was appended.
+  if (args.values_offset == 0 || first != last) publish_to_copies();
+  __syncthreads();
+  if constexpr (!Codec::kCoded) {
+#pragma unroll
+    for (int u = 0; u < Chunk::kUnits; ++u) queries[u] = load_operand<kHalves>(shared.queries(), u);
+  }
+#pragma unroll 1
+  for (int chunk = first;;) {
+    const int parity = (chunk - first) & 1;
+    const int first_position = chunk * kChunkPositions + warp * kWarpPositions;  // of the warp
+    DecodeScores scores = {};
+    if (first_position <= tile.last_position) {
+      finish_own_copies();
+      __syncwarp();
+      wait_for_copies(shared.keys_here + warp, parity);
+      const std::byte* warp_keys = keys + warp * kRunsOfWarp * Chunk::kRunBytes;
+      if constexpr (Codec::kCoded) {
+#pragma unroll 2  // widening codes is much code
+        for (int u = 0; u < Chunk::kUnits; ++u)
+          multiply_unit<Codec, kDim>(load_operand<kHalves>(shared.queries(), u), warp_keys, u,
+                                     scores);
+        multiply_scales<kHalves>(shared.scales[0] + warp * kWarpPositions, scores);
+      } else {
+#pragma unroll
+        for (int u = 0; u < Chunk::kUnits; ++u)
+          multiply_unit<Codec, kDim>(queries[u], warp_keys, u, scores);
+      }
+    }
+    if (args.values_offset == 0) {
+      __syncwarp();  // the warp's keys have been read
+      copies.copy(args, true, values, shared);
+    }
+    mask_scores<kHalves>(args, tile, first_position, scores);
+    DecodeStats<kHalves> part_stats;
+    find_most(scores, shared.most, part_stats);
+    exponentiate(scores, part_stats, shared.totals);
+    if constexpr (Codec::kCoded) {
+      if (first_position <= tile.last_position)
+        multiply_scales<kHalves>(shared.scales[1] + warp * kWarpPositions, scores);
+    }
+    store_weights<Codec, kHalves>(scores, shared.weights);
+    finish_own_copies();
+    __syncthreads();
+    find_totals(shared.totals, part_stats);
+    DecodeSums<kDim> part;
+    add_values<Codec, kDim, kHalves>(shared.weights, values,
+                                     tile.last_position - chunk * kChunkPositions,
+                                     shared.values_here, parity, part);
+    merge_chunk(part, part_stats, sums, stats);
+    if (chunk == last) break;
+    __syncthreads();  // weights, keys and values may be overwritten
+    ++chunk;
+    copies = Chunk(args, tile, chunk);
+    copies.copy(args, false, keys, shared);
+    if (args.values_offset != 0) copies.copy(args, true, values, shared);
+  }
+  is_alone ? store_result(args, tile, sums, stats) : store_partial(args, tile, sums, stats);
+}
+
+/// Blocks of a multiprocessor: of more than three of 128 elements, shared memory doesn't hold the
+/// keys.
+template <class Codec, int kDim>
+inline constexpr int kBlocks = kDim == 128 && !Codec::kCoded ? 3 : 4;
+
+template <class Codec, int kDim>
+__global__ void __launch_bounds__(kAttentionThreads, kBlocks<Codec, kDim>)
+    decode_kernel(const __grid_constant__ DecodeArgs args) {
+  extern __shared__ uint4 memory[];
+  auto& shared = *reinterpret_cast<DecodeShared<Codec, kDim>*>(memory);
+  auto* keys = reinterpret_cast<std::byte*>(memory) + sizeof(shared);
+  let_next_start();
+  // The step's input, which no kernel writes.
+  DecodeTile tile;
+  const int4 slice = reinterpret_cast<const int4*>(args.slices)[blockIdx.x];
+  tile.slice = {slice.x, slice.y, slice.z, slice.w};
+  tile.num_rows = tile.slice.num_tokens * args.group;
+  tile.last_position = tile.slice.first_position + tile.slice.num_tokens - 1;
+  const int seen = args.window > 0 ? max(tile.slice.first_position + 1 - args.window, 0) : 0;
+  const int tile_first = seen / kChunkPositions;
+  const int tile_last = tile.last_position / kChunkPositions;
+  const int first = tile_first + static_cast<int>(blockIdx.z);
+  if (tile.slice.num_tokens == 0 || first > tile_last) return;
+#if __CUDA_ARCH__ >= 900
+  if (threadIdx.x % 32 == 0) {
+    init_barrier(shared.keys_here + threadIdx.x / 32, 1);
+    init_barrier(shared.values_here + threadIdx.x / 32, 1);
+    publish_barriers();
+  }
+  __syncwarp();
+#endif
+  const bool is_alone = !args.split || tile_first == tile_last;
+  const int last = args.split ? first : tile_last;
+  if (tile.num_rows <= 8) {
+    attend<Codec, kDim, 1>(args, tile, first, last, is_alone, shared, keys);
+  } else {
+    attend<Codec, kDim, 2>(args, tile, first, last, is_alone, shared, keys);
+  }
+  if (is_alone || !is_last_chunk(args, tile_last - tile_first + 1)) return;
+  merge_partials<kDim>(args, tile, tile_last - tile_first + 1);
+}
+
+DecodeArgs decode_args(const AttentionTask& task, const RopeAppendTask& heads) {
+  DecodeArgs args = {};
+  args.cache = task.cache.data;
+  args.block_bytes = task.cache.block_bytes;
+  args.head_bytes = task.cache.head_bytes;
+  args.block_size = task.cache.block_size;
+  args.num_kv_heads = task.cache.num_kv_heads;
+  args.num_heads = task.num_heads;
+  args.group = task.num_heads / task.cache.num_kv_heads;
+  args.group_inverse = (1 << 16) / args.group + (args.group > 1 ? 1 : 0);
+  args.slices = task.slices;
+  args.tables = task.tables;
+  args.qkv = heads.qkv;
+  args.cosine = heads.cosine;
+  args.sine = heads.sine;
+  args.q_norm = heads.q_norm;
+  args.k_norm = heads.k_norm;
+  args.eps = heads.eps;
+  args.window = task.window;
+  args.scale = task.scale * kLog2E;
+  args.split = task.split;
+  args.is_bf16 = task.out_element == Element::kBf16;
+  args.out = static_cast<std::uint16_t*>(task.out);
+  args.out_stride = task.out_stride;
+  args.out_run = task.out_run;
+  args.max_chunks = task.max_chunks;
+  args.partial_sums = task.partial_sums;
+  args.partial_stats = task.partial_stats;
+  args.arrivals = task.arrivals;
+  return args;
+}
+
+int attribute(cudaDeviceAttr which) {
+  int device = 0;
+  int value = 0;
+  static_cast<void>(cudaGetDevice(&device));
+  static_cast<void>(cudaDeviceGetAttribute(&value, which, device));
+  return value;
+}
+
+template <class Codec, int kDim>
+void launch(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle stream) {
+  constexpr int kPlaneBytes = DecodeChunk<Codec, kDim>::kPlaneBytes;
+  constexpr int kBytes = static_cast<int>(sizeof(DecodeShared<Codec, kDim>)) + kPlaneBytes;
+  constexpr int kReserved = 1024;  // of every block, by the driver
+  auto* kernel = decode_kernel<Codec, kDim>;
+  DecodeArgs args = decode_args(task, heads);
+  const dim3 grid(task.num_tiles, task.cache.num_kv_heads, task.split ? task.max_chunks : 1);
+  // Values have room of their own, and are asked for early, where all blocks find theirs at once;
+  // else more blocks share a multiprocessor.
+  const int at_once =
+      attribute(cudaDevAttrMultiProcessorCount) *
+      (attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) / (kBytes + kPlaneBytes + kReserved));
+  const bool is_apart = static_cast<int>(grid.x * grid.y * grid.z) <= at_once &&
+                        kBytes + kPlaneBytes <= attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  args.values_offset = is_apart ? kPlaneBytes : 0;
+  const int bytes = kBytes + args.values_offset;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  launch_kernel(kernel, grid, kAttentionThreads, bytes, stream, args);
+}
+
+template <class Codec>
+void launch(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle stream) {
+  task.cache.head_dim == 64 ? launch<Codec, 64>(task, heads, stream)
+                            : launch<Codec, 128>(task, heads, stream);
+}
+
+}  // namespace
+
+bool attention_decodes(const CacheView& cache) {
+  return (cache.head_dim == 64 || cache.head_dim == 128) && cache.element != CacheElement::kF32;
+}
+
+void attention_decode(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle stream) {
+  if (task.num_tiles == 0) return;
+  switch (task.cache.element) {
+    case CacheElement::kF16:
+      return launch<F16Codec>(task, heads, stream);
+    case CacheElement::kBf16:
+      return launch<Bf16Codec>(task, heads, stream);
+    case CacheElement::kInt8:
+      return launch<Int8Codec>(task, heads, stream);
+    case CacheElement::kFp8:
+      return launch<Fp8Codec>(task, heads, stream);
+    case CacheElement::kF32:
+      return;
+  }
+}
+
+}  // namespace iol::cuda

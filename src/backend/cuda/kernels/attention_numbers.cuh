@@ -1,0 +1,128 @@
+#pragma once
+// Arithmetic and sizes that the attention kernels with tensor cores share: a row has the same bits
+// in each of them.
+#include <math_constants.h>
+
+#include "backend/cuda/kernels/epilogue.cuh"
+#include "backend/cuda/kernels/mma.cuh"
+
+namespace iol::cuda {
+
+inline constexpr int kAttentionWarps = 4;
+inline constexpr int kAttentionThreads = 32 * kAttentionWarps;
+inline constexpr int kWarpPositions = kChunkPositions / kAttentionWarps;
+inline constexpr int kRunsOfChunk = kChunkPositions / 16;
+inline constexpr float kLog2E = 1.44269504088896341F;
+
+// --- how numbers of the cache become operands: eight numbers of a unit to a lane
+
+struct HalfCodec {
+  using Stored = uint4;
+  static constexpr bool kCoded = false;
+  static __device__ __forceinline__ uint4 operand(const Stored& numbers) { return numbers; }
+};
+struct Bf16Codec : HalfCodec {
+  static __device__ __forceinline__ std::uint32_t pack(float low, float high) {
+    return to_bf16_pair(low, high);
+  }
+  static __device__ __forceinline__ void mma(float (&d)[4], const uint4& a, std::uint32_t b0,
+                                             std::uint32_t b1) {
+    mma_bf16(d, a.x, a.y, a.z, a.w, b0, b1);
+  }
+};
+struct F16Codec : HalfCodec {
+  static __device__ __forceinline__ std::uint32_t pack(float low, float high) {
+    return to_f16_pair(low, high);
+  }
+  static __device__ __forceinline__ void mma(float (&d)[4], const uint4& a, std::uint32_t b0,
+                                             std::uint32_t b1) {
+    mma_f16(d, a.x, a.y, a.z, a.w, b0, b1);
+  }
+};
+struct Int8Codec : Bf16Codec {
+  using Stored = uint2;
+  static constexpr bool kCoded = true;
+  static __device__ __forceinline__ uint4 operand(const Stored& codes) {
+    uint4 v;
+    int8_to_bf16(codes.x, v.x, v.y);
+    int8_to_bf16(codes.y, v.z, v.w);
+    return v;
+  }
+  static constexpr float kMost = 127.0F;  // a code
+  static __device__ __forceinline__ std::uint32_t code(float x) {
+    return static_cast<std::uint32_t>(__float2int_rn(x)) & 0xffU;
+  }
+};
+struct Fp8Codec : Bf16Codec {
+  using Stored = uint2;
+  static constexpr bool kCoded = true;
+  static __device__ __forceinline__ uint4 operand(const Stored& codes) {
+    uint4 v;
+    e4m3_to_bf16(codes.x, v.x, v.y);
+    e4m3_to_bf16(codes.y, v.z, v.w);
+    return v;
+  }
+  static constexpr float kMost = 448.0F;
+  static __device__ __forceinline__ std::uint32_t code(float x) { return to_e4m3(x); }
+};
+
+// --- softmax
+
+/// 2^x, or 0 where that is below 2^-126.
+__device__ __forceinline__ float power_of_two(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/// Merges (most, total, sum) of a chunk into what was gathered before it.
+struct Merge {
+  float old_factor;
+  float new_factor;
+};
+__device__ __forceinline__ Merge merge_factors(float& most, float& total, float part_most,
+                                               float part_total) {
+  if (part_most == -CUDART_INF_F) return {1.0F, 0.0F};
+  const float larger = fmaxf(most, part_most);
+  const Merge merge = {most == -CUDART_INF_F ? 0.0F : power_of_two(most - larger),
+                       power_of_two(part_most - larger)};
+  total = __fmaf_rn(total, merge.old_factor, __fmul_rn(part_total, merge.new_factor));
+  most = larger;
+  return merge;
+}
+__device__ __forceinline__ float merged(const Merge& merge, float sum, float part) {
+  return __fmaf_rn(sum, merge.old_factor, __fmul_rn(part, merge.new_factor));
+}
+
+/// Quotients by one number: x / divisor, rounded to nearest, with one reciprocal for all of them
+/// (Markstein's correction; only where quotients are smaller than 2^-100 may the last bit differ,
+/// and infinity becomes NaN).
+class Quotient {
+ public:
+  __device__ __forceinline__ explicit Quotient(float divisor) {
+    divisor_ = divisor;
+    inverse_ = __frcp_rn(divisor);
+  }
+  __device__ __forceinline__ float operator()(float x) const {
+    const float near = __fmul_rn(x, inverse_);
+    return __fmaf_rn(__fmaf_rn(-divisor_, near, x), inverse_, near);
+  }
+
+ private:
+  float divisor_;
+  float inverse_;
+};
+
+/// Values behind the last position are whatever was there: zero times NaN would be NaN.
+__device__ __forceinline__ void clear_behind(uint4& values, int last) {
+  const int first = threadIdx.x % 4 * 4;
+  const std::uint32_t low = (first <= last ? 0xffffU : 0U) | (first + 1 <= last ? 0xffff0000U : 0U);
+  const std::uint32_t high =
+      (first + 2 <= last ? 0xffffU : 0U) | (first + 3 <= last ? 0xffff0000U : 0U);
+  values.x &= low;
+  values.y &= high;
+  values.z &= low;
+  values.w &= high;
+}
+
+}  // namespace iol::cuda

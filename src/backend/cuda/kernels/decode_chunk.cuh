@@ -1,0 +1,174 @@
+#pragma once
+// What the parts of attention_decode.cu share: a block's arguments, its tile, its shared memory,
+// and how a chunk's keys and values come there.
+#include "backend/cuda/kernels/attention_numbers.cuh"
+#include "backend/cuda/kernels/copy_engine.cuh"
+
+namespace iol::cuda {
+
+inline constexpr int kRunsOfWarp = kRunsOfChunk / kAttentionWarps;
+
+/// Of AttentionTask and RopeAppendTask what a decode needs, and no more: a block reads it once.
+struct DecodeArgs {
+  std::byte* cache;  // see CacheView
+  std::int64_t block_bytes;
+  std::int64_t head_bytes;
+  int block_size;
+  int num_kv_heads;
+  int num_heads;
+  int group;          // query heads of a key-value head
+  int group_inverse;  // row / group = row * group_inverse >> 16
+  const Slice* slices;
+  const std::int32_t* tables;
+  const float* qkv;
+  const float* cosine;
+  const float* sine;
+  const float* q_norm;  // [D] or null
+  const float* k_norm;
+  double eps;
+  int window;
+  float scale;        // of scores, to units of log2
+  int values_offset;  // of the values behind the keys, in bytes; 0: they take the keys' place
+  bool split;         // a block of threads for each chunk
+  bool is_bf16;       // what `out` holds, else f16
+  int out_stride;
+  int out_run;
+  int max_chunks;
+  std::uint16_t* out;
+  float* partial_sums;
+  float* partial_stats;
+  int* arrivals;
+};
+
+/// All rows of a slice, at most 16.
+struct DecodeTile {
+  Slice slice;
+  int num_rows;
+  int last_position;
+};
+
+/// The beginning of a block's shared memory; keys and values follow.
+template <class Codec, int kDim>
+struct DecodeShared {
+  // Operand A in units of 16 rows (or 8) x 16 columns. Weights take the queries' place where every
+  // warp has those in registers by then.
+  std::uint32_t weights[kRunsOfChunk * 32 * 4];
+  std::uint32_t coded_queries[Codec::kCoded ? kDim / 16 * 32 * 4 : 4];
+  float scales[2][Codec::kCoded ? kChunkPositions : 4];  // of keys, of values
+  float most[kAttentionWarps][kDecodeTileRows];
+  float totals[kAttentionWarps][kDecodeTileRows];
+  float norm_scales[2 * kDecodeTileRows];  // of queries, of keys
+  // For what each warp asks for: four runs.
+  std::uint64_t keys_here[kAttentionWarps];
+  std::uint64_t values_here[kAttentionWarps];
+
+  __device__ __forceinline__ std::uint32_t* queries() {
+    return Codec::kCoded ? coded_queries : weights;
+  }
+};
+
+/// A chunk on its way: each warp asks for four of its runs of 16 positions, a lane for each.
+template <class Codec, int kDim>
+struct DecodeChunk {
+  static constexpr int kUnits = kDim / 16;
+  static constexpr int kRunBytes = kUnits * 32 * static_cast<int>(sizeof(typename Codec::Stored));
+  static constexpr int kPlaneBytes = kRunsOfChunk * kRunBytes;
+  static constexpr int kScaleBytes = 16 * static_cast<int>(sizeof(float));  // of a run's codes
+
+  int num_runs;                       // that the warp asks for
+  const std::byte* run = nullptr;     // keys of the lane's run
+  const std::byte* scales = nullptr;  // of them, where they are codes
+
+  __device__ __forceinline__ DecodeChunk(const DecodeArgs& args, const DecodeTile& tile,
+                                         int chunk) {
+    const int lane = threadIdx.x % 32;
+    const int first = chunk * kRunsOfChunk + static_cast<int>(threadIdx.x) / 32 * kRunsOfWarp;
+    num_runs = min(max(tile.last_position / 16 - first + 1, 0), kRunsOfWarp);
+    if (lane >= num_runs) return;
+    const auto position = static_cast<unsigned>(first + lane) * 16;
+    const auto block = position / static_cast<unsigned>(args.block_size);
+    const auto offset = position - block * static_cast<unsigned>(args.block_size);
+    const std::byte* head =
+        args.cache +
+        args.tables[tile.slice.first_entry + static_cast<int>(block)] * args.block_bytes +
+        blockIdx.y * args.head_bytes;
+    run = head + offset / 16 * kRunBytes;
+    if constexpr (Codec::kCoded)
+      scales = head + args.block_size / 16 * 2 * kRunBytes + offset * sizeof(float);
+  }
+
+  /// Asks for the warp's keys and the scales of keys and values, or for its values. `to`: where the
+  /// chunk goes.
+  __device__ __forceinline__ void copy(const DecodeArgs& args, bool of_values, std::byte* to,
+                                       DecodeShared<Codec, kDim>& shared) const {
+    std::uint64_t* barrier = (of_values ? shared.values_here : shared.keys_here) + threadIdx.x / 32;
+    const bool has_scales = Codec::kCoded && !of_values;
+    expect(kRunBytes + (has_scales ? 2 * kScaleBytes : 0), barrier);
+    copy_runs(run + (of_values ? args.block_size / 16 * kRunBytes : 0), kRunBytes, to, barrier);
+    if (!has_scales) return;
+    copy_runs(scales, kScaleBytes, shared.scales[0], barrier);
+    copy_runs(scales + args.block_size * 4, kScaleBytes, shared.scales[1], barrier);
+  }
+  /// Asks for both: for values first where new ones come, which everybody waits for.
+  __device__ __forceinline__ void copy_both(const DecodeArgs& args, std::byte* keys,
+                                            DecodeShared<Codec, kDim>& shared) const {
+    bool of_values = num_runs < kRunsOfWarp;
+#pragma unroll 1  // one code for both
+    for (int i = 0; i < 2; ++i) {
+      copy(args, of_values, keys + (of_values ? args.values_offset : 0), shared);
+      of_values = !of_values;
+    }
+  }
+
+ private:
+  /// `bytes` of each run.
+  __device__ __forceinline__ void expect([[maybe_unused]] int bytes,
+                                         [[maybe_unused]] std::uint64_t* barrier) const {
+#if __CUDA_ARCH__ >= 900
+    if (threadIdx.x % 32 == 0 && num_runs > 0) arrive_expecting(barrier, num_runs * bytes);
+#endif
+  }
+  /// `bytes` of each run, the lane's from `from`, to their places in the chunk.
+  __device__ __forceinline__ void copy_runs(const std::byte* from, int bytes, void* chunk,
+                                            [[maybe_unused]] std::uint64_t* barrier) const {
+    const int lane = threadIdx.x % 32;
+    std::byte* to = static_cast<std::byte*>(chunk) + threadIdx.x / 32 * kRunsOfWarp * bytes;
+#if __CUDA_ARCH__ >= 900
+    if (lane < num_runs) copy_bulk(to + lane * bytes, from, bytes, barrier);
+#else
+    for (int i = 0; i < num_runs; ++i) {
+      const auto* source = reinterpret_cast<const std::byte*>(
+          __shfl_sync(0xffffffffU, reinterpret_cast<unsigned long long>(from), i));
+      for (int at = lane * 16; at < bytes; at += 512)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
+                         static_cast<std::uint32_t>(__cvta_generic_to_shared(to + i * bytes + at))),
+                     "l"(source + at)
+                     : "memory");
+    }
+#endif
+  }
+};
+
+// Waiting for copies: where there is a copy engine by a barrier for each warp's; else each thread
+// waits for its own, and barriers of the block that come anyway do the rest.
+
+/// Before the warp's own keys or values are read or written.
+__device__ __forceinline__ void wait_for_copies(std::uint64_t* barrier, int parity) {
+#if __CUDA_ARCH__ >= 900
+  wait_phase(barrier, parity);
+#endif
+}
+/// Before a barrier of the block.
+__device__ __forceinline__ void finish_own_copies() {
+#if __CUDA_ARCH__ < 900
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+/// Lets later copies see what the thread has stored.
+__device__ __forceinline__ void publish_to_copies() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("fence.proxy.async;" ::: "memory");
+#endif
+}
+
+}  // namespace iol::cuda

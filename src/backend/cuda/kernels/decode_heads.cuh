@@ -1,0 +1,309 @@
+#pragma once
+// What a decode takes from the QKV projection: queries become operand A, keys and values go to the
+// cache and to the chunk that is in shared memory already. The arithmetic is that of head.cuh.
+#include "backend/cuda/kernels/decode_chunk.cuh"
+#include "backend/cuda/kernels/reduce.cuh"
+
+namespace iol::cuda {
+
+/// A head in the hands of kDim / 8 threads: elements d .. d + 3, and d + D/2 .. d + D/2 + 3.
+struct HeadPart {
+  float low[4];
+  float high[4];
+};
+
+__device__ __forceinline__ void load_four(const float* p, float (&x)[4]) {
+  const float4 v = __ldcg(reinterpret_cast<const float4*>(p));
+  x[0] = v.x;
+  x[1] = v.y;
+  x[2] = v.z;
+  x[3] = v.w;
+}
+
+/// 1 / sqrt(mean square + eps). Apart, so that models without such norms don't fetch its code.
+__device__ __noinline__ inline float norm_scale(float squares, int dim, double eps) {
+  const double mean = static_cast<double>(squares) / dim + eps;
+  return static_cast<float>(1.0 / sqrt(mean));
+}
+
+/// Scales of the RMSNorm of queries and keys, a head for each warp, summed up as in normalize().
+template <int kDim>
+__device__ __noinline__ void find_norm_scales(const DecodeArgs& args, int first_token,
+                                              int num_tokens, int num_rows, float* norm_scales) {
+  const int lane = threadIdx.x % 32;
+  const int parts = args.num_heads + 2 * args.num_kv_heads;
+  for (int i = threadIdx.x / 32; i < num_rows + num_tokens; i += kAttentionWarps) {
+    const bool is_query = i < num_rows;
+    const int token = is_query ? i * args.group_inverse >> 16 : i - num_rows;
+    const int part = is_query ? static_cast<int>(blockIdx.y) * args.group + i - token * args.group
+                              : args.num_heads + static_cast<int>(blockIdx.y);
+    const float* row =
+        args.qkv + (static_cast<std::int64_t>(first_token + token) * parts + part) * kDim;
+    float squares = 0;
+#pragma unroll
+    for (int j = 0; j < kDim / 32; ++j) {
+      const float x = __ldcg(row + lane + 32 * j);
+      squares = __fmaf_rn(x, x, squares);
+    }
+    norm_scales[i] = norm_scale(warp_sum(squares), kDim, args.eps);
+  }
+}
+
+__device__ __forceinline__ void normalize(HeadPart& head, float scale, const float* weight, int d,
+                                          int half) {
+  float low[4];
+  float high[4];
+  load_four(weight + d, low);
+  load_four(weight + d + half, high);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    head.low[i] = __fmul_rn(__fmul_rn(head.low[i], scale), low[i]);
+    head.high[i] = __fmul_rn(__fmul_rn(head.high[i], scale), high[i]);
+  }
+}
+
+__device__ __forceinline__ void rotate(HeadPart& head, const float (&cosine)[4],
+                                       const float (&sine)[4]) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float low = head.low[i];
+    const float high = head.high[i];
+    head.low[i] = __fmaf_rn(low, cosine[i], -__fmul_rn(high, sine[i]));
+    head.high[i] = __fmaf_rn(high, cosine[i], __fmul_rn(low, sine[i]));
+  }
+}
+
+/// Four neighbouring elements as the cache holds them.
+template <class Codec>
+struct CacheWords {
+  static constexpr int kWords = Codec::kCoded ? 1 : 2;
+  std::uint32_t words[kWords];
+
+  __device__ __forceinline__ CacheWords(const float (&x)[4], float inverse) {
+    if constexpr (Codec::kCoded) {
+      words[0] = 0;
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        words[0] |= Codec::code(scaled_within(x[i], inverse, Codec::kMost)) << 8 * i;
+    } else {
+      words[0] = Codec::pack(x[0], x[1]);
+      words[1] = Codec::pack(x[2], x[3]);
+    }
+  }
+  /// Neighbours in a unit.
+  __device__ __forceinline__ void store_key(std::byte* at) const {
+    if constexpr (Codec::kCoded) {
+      *reinterpret_cast<std::uint32_t*>(at) = words[0];
+    } else {
+      *reinterpret_cast<uint2*>(at) = make_uint2(words[0], words[1]);
+    }
+  }
+  /// Each 32 elements behind the one before.
+  __device__ __forceinline__ void store_value(std::byte* at) const {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if constexpr (Codec::kCoded) {
+        reinterpret_cast<std::uint8_t*>(at)[32 * i] = static_cast<std::uint8_t>(words[0] >> 8 * i);
+      } else {
+        reinterpret_cast<std::uint16_t*>(at)[32 * i] =
+            static_cast<std::uint16_t>(words[i / 2] >> 16 * (i % 2));
+      }
+    }
+  }
+};
+
+/// The scale of a head's codes, found by its threads together (see head.cuh).
+template <int kThreads>
+struct CodeScale {
+  float inverse;
+  float scale;
+
+  __device__ __forceinline__ CodeScale(const HeadPart& head, float most) {
+    float largest = 0;
+    float poison = 0;  // NaN when one isn't finite
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      largest = fmaxf(largest, fmaxf(fabsf(head.low[i]), fabsf(head.high[i])));
+      poison += (head.low[i] - head.low[i]) + (head.high[i] - head.high[i]);
+    }
+#pragma unroll
+    for (int offset = kThreads / 2; offset > 0; offset /= 2) {
+      largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, offset));
+      poison += __shfl_xor_sync(0xffffffffU, poison, offset);
+    }
+    inverse = reciprocal_scale(most, largest, 0.0F);
+    scale = __fdiv_rn(largest, most) + poison;
+  }
+};
+
+/// What a thread takes from the QKV projection: of a query, key or value its elements d .. and D/2
+/// + d .. . Where they come from and go to is known before they are.
+template <class Codec, int kDim>
+struct DecodeItem {
+  using Chunk = DecodeChunk<Codec, kDim>;
+  static constexpr int kThreads = kDim / 8;  // of a head
+  static constexpr int kHalf = kDim / 2;
+  static_assert((kThreads & (kThreads - 1)) == 0 && kThreads <= 32);
+
+  int row;    // of the tile; its queries come first, then a key and a value of each token
+  int token;  // of the tile
+  int d;
+  bool is_query;
+  bool is_value;
+  bool exists;
+  const float* from;
+  std::int64_t angles;
+  // Of a key or value that the block appends: the places of its elements.
+  std::byte* cached = nullptr;
+  float* cached_scale = nullptr;
+  int in_chunk = -1;  // position in the block's first chunk, which is in shared memory; -1: none
+  int here;           // place in a chunk, in bytes
+
+  __device__ __forceinline__ DecodeItem(const DecodeArgs& args, const DecodeTile& tile, int begin,
+                                        int first_chunk, int last_chunk) {
+    row = begin + static_cast<int>(threadIdx.x) / kThreads;
+    d = static_cast<int>(threadIdx.x) % kThreads * 4;
+    const int behind = row - tile.num_rows;
+    is_query = behind < 0;
+    is_value = !is_query && behind % 2 != 0;
+    exists = behind < 2 * tile.slice.num_tokens;
+    token = !exists ? 0 : is_query ? row * args.group_inverse >> 16 : behind / 2;
+    const int kv_head = static_cast<int>(blockIdx.y);
+    int part = args.num_heads + kv_head + (is_value ? args.num_kv_heads : 0);
+    if (is_query) part = kv_head * args.group + row - token * args.group;
+    const std::int64_t step_token = tile.slice.first_token + token;
+    from = args.qkv + (step_token * (args.num_heads + 2 * args.num_kv_heads) + part) * kDim + d;
+    angles = step_token * kHalf + d;
+    if (!is_query && exists) find_places(args, tile, first_chunk, last_chunk);
+  }
+
+  __device__ __forceinline__ HeadPart load(const DecodeArgs& args, const DecodeTile& tile,
+                                           const float* norm_scales, bool has_norm) const {
+    HeadPart part;
+    float cosine[4];
+    float sine[4];
+    load_four(from, part.low);
+    load_four(from + kHalf, part.high);
+    load_four(args.cosine + angles, cosine);
+    load_four(args.sine + angles, sine);
+    if (is_value) return part;
+    if (has_norm && exists) {
+      const float* norm = is_query ? args.q_norm : args.k_norm;
+      const int i = is_query ? row : tile.num_rows + token;
+      if (norm != nullptr) normalize(part, norm_scales[i], norm, d, kHalf);
+    }
+    rotate(part, cosine, sine);
+    return part;
+  }
+
+  template <int kHalves>
+  __device__ __forceinline__ void store_query(const HeadPart& part, std::uint32_t* operands) const {
+    std::uint32_t* to =
+        operands + ((d / 16 * 32 + row % 8 * 4 + d % 16 / 4) * 2) * kHalves + row / 8;
+    to[0] = Codec::pack(part.low[0], part.low[1]);
+    to[kHalves] = Codec::pack(part.low[2], part.low[3]);
+    to += kHalf / 16 * 64 * kHalves;
+    to[0] = Codec::pack(part.high[0], part.high[1]);
+    to[kHalves] = Codec::pack(part.high[2], part.high[3]);
+  }
+
+  /// To the cache, and to `keys` or `values` where its chunk was copied before the element was
+  /// known.
+  __device__ __forceinline__ void append(const DecodeArgs& args, const HeadPart& part,
+                                         float inverse, float scale,
+                                         DecodeShared<Codec, kDim>& shared, std::byte* keys) const {
+    const CacheWords<Codec> low(part.low, inverse);
+    const CacheWords<Codec> high(part.high, inverse);
+    if (in_chunk >= 0) {
+      const int warp = in_chunk / kWarpPositions;  // that asked for it
+      wait_for_copies(shared.keys_here + warp, 0);
+      if (Codec::kCoded && d == 0) shared.scales[is_value][in_chunk] = scale;
+      if (!is_value) {
+        low.store_key(keys + here);
+        high.store_key(keys + here + kHighBytes);
+      } else if (args.values_offset != 0) {  // else they aren't there yet
+        wait_for_copies(shared.values_here + warp, 0);
+        low.store_value(keys + args.values_offset + here);
+        high.store_value(keys + args.values_offset + here + kHighBytes);
+      }
+    }
+    if (is_value) {
+      low.store_value(cached);
+      high.store_value(cached + kHighBytes);
+    } else {
+      low.store_key(cached);
+      high.store_key(cached + kHighBytes);
+    }
+    if (Codec::kCoded && d == 0) *cached_scale = scale;
+  }
+
+ private:
+  static constexpr int kBytes = Codec::kCoded ? 1 : 2;
+  static constexpr int kHighBytes = kBytes * kDim / 32 * 256;  // D/2 further on
+
+  __device__ __forceinline__ void find_places(const DecodeArgs& args, const DecodeTile& tile,
+                                              int first_chunk, int last_chunk) {
+    const auto position = static_cast<unsigned>(tile.slice.first_position + token);
+    const int chunk = static_cast<int>(position / kChunkPositions);
+    if (chunk < first_chunk || chunk > last_chunk) return;
+    const auto block_size = static_cast<unsigned>(args.block_size);
+    const auto block = position / block_size;
+    const auto offset = position - block * block_size;
+    const auto p = static_cast<int>(position % 16);
+    const int k = d % 16;
+    const int in_run =
+        kBytes * (d / 16 * 256 + (is_value ? (k % 8 * 4 + p / 4) * 8 + k / 8 * 4 + p % 4
+                                           : (p % 8 * 4 + k / 4) * 8 + p / 8 * 4));
+    std::byte* head =
+        args.cache +
+        args.tables[tile.slice.first_entry + static_cast<int>(block)] * args.block_bytes +
+        blockIdx.y * args.head_bytes;
+    const unsigned runs = block_size / 16;
+    cached = head + (offset / 16 + (is_value ? runs : 0)) * Chunk::kRunBytes + in_run;
+    if constexpr (Codec::kCoded)
+      cached_scale = reinterpret_cast<float*>(head + 2 * runs * Chunk::kRunBytes) + offset +
+                     (is_value ? block_size : 0);
+    if (chunk != first_chunk) return;
+    in_chunk = static_cast<int>(position % kChunkPositions);
+    here = in_chunk / 16 * Chunk::kRunBytes + in_run;
+  }
+};
+
+/// Queries of the tile; keys and values of its tokens in chunks [first, last]. Returns when the QKV
+/// projection is there and they are where they belong, but for a barrier.
+template <class Codec, int kDim, int kHalves>
+__device__ __forceinline__ void take_heads(const DecodeArgs& args, const DecodeTile& tile,
+                                           int first, int last, DecodeShared<Codec, kDim>& shared,
+                                           std::byte* keys) {
+  using Item = DecodeItem<Codec, kDim>;
+  const bool has_norm = args.q_norm != nullptr || args.k_norm != nullptr;
+  const int num_items = tile.num_rows + 2 * tile.slice.num_tokens;
+  Item item(args, tile, 0, first, last);
+  wait_for_previous();
+  if (has_norm) {
+    find_norm_scales<kDim>(args, tile.slice.first_token, tile.slice.num_tokens, tile.num_rows,
+                           shared.norm_scales);
+    __syncthreads();
+  }
+#pragma unroll 1
+  for (int begin = 0;;) {
+    const HeadPart part = item.load(args, tile, shared.norm_scales, has_norm);
+    float inverse = 0;
+    float scale = 0;
+    if constexpr (Codec::kCoded) {
+      const CodeScale<Item::kThreads> found(part, Codec::kMost);
+      inverse = found.inverse;
+      scale = found.scale;
+    }
+    if (item.is_query) {
+      item.template store_query<kHalves>(part, shared.queries());
+    } else if (item.cached != nullptr) {
+      item.append(args, part, inverse, scale, shared, keys);
+    }
+    begin += kAttentionThreads / Item::kThreads;
+    if (begin >= num_items) break;
+    item = Item(args, tile, begin, first, last);
+  }
+}
+
+}  // namespace iol::cuda

@@ -1,0 +1,210 @@
+#pragma once
+// Values added up under their weights, chunks merged, and results stored, for attention_decode.cu.
+#include "backend/cuda/kernels/decode_softmax.cuh"
+
+namespace iol::cuda {
+
+/// Units of D that a warp adds up: warp, warp + 4, ...
+template <int kDim>
+inline constexpr int kUnitsOfWarp = kDim / 16 / kAttentionWarps;
+
+/// Weighted values of a lane: of each of the warp's units elements 2 q, 2 q + 1 and 8 + 2 q, 8 + 2
+/// q
+/// + 1, of rows g and g + 8.
+template <int kDim>
+struct DecodeSums {
+  float v[kUnitsOfWarp<kDim>][2][4] = {};
+};
+
+/// sums += weights x values over the chunk, in ascending order. `last`: position of the tile,
+/// counted from the chunk's first.
+template <class Codec, int kDim, int kHalves>
+__device__ __forceinline__ void add_values(const std::uint32_t* weights, const std::byte* values,
+                                           int last, std::uint64_t* values_here, int parity,
+                                           DecodeSums<kDim>& sums) {
+  constexpr int kUnits = kUnitsOfWarp<kDim>;
+  using Stored = typename Codec::Stored;
+  const auto* lane_values = reinterpret_cast<const Stored*>(values) + threadIdx.x;
+#pragma unroll 1
+  for (int w = 0; w < kAttentionWarps && w * kWarpPositions <= last; ++w) {
+    wait_for_copies(values_here + w, parity);
+    // All loads before the first product: the products wait for each other.
+    uint4 weight[kRunsOfWarp];
+    Stored stored[kRunsOfWarp][kUnits];
+#pragma unroll
+    for (int i = 0; i < kRunsOfWarp; ++i) {
+      weight[i] = load_operand<kHalves>(weights, kRunsOfWarp * w + i);
+#pragma unroll
+      for (int u = 0; u < kUnits; ++u)
+        stored[i][u] =
+            lane_values[((kRunsOfWarp * w + i) * (kDim / 16) + u * kAttentionWarps) * 32];
+    }
+    uint4 value[kRunsOfWarp][kUnits];
+#pragma unroll
+    for (int i = 0; i < kRunsOfWarp; ++i) {
+#pragma unroll
+      for (int u = 0; u < kUnits; ++u) value[i][u] = Codec::operand(stored[i][u]);
+    }
+    if (last < (w + 1) * kWarpPositions - 1) {
+#pragma unroll
+      for (int i = 0; i < kRunsOfWarp; ++i) {
+#pragma unroll
+        for (int u = 0; u < kUnits; ++u)
+          clear_behind(value[i][u], last - 16 * (kRunsOfWarp * w + i));
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kRunsOfWarp; ++i) {
+#pragma unroll
+      for (int u = 0; u < kUnits; ++u) {
+        Codec::mma(sums.v[u][0], weight[i], value[i][u].x, value[i][u].y);
+        Codec::mma(sums.v[u][1], weight[i], value[i][u].z, value[i][u].w);
+      }
+    }
+  }
+}
+
+/// What was gathered before a chunk, and the chunk.
+template <int kDim, int kHalves>
+__device__ __forceinline__ void merge_chunk(const DecodeSums<kDim>& part,
+                                            const DecodeStats<kHalves>& part_stats,
+                                            DecodeSums<kDim>& sums, DecodeStats<kHalves>& stats) {
+#pragma unroll
+  for (int half = 0; half < kHalves; ++half) {
+    const Merge factors = merge_factors(stats.most[half], stats.total[half], part_stats.most[half],
+                                        part_stats.total[half]);
+#pragma unroll
+    for (int u = 0; u < kUnitsOfWarp<kDim>; ++u) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int at = half * 2 + i % 2;
+        sums.v[u][i / 2][at] = merged(factors, sums.v[u][i / 2][at], part.v[u][i / 2][at]);
+      }
+    }
+  }
+}
+
+/// Where a row's head begins in `out`, but for dealing.
+struct DecodeRow {
+  std::int64_t base;  // of the token's row
+  int first_column;   // of the head
+};
+__device__ __forceinline__ DecodeRow decode_row(const DecodeArgs& args, const DecodeTile& tile,
+                                                int row, int head_dim) {
+  const int token = row * args.group_inverse >> 16;
+  const int head = static_cast<int>(blockIdx.y) * args.group + row - token * args.group;
+  return {static_cast<std::int64_t>(tile.slice.first_token + token) * args.out_stride,
+          head * head_dim};
+}
+/// Elements d and d + 1, d even: no form of a row parts them.
+__device__ __forceinline__ void store_pair(const DecodeArgs& args, const DecodeRow& row, int d,
+                                           float first, float second) {
+  const int column = dealt_column(row.first_column + d, 2, args.out_run);
+  auto* to = reinterpret_cast<std::uint32_t*>(args.out + row.base + column);
+  const std::uint32_t pair =
+      args.is_bf16 ? to_bf16_pair(first, second) : to_f16_pair(first, second);
+  *to = pair;
+}
+
+template <int kDim, int kHalves>
+__device__ __forceinline__ void store_result(const DecodeArgs& args, const DecodeTile& tile,
+                                             const DecodeSums<kDim>& sums,
+                                             const DecodeStats<kHalves>& stats) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int half = 0; half < kHalves; ++half) {
+    const int row = half * 8 + lane / 4;
+    if (row >= tile.num_rows) continue;
+    const DecodeRow to = decode_row(args, tile, row, kDim);
+    const Quotient by_total(stats.total[half]);
+#pragma unroll
+    for (int u = 0; u < kUnitsOfWarp<kDim>; ++u) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int d =
+            (static_cast<int>(threadIdx.x) / 32 + u * kAttentionWarps) * 16 + i * 8 + lane % 4 * 2;
+        store_pair(args, to, d, by_total(sums.v[u][i][half * 2]),
+                   by_total(sums.v[u][i][half * 2 + 1]));
+      }
+    }
+  }
+}
+
+// --- chunks that have a block of threads each
+
+__device__ __forceinline__ std::int64_t partial_row(const DecodeArgs& args, int chunk, int row) {
+  const std::int64_t tile = static_cast<std::int64_t>(blockIdx.x) * args.num_kv_heads + blockIdx.y;
+  return (tile * args.max_chunks + chunk) * kDecodeTileRows + row;
+}
+
+template <int kDim, int kHalves>
+__device__ __forceinline__ void store_partial(const DecodeArgs& args, const DecodeTile& tile,
+                                              const DecodeSums<kDim>& sums,
+                                              const DecodeStats<kHalves>& stats) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int half = 0; half < kHalves; ++half) {
+    const int row = half * 8 + lane / 4;
+    if (row >= tile.num_rows) continue;
+    const std::int64_t at = partial_row(args, static_cast<int>(blockIdx.z), row);
+    if (threadIdx.x % 4 == 0 && threadIdx.x < 32)
+      reinterpret_cast<float2*>(args.partial_stats)[at] =
+          make_float2(stats.most[half], stats.total[half]);
+#pragma unroll
+    for (int u = 0; u < kUnitsOfWarp<kDim>; ++u) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int d =
+            (static_cast<int>(threadIdx.x) / 32 + u * kAttentionWarps) * 16 + i * 8 + lane % 4 * 2;
+        *reinterpret_cast<float2*>(args.partial_sums + at * kDim + d) =
+            make_float2(sums.v[u][i][half * 2], sums.v[u][i][half * 2 + 1]);
+      }
+    }
+  }
+}
+
+/// True in the block of the tile that gets here last, which sees what the others have stored.
+__device__ __forceinline__ bool is_last_chunk(const DecodeArgs& args, int num_chunks) {
+  __shared__ bool is_last;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    int* arrivals = args.arrivals + blockIdx.x * args.num_kv_heads + blockIdx.y;
+    __threadfence();
+    is_last = atomicAdd(arrivals, 1) == num_chunks - 1;
+    __threadfence();
+    if (is_last) *arrivals = 0;
+  }
+  __syncthreads();
+  return is_last;
+}
+
+/// Merges the chunks in ascending order, four elements of a row to a thread.
+template <int kDim>
+__device__ __forceinline__ void merge_partials(const DecodeArgs& args, const DecodeTile& tile,
+                                               int num_chunks) {
+  constexpr int kThreads = kDim / 4;
+#pragma unroll 1
+  for (int row = static_cast<int>(threadIdx.x) / kThreads; row < tile.num_rows;
+       row += kAttentionThreads / kThreads) {
+    const int d = static_cast<int>(threadIdx.x) % kThreads * 4;
+    float most = -CUDART_INF_F;
+    float total = 0;
+    float4 sum = {};
+#pragma unroll 4
+    for (int chunk = 0; chunk < num_chunks; ++chunk) {
+      const std::int64_t at = partial_row(args, chunk, row);
+      const float2 stats = __ldcg(reinterpret_cast<const float2*>(args.partial_stats) + at);
+      const float4 part =
+          __ldcg(reinterpret_cast<const float4*>(args.partial_sums + at * kDim + d));
+      const Merge factors = merge_factors(most, total, stats.x, stats.y);
+      sum = {merged(factors, sum.x, part.x), merged(factors, sum.y, part.y),
+             merged(factors, sum.z, part.z), merged(factors, sum.w, part.w)};
+    }
+    const Quotient by_total(total);
+    const DecodeRow to = decode_row(args, tile, row, kDim);
+    store_pair(args, to, d, by_total(sum.x), by_total(sum.y));
+    store_pair(args, to, d + 2, by_total(sum.z), by_total(sum.w));
+  }
+}
+
+}  // namespace iol::cuda

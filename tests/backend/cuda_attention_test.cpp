@@ -1,0 +1,121 @@
+// attention_decode() against the kernels that do its parts one after the other: results and the
+// cache have the same bits. Those are compared with the CPU backend in cuda_backend_test.cpp. Needs
+// a GPU.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "backend/cuda/cuda_device.h"
+#include "bench/kernels/attention_case.h"
+
+namespace iol::cuda {
+namespace {
+
+struct Heads {
+  int num_heads, num_kv_heads, head_dim;
+};
+
+class CudaAttentionTest : public testing::TestWithParam<CacheElement> {
+ protected:
+  void SetUp() override {
+    if (cuda_status().devices.empty()) GTEST_SKIP() << cuda_status().reason;
+  }
+};
+
+void expect_same_bits(const AttentionShape& shape, bool is_split) {
+  const AttentionCase attention(shape);
+  const Stream stream;
+  attention.clear();
+  rope_append(attention.heads(), stream.get());
+  cuda::attention(attention.attention(false), stream.get());
+  stream.synchronize("the parts");
+  check_launch("the parts");
+  const auto want = attention.results();
+  // Twice: arrivals are counted from zero again.
+  for (int repetition = 0; repetition < 2; ++repetition) {
+    attention.clear();
+    attention_decode(attention.attention(is_split), attention.heads(), stream.get());
+    stream.synchronize("the whole");
+    check_launch("the whole");
+    const auto got = attention.results();
+    std::size_t wrong = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) wrong += got[i] != want[i] ? 1 : 0;
+    const std::size_t first = static_cast<std::size_t>(
+        std::mismatch(got.begin(), got.end(), want.begin()).first - got.begin());
+    ASSERT_EQ(wrong, 0U) << "of " << got.size() << ", from " << first << " on; "
+                         << attention.num_tokens() << " tokens";
+  }
+}
+
+/// Places where something begins or ends: runs, blocks, warps, chunks; up to `most_tokens` each.
+std::vector<AttentionSequence> borders(int most_tokens) {
+  std::vector<AttentionSequence> sequences;
+  for (const int position : {0, 1, 15, 16, 63, 64, 130, 199, 239, 254, 255, 256, 300, 511, 700}) {
+    sequences.push_back({1, position});
+    sequences.push_back({1 + position % most_tokens, position});
+    sequences.push_back({most_tokens, position});
+  }
+  return sequences;
+}
+
+constexpr Heads kHeads[] = {{8, 1, 64},  {4, 4, 64},   {32, 2, 64}, {14, 2, 64},
+                            {8, 2, 128}, {16, 1, 128}, {3, 3, 128}};
+
+TEST_P(CudaAttentionTest, decodes_have_the_bits_of_their_parts) {
+  for (const Heads& heads : kHeads) {
+    for (const bool has_norms : {false, true}) {
+      for (const int window : {0, 20, 300}) {
+        for (const bool is_split : {true, false}) {
+          SCOPED_TRACE(fmt::format("{}/{} heads of {}, norms {}, window {}, split {}",
+                                   heads.num_heads, heads.num_kv_heads, heads.head_dim, has_norms,
+                                   window, is_split));
+          AttentionShape shape = {GetParam(),
+                                  heads.num_heads,
+                                  heads.num_kv_heads,
+                                  heads.head_dim,
+                                  window == 20 ? 32 : 16,
+                                  window,
+                                  has_norms,
+                                  {}};
+          shape.sequences = borders(kDecodeTileRows * heads.num_kv_heads / heads.num_heads);
+          ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, is_split));
+        }
+      }
+    }
+  }
+}
+
+// More blocks of threads than find room at once: values take the place of keys.
+TEST_P(CudaAttentionTest, many_decodes_have_the_bits_of_their_parts) {
+  for (const Heads& heads : {Heads{32, 4, 64}, Heads{16, 4, 128}}) {
+    for (const int most_position : {240, 600}) {
+      for (const bool is_split : {true, false}) {
+        SCOPED_TRACE(fmt::format("heads of {}, up to {}, split {}", heads.head_dim, most_position,
+                                 is_split));
+        AttentionShape shape = {
+            GetParam(), heads.num_heads, heads.num_kv_heads, heads.head_dim, 16, 0, false, {}};
+        for (int i = 0; i < 301; ++i)
+          shape.sequences.push_back({1 + i % 2, i * 37 % most_position});
+        ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, is_split));
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryCache, CudaAttentionTest,
+                         testing::Values(CacheElement::kBf16, CacheElement::kF16,
+                                         CacheElement::kInt8, CacheElement::kFp8),
+                         [](const auto& instance) {
+                           switch (instance.param) {
+                             case CacheElement::kF16:
+                               return "f16";
+                             case CacheElement::kInt8:
+                               return "int8";
+                             case CacheElement::kFp8:
+                               return "fp8";
+                             default:
+                               return "bf16";
+                           }
+                         });
+
+}  // namespace
+}  // namespace iol::cuda

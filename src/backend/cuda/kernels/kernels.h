@@ -93,7 +93,9 @@ enum class Epilogue : std::uint8_t {
 /// What a block of linear_wgmma.cuh makes.
 struct WideShape {
   int tokens = 0;  // 16, 32, 64 or 128
-  int split = 1;   // blocks that share a tile, their parts of K each: 1, 4 or (up to 64 tokens) 8
+  int split = 1;   // blocks that share a unit, their parts of K each: 1, 4 or (up to 64 tokens) 8
+  int rows = 128;  // a multiple of 32, up to 192; beyond 128 of 128 tokens alone
+  bool operator==(const WideShape&) const = default;
 };
 
 struct LinearTask {

@@ -1,5 +1,3 @@
-#include <cuda_runtime_api.h>
-
 #include <algorithm>
 
 #include "backend/cuda/kernels/kernel_level.h"
@@ -8,14 +6,36 @@
 namespace iol::cuda {
 namespace {
 
-constexpr int kWideRows = 128;
+/// Bytes times 16-bit numbers: four multiplications to a block of K.
+bool is_wide(const LinearTask& task) { return run_pieces(task.matrix.layout, task.x.form) == 8; }
 
-int multiprocessors() {
-  int device = 0;
-  int count = 1;
-  static_cast<void>(cudaGetDevice(&device));
-  static_cast<void>(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
-  return count;
+/// Microseconds of a product in a shape, on an H200 (bench/kernels/linear_bench.cpp). Only their
+/// ratios matter.
+double wide_time(const LinearTask& task, const WideShape& shape, int processors) {
+  constexpr double kStart = 3.5;           // until rows of x are there
+  constexpr double kFinish = 1.5;          // of a unit
+  constexpr double kExchange = 1.5;        // in a cluster
+  constexpr double kStep = 0.034;          // of a group's multiplication by 128 tokens
+  constexpr double kKilobyte = 0.0115;     // on its way to a multiprocessor
+  constexpr double kMegabyte = 0.23;       // of weights on their way from device memory
+  const int stages = (num_blocks(task.matrix) + 1) / 2;
+  const int groups = (shape.rows + 63) / 64;
+  const int steps = is_wide(task) ? 8 : 4;
+  const int row_bytes = is_wide(task) ? 256 : 128;
+  const double kilobytes = (shape.tokens * row_bytes + shape.rows * 128) / 1024.0;
+  const double stage = std::max(kStep * steps * groups * shape.tokens / 128, kKilobyte * kilobytes);
+  const int units = (task.num_tokens + shape.tokens - 1) / shape.tokens *
+                    ((task.matrix.rows + shape.rows - 1) / shape.rows);
+  const double unit = kFinish + stage * stages / shape.split;
+  const double weights = kMegabyte * task.matrix.rows * stages * 128 / 1048576;
+  if (shape.split == 1)
+    return kStart + std::max(weights, (units + processors - 1) / processors * unit);
+  // A cluster lies within a group of multiprocessors, which leaves a tenth of them over.
+  const int halves = shape.tokens <= 64 ? 2 : 1;
+  const int at_once = halves * processors * 10 / 11 / shape.split;
+  const int waves = (units + at_once - 1) / at_once;
+  const double shared = units * shape.split > processors ? halves : 1;
+  return kStart + std::max(weights, waves * (unit * shared + kExchange));
 }
 
 }  // namespace
@@ -32,46 +52,30 @@ RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact) {
 }
 
 bool has_shape(const LinearTask& task, const WideShape& shape) {
-  // Bytes times 16-bit numbers: no registers are left for the sums of two parts.
-  const bool is_wide = run_pieces(task.matrix.layout, task.x.form) == 8;
-  return !(is_wide && shape.tokens == 64 && shape.split == 4);
+  // No registers are left for the sums of two parts, or for operands beside those of 128 tokens.
+  if (is_wide(task) && shape.tokens == 64 && shape.split == 4) return false;
+  if (shape.rows > 128) return shape.tokens == 128 && !is_wide(task);
+  return shape.split < 8 || shape.tokens <= 64;
 }
 
 WideShape wide_shape(const LinearTask& task) {
-  // Microseconds of a block on an H200, measured (bench/kernels/linear_bench.cpp): to start and
-  // finish, and for each two blocks of K. Only their ratios matter.
-  struct Cost {
-    WideShape shape;  // 64 tokens: at most
-    double fixed;
-    double step;
-    int at_once;  // blocks of a multiprocessor
-  };
-  constexpr Cost kCosts[] = {{{128, 1}, 14.0, 0.357, 1},
-                             {{128, 4}, 9.7, 0.357, 1},
-                             {{64, 1}, 8.5, 0.280, 1},
-                             {{64, 4}, 7.9, 0.410, 2},
-                             {{64, 8}, 7.5, 0.530, 2}};
   const int processors = multiprocessors();
-  const int row_tiles = (task.matrix.rows + kWideRows - 1) / kWideRows;
   int few = 16;
   while (few < 64 && few < task.num_tokens) few *= 2;
   WideShape best;
   double least = 0;
-  for (const Cost& cost : kCosts) {
-    const bool is_large = cost.shape.tokens > 64;
-    if (is_large && task.num_tokens <= 64) continue;
-    const WideShape shape = {is_large ? cost.shape.tokens : few, cost.shape.split};
-    if (!has_shape(task, shape)) continue;
-    const int tiles = (task.num_tokens + shape.tokens - 1) / shape.tokens * row_tiles;
-    // A cluster lies within a group of multiprocessors, which leaves an eighth of them over.
-    const int at_once = shape.split > 1 ? cost.at_once * processors * 7 / 8 / shape.split
-                                        : cost.at_once * processors;
-    const int waves = (tiles + at_once - 1) / at_once;
-    const double time =
-        waves * (cost.fixed + cost.step * num_blocks(task.matrix) / 2 / shape.split);
-    if (best.tokens == 0 || time < least) {
-      best = shape;
-      least = time;
+  for (const int tokens : {few, 128}) {
+    if (tokens > 64 && task.num_tokens <= 64) continue;
+    for (const int split : {1, 4, 8}) {
+      for (const int rows : {32, 64, 96, 128, 192}) {
+        const WideShape shape = {tokens, split, rows};
+        if (!has_shape(task, shape)) continue;
+        const double time = wide_time(task, shape, processors);
+        if (best.tokens == 0 || time < least) {
+          best = shape;
+          least = time;
+        }
+      }
     }
   }
   return best;

@@ -14,6 +14,17 @@ __device__ __forceinline__ std::uint32_t shared_address(const void* p) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
 }
 
+/// True in one lane of a warp whose lanes are all here.
+__device__ __forceinline__ bool is_elected() {
+  std::uint32_t elected;
+  asm volatile(
+      "{\n.reg .pred p;\n"
+      "elect.sync _|p, 0xffffffff;\n"
+      "selp.u32 %0, 1, 0, p;\n}"
+      : "=r"(elected));
+  return elected != 0;
+}
+
 /// Completes a phase when `arrivals` threads have arrived and all announced bytes are here.
 __device__ __forceinline__ void init_barrier(std::uint64_t* barrier, int arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)),
@@ -68,6 +79,26 @@ __device__ __forceinline__ void copy_box(void* shared, const CUtensorMap* map, i
       "%3}], [%4];" ::"r"(shared_address(shared)),
       "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier))
       : "memory");
+}
+
+/// The same into the memory of all blocks of the cluster that `ranks` has a bit for, each at the
+/// place of `shared` in ours and completing on its own barrier.
+__device__ __forceinline__ void copy_box_to(std::uint16_t ranks, void* shared,
+                                            const CUtensorMap* map, int column, int row,
+                                            std::uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      ".multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared_address(shared)),
+      "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier)), "h"(ranks)
+      : "memory");
+}
+/// arrive() at the barrier of block `rank` of the cluster.
+__device__ __forceinline__ void arrive_at(std::uint64_t* barrier, int rank) {
+  std::uint32_t remote;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
+               : "=r"(remote)
+               : "r"(shared_address(barrier)), "r"(rank));
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(remote) : "memory");
 }
 
 #endif

@@ -82,6 +82,27 @@ __device__ __forceinline__ void store_four(float* p, const float4& v) {
                : "memory");
 }
 
+/// The quotient, rounded to nearest, of numbers whose rests are normal numbers.
+__device__ __forceinline__ float divide_usual(float a, float b) {
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(b));
+  inverse = __fmaf_rn(inverse, __fmaf_rn(-b, inverse, 1.0F), inverse);
+  float quotient = __fmul_rn(a, inverse);
+  quotient = __fmaf_rn(inverse, __fmaf_rn(-b, quotient, a), quotient);
+  return __fmaf_rn(inverse, __fmaf_rn(-b, quotient, a), quotient);
+}
+/// silu() of four numbers, with one look at whether a division takes special care.
+__device__ __forceinline__ float4 silu_four(const float4& x) {
+  const float4 d = {1.0F + expf(-x.x), 1.0F + expf(-x.y), 1.0F + expf(-x.z), 1.0F + expf(-x.w)};
+  const float smallest = fminf(fminf(fabsf(x.x), fabsf(x.y)), fminf(fabsf(x.z), fabsf(x.w)));
+  const float largest = fmaxf(fmaxf(fabsf(x.x), fabsf(x.y)), fmaxf(fabsf(x.z), fabsf(x.w)));
+  // Below 40, d is less than 2^58.
+  if (smallest > 0x1p-60F && largest < 40.0F)
+    return {divide_usual(x.x, d.x), divide_usual(x.y, d.y), divide_usual(x.z, d.z),
+            divide_usual(x.w, d.w)};
+  return {__fdiv_rn(x.x, d.x), __fdiv_rn(x.y, d.y), __fdiv_rn(x.z, d.z), __fdiv_rn(x.w, d.w)};
+}
+
 /// What finishing a group's sums needs: a thread's rows and tokens, and what its rows share.
 template <class Format>
 struct Finisher {
@@ -188,12 +209,34 @@ struct Finisher {
     if (row >= rows.count) return;
     const int gate_row = rows.first + row;
     const int column = gate_row / (2 * kTileRows) * kTileRows + gate_row % kTileRows;
-    const bool has_pairs = has_fours(epilogue) && epilogue.out_element != Element::kF32 &&
-                           column < epilogue.out_columns;
     const float4 gate_scales = scales_of(row);
     const float4 up_scales = scales_of(row + kTileRows);
+    const int first = begin + thread() / (kQuads / 2);
+    if (!has_fours(epilogue) || epilogue.out_element == Element::kF32) {
 #pragma unroll 1
-    for (int in_unit = begin + thread() / (kQuads / 2); in_unit < end; in_unit += kStride) {
+      for (int in_unit = first; in_unit < end; in_unit += kStride) {
+        const int token = first_token + in_unit;
+        if (token >= epilogue.num_tokens) return;
+        Part gate[4], up[4];
+        total(in_unit, row, gate);
+        total(in_unit, row + kTileRows, up);
+        const float4 g = values(gate, gate_scales, token);
+        const float4 u = values(up, up_scales, token);
+        finish_gated(epilogue, token, gate_row, g.x, u.x);
+        finish_gated(epilogue, token, gate_row + 1, g.y, u.y);
+        finish_gated(epilogue, token, gate_row + 2, g.z, u.z);
+        finish_gated(epilogue, token, gate_row + 3, g.w, u.w);
+      }
+      return;
+    }
+    if (column >= epilogue.out_columns) return;
+    const float4 gate_bias = bias_of(row);
+    const float4 up_bias = bias_of(row + kTileRows);
+    auto* out = static_cast<std::uint16_t*>(epilogue.out);
+    auto* low_place = out + dealt_column(column, 2, epilogue.out_run);
+    auto* high_place = out + dealt_column(column + 2, 2, epilogue.out_run);
+#pragma unroll 2
+    for (int in_unit = first; in_unit < end; in_unit += kStride) {
       const int token = first_token + in_unit;
       if (token >= epilogue.num_tokens) return;
       Part sum[4];
@@ -201,25 +244,18 @@ struct Finisher {
       float4 gate = values(sum, gate_scales, token);
       total(in_unit, row + kTileRows, sum);
       float4 up = values(sum, up_scales, token);
-      if (!has_pairs) {
-        const float gates[4] = {gate.x, gate.y, gate.z, gate.w};
-        const float ups[4] = {up.x, up.y, up.z, up.w};
-#pragma unroll 1
-        for (int i = 0; i < 4; ++i) finish_gated(epilogue, token, gate_row + i, gates[i], ups[i]);
-        continue;
-      }
-      add_bias(gate, bias_of(row));
-      add_bias(up, bias_of(row + kTileRows));
-      auto* out = static_cast<std::uint16_t*>(epilogue.out) +
-                  static_cast<std::int64_t>(token) * epilogue.out_stride;
-      const auto store_pair = [&](int at, float low, float high) {
-        *reinterpret_cast<std::uint32_t*>(out + dealt_column(at, 2, epilogue.out_run)) =
-            epilogue.out_element == Element::kBf16 ? to_bf16_pair(low, high)
-                                                   : to_f16_pair(low, high);
-      };
-      store_pair(column, silu(gate.x) * up.x, silu(gate.y) * up.y);
-      store_pair(column + 2, silu(gate.z) * up.z, silu(gate.w) * up.w);
+      add_bias(gate, gate_bias);
+      add_bias(up, up_bias);
+      gate = silu_four(gate);
+      const std::int64_t at = static_cast<std::int64_t>(token) * epilogue.out_stride;
+      store_pair(low_place + at, gate.x * up.x, gate.y * up.y);
+      store_pair(high_place + at, gate.z * up.z, gate.w * up.w);
     }
+  }
+  __device__ __forceinline__ void store_pair(std::uint16_t* place, float low, float high) const {
+    *reinterpret_cast<std::uint32_t*>(place) = args.epilogue.out_element == Element::kBf16
+                                                   ? to_bf16_pair(low, high)
+                                                   : to_f16_pair(low, high);
   }
   /// All but gated: also rows that can't be written by four, and the largest of them.
   template <class Total>
@@ -290,13 +326,15 @@ __device__ __forceinline__ void finish_group(const Finisher<Format>& finisher,
     sum[2] = Format::part(v.z), sum[3] = Format::part(v.w);
   };
   if (finisher.is_plain()) {
-#pragma unroll 1
+    float4 old[kChunks][kCount] = {};
+#pragma unroll
+    for (int chunk = 0; chunk < kChunks; ++chunk)
+      finisher.load_old(chunk * kChunk, (chunk + 1) * kChunk, old[chunk]);
+#pragma unroll
     for (int chunk = 0; chunk < kChunks; ++chunk) {
-      float4 old[kCount] = {};
-      finisher.load_old(chunk * kChunk, (chunk + 1) * kChunk, old);
       store_chunk<kChunkSize>(total, chunk, sums);
       named_barrier(barrier, kFinishThreads);
-      finisher.finish_plain(chunk * kChunk, (chunk + 1) * kChunk, old, read);
+      finisher.finish_plain(chunk * kChunk, (chunk + 1) * kChunk, old[chunk], read);
       named_barrier(barrier, kFinishThreads);
     }
     return;

@@ -54,6 +54,9 @@ RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact) {
 bool has_shape(const LinearTask& task, const WideShape& shape) {
   // No registers are left for the sums of two parts, or for operands beside those of 128 tokens.
   if (is_wide(task) && shape.tokens == 64 && shape.split == 4) return false;
+  if (shape.share == 2 &&
+      (shape.tokens != 128 || shape.split != 1 || (task.num_tokens + 127) / 128 % 2 != 0))
+    return false;
   if (shape.rows > 128) return shape.tokens == 128 && !is_wide(task);
   return shape.split < 8 || shape.tokens <= 64;
 }
@@ -68,7 +71,7 @@ WideShape wide_shape(const LinearTask& task) {
     if (tokens > 64 && task.num_tokens <= 64) continue;
     for (const int split : {1, 4, 8}) {
       for (const int rows : {32, 64, 96, 128, 192}) {
-        const WideShape shape = {tokens, split, rows};
+        const WideShape shape = {tokens, split, rows, 1};
         if (!has_shape(task, shape)) continue;
         const double time = wide_time(task, shape, processors);
         if (best.tokens == 0 || time < least) {

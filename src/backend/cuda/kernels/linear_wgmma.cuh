@@ -37,15 +37,17 @@ inline constexpr int kGroupTiles = 4;
 inline constexpr int kMostHalfTokens = 64;  // of a block that takes half of a multiprocessor
 inline constexpr int kAddedBlocks = 4;      // of a sum of kAddsStages
 
-template <class Format, int kGroups, int kTokens, int kSplit>
+template <class Format, int kGroups, int kTokens, int kSplit, int kShare>
 struct WgmmaBlock {
+  static_assert(kSplit == 1 || kShare == 1);
+  static constexpr int kCluster = kSplit * kShare;
   static constexpr int kThreads = (kGroups + 1) * kGroupThreads;
   static constexpr int kAtOnce =
       kSplit > 1 && kTokens <= kMostHalfTokens && !Format::kAddsStages ? 2 : 1;
   // Of the 80, 128 or 168 registers that a thread has at the start.
   static constexpr int kFillRegisters = kAtOnce == 2 ? 32 : 24;
   static constexpr int kMultiplyRegisters = kAtOnce == 2 ? 104 : kGroups == 3 ? 160 : 240;
-  // Blocks of K whose weights a lane holds: with two, one is multiplied while the next is fetched.
+  // Rounds whose weights a lane holds: with two, one is multiplied while the next is fetched.
   static constexpr int kBuffers = kGroups == 3 || kAtOnce == 2 ? 1 : 2;
   static constexpr int kRowBytes = kTokens * kStageBlocks * Format::kRowBytes;  // of a stage
   static constexpr int kTileBytes = kStageBlocks * Format::kTileBytes;
@@ -68,6 +70,13 @@ struct WgmmaBlock {
 
 #if defined(IOL_HAS_WGMMA)
 
+/// Read once: the compiler would read it again wherever it is used.
+__device__ __forceinline__ int lane_of_warp() {
+  int lane;
+  asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
+  return lane;
+}
+
 template <int kSize, class Part>
 __device__ __forceinline__ void add_sums(Part (&total)[kSize], const Part (&d)[kSize]) {
 #pragma unroll
@@ -79,68 +88,108 @@ __device__ __forceinline__ void clear_sums(Part (&d)[kSize]) {
   for (int i = 0; i < kSize; ++i) d[i] = 0;
 }
 
+/// Nobody leaves a cluster while its memory is read or its barriers are arrived at; a split one
+/// also waits for all sums.
+template <int kSplit, int kShare>
+__device__ __forceinline__ void leave_cluster() {
+  if constexpr (kSplit > 1) cluster_barrier();
+  if constexpr (kSplit * kShare > 1) cluster_barrier();
+}
+
 /// One of the warpgroups that multiply.
-template <class Format, int kTokens, int kBuffers>
+template <class Format, int kTokens, int kShare, int kBuffers>
 struct RingEmptier {
   using Part = typename Format::Part;
   using Sums = Part[kTokens / 2];
-  using Operands = std::uint32_t[Format::kSteps][4];  // the lane's weights of a block of K
-  static constexpr int kRowBytes = kTokens * kStageBlocks * Format::kRowBytes;
+  // A round is four multiplications that are begun together.
+  static constexpr int kRoundSteps = 4;
+  static constexpr int kRoundBlocks = kRoundSteps / Format::kSteps;
+  static constexpr int kRounds = kStageBlocks / kRoundBlocks;  // of a stage
+  using Operands = std::uint32_t[kRoundSteps][4];              // the lane's weights
+  static constexpr int kBoxRows = kTokens * kBoxBytes;
   const WgmmaArgs& args;
   Ring ring;
-  int weights;  // where the lane's weights begin in a stage
+  std::uint32_t weights;  // where the lane's weights begin in a stage
+  std::uint32_t rows;     // the address of the first stage, as a descriptor has it
+  int before = -1;        // a stage that may still be multiplied
+  int lane = lane_of_warp();
 
-  /// Begins d += block `block` of the stage, with its weights in `a`; `fresh`: d = that block.
-  __device__ __forceinline__ void begin(int block, Operands& a, Sums& d, bool fresh) const {
-    const std::byte* stage = ring.at();
-    const auto own = Format::shared_weights(stage + weights + block * Format::kTileBytes);
+  /// Begins d += the first kBlocks blocks of round `round` of the stage, with their weights in `a`;
+  /// `fresh`: d = those blocks.
+  template <int kBlocks>
+  __device__ __forceinline__ void begin(int round, Operands& a, Sums& d, bool fresh) const {
+    const std::uint32_t stage = ring.stage * args.stage_bytes;
+    const std::byte* own =
+        ring.memory + (weights + stage + round * kRoundBlocks * Format::kTileBytes);
+    const std::uint32_t descriptor = rows + stage / 16;
 #pragma unroll
-    for (int i = 0; i < Format::kSteps; ++i) Format::operand(own, i, a[i]);
+    for (int block = 0; block < kBlocks; ++block) {
+      const auto w = Format::shared_weights(own + block * Format::kTileBytes);
+#pragma unroll
+      for (int i = 0; i < Format::kSteps; ++i) Format::operand(w, i, a[block * Format::kSteps + i]);
+    }
     begin_wgmma();
 #pragma unroll
-    for (int i = 0; i < Format::kSteps; ++i) {
-      const int step = block * Format::kSteps + i;
-      Format::multiply_all(d, a[i],
-                           operand_descriptor(shared_address(
-                               stage + step / 4 * (kTokens * kBoxBytes) + step % 4 * 32)),
-                           i > 0 || !fresh);
-    }
+    for (int i = 0; i < kBlocks * Format::kSteps; ++i)
+      Format::multiply_all(
+          d, a[i],
+          operand_descriptor(descriptor + (round * kBoxRows + i * 32) / 16),
+          i > 0 || !fresh);
     commit_wgmma();
   }
-  __device__ __forceinline__ void release(int stage) const {
-    if (threadIdx.x % 32 == 0) arrive(ring.empty + stage);
+  __device__ __forceinline__ void release() {
+    if constexpr (kShare == 1) {
+      if (before >= 0 && lane == 0) arrive(ring.empty + before);
+    } else {
+      if (before >= 0 && lane < kShare) arrive_at(ring.empty + before, lane);
+    }
+    before = -1;
+  }
+  /// Waits until the round before, or with one buffer this one, is over, which ends the use of its
+  /// stage when this is a stage's first round.
+  __device__ __forceinline__ void wait_round(bool is_first) {
+    wait_wgmma<kBuffers - 1>();
+    if (is_first && kBuffers > 1) release();
+  }
+  __device__ __forceinline__ void end_stage() {
+    before = ring.stage;
+    if (kBuffers == 1) release();
+    ring.advance();
+  }
+  /// A whole stage.
+  __device__ __forceinline__ void multiply_stage(Operands (&a)[kBuffers], int which, Sums& d,
+                                                 bool fresh) {
+    ring.wait_full();
+    begin<kRoundBlocks>(0, a[kRounds == 1 ? which % kBuffers : 0], d, fresh);
+    wait_round(true);
+    if constexpr (kRounds > 1) {
+      begin<kRoundBlocks>(1, a[kBuffers - 1], d, false);
+      wait_round(false);
+    }
+    end_stage();
   }
 
   /// d = the sum over blocks [first, end) of K, one at least, for the group's rows.
   __device__ __forceinline__ void sum_blocks(int first, int end, Sums& d) {
     Operands a[kBuffers];
-    int before = -1;  // a stage that may still be multiplied
     int block = first;
 #pragma unroll 1
-    for (; block + 1 < end; block += kStageBlocks) {
-      ring.wait_full();
-      begin(0, a[0], d, block == first);
-      wait_wgmma<kBuffers - 1>();
-      if (before >= 0) release(before);
-      begin(1, a[kBuffers - 1], d, false);
-      wait_wgmma<kBuffers - 1>();
-      before = ring.stage;
-      if (kBuffers == 1) {
-        release(before);
-        before = -1;
-      }
-      ring.advance();
+    for (; block + 2 * kStageBlocks <= end; block += 2 * kStageBlocks) {
+      multiply_stage(a, 0, d, block == first);
+      multiply_stage(a, 1, d, false);
+    }
+    if (block + kStageBlocks <= end) {
+      multiply_stage(a, 0, d, block == first);
+      block += kStageBlocks;
     }
     if (block < end) {
       ring.wait_full();
-      begin(0, a[0], d, block == first);
-      wait_wgmma<kBuffers - 1>();
-      if (before >= 0) release(before);
-      before = ring.stage;
-      ring.advance();
+      begin<1>(0, a[kBuffers - 1], d, block == first);
+      wait_round(true);
+      end_stage();
     }
     wait_wgmma<0>();
-    if (before >= 0) release(before);
+    release();
   }
 
   /// d = the sum over part `part`; false when it is empty.
@@ -167,62 +216,59 @@ struct RingEmptier {
 
 #endif
 
-template <class Format, int kGroups, int kTokens, int kSplit>
-__global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::kThreads,
-                                  WgmmaBlock<Format, kGroups, kTokens, kSplit>::kAtOnce)
+template <class Format, int kGroups, int kTokens, int kSplit, int kShare>
+__global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit, kShare>::kThreads,
+                                  WgmmaBlock<Format, kGroups, kTokens, kSplit, kShare>::kAtOnce)
     linear_wgmma_kernel(const __grid_constant__ WgmmaArgs args) {
 #if defined(IOL_HAS_WGMMA)
-  using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit>;
+  using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit, kShare>;
   using Part = typename Format::Part;
   extern __shared__ __align__(1024) std::byte memory[];
   __shared__ std::uint64_t full[kMostStages];
   __shared__ std::uint64_t empty[kMostStages];
-  Ring ring = {memory, full, empty, args.stages, args.stage_bytes};
+  Ring ring = {memory, full, empty, args.stages};
   const int groups = (args.tiles + kGroupTiles - 1) / kGroupTiles;  // that have rows
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < args.stages; ++stage) {
-      init_barrier(full + stage, 1);
-      init_barrier(empty + stage, groups * (kGroupThreads / 32));
+      init_barrier(full + stage, 2);
+      init_barrier(empty + stage, kShare * groups * (kGroupThreads / 32));
     }
     publish_barriers();
   }
-  __syncthreads();
+  kShare > 1 ? cluster_barrier() : __syncthreads();
   let_next_start();
-  const int rank = blockIdx.x % kSplit;
-  const int first_unit = blockIdx.x / kSplit;
-  const int stride = gridDim.x / kSplit;
-  const int first_part = rank * Block::kOwnParts;
+  const int rank = blockIdx.x % Block::kCluster;
+  const int first_part = kSplit > 1 ? rank * Block::kOwnParts : 0;
+  const Share share = {static_cast<int>(blockIdx.x) / kSplit, static_cast<int>(gridDim.x) / kSplit,
+                       first_part, first_part + Block::kOwnParts};
   const int group = threadIdx.x / kGroupThreads;
   if (group == kGroups) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Block::kFillRegisters));
-    if (threadIdx.x == kGroups * kGroupThreads)
-      RingFiller<Format, kTokens>{args, ring}.fill(
-          StageWalk(args, first_part, first_part + Block::kOwnParts, first_unit, stride));
-    if constexpr (kSplit > 1) {
-      __syncwarp();
-      cluster_barrier();
-      cluster_barrier();
-    }
+    RingFiller<Format, kTokens, kShare> filler = {args, ring, share, rank};
+    // From a lane, so that the compiler knows it for the same in all.
+    const int warp = __shfl_sync(0xffffffffU, threadIdx.x % kGroupThreads / 32, 0);
+    if (warp == 0) filler.fill_weights();
+    if (warp == 1) filler.fill_rows();
+    __syncwarp();
+    leave_cluster<kSplit, kShare>();
     return;
   }
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Block::kMultiplyRegisters));
   if (group >= groups) {
-    if constexpr (kSplit > 1) {
-      cluster_barrier();
-      cluster_barrier();
-    }
+    leave_cluster<kSplit, kShare>();
     return;
   }
   wait_for_previous();
   const int tile = min(static_cast<int>(threadIdx.x) / 32, args.tiles - 1);
-  RingEmptier<Format, kTokens, Block::kBuffers> emptier = {
+  RingEmptier<Format, kTokens, kShare, Block::kBuffers> emptier = {
       args, ring,
-      Block::kRowBytes + tile * Block::kTileBytes + static_cast<int>(threadIdx.x) % 32 * 16};
+      Block::kRowBytes + tile * Block::kTileBytes + threadIdx.x % 32 * 16,
+      shared_address(memory) / 16};
   if constexpr (kSplit == 1) {
     constexpr int kChunk = kChunkTokens<kTokens>;
     auto* sums = reinterpret_cast<float*>(memory + Block::kRingBytes) + group * kChunk * kSumStride;
 #pragma unroll 1
-    for (int unit = first_unit; unit < args.units; unit += stride) {
+    for (int unit = share.first_unit; unit < args.units; unit += share.stride) {
       // Without a first value the compiler takes d's last one for used and keeps it until here.
       Part d[kTokens / 2] = {};
       Part total[kTokens / 2] = {};
@@ -234,6 +280,7 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
            unit % args.token_units * kTokens},
           total, sums);
     }
+    leave_cluster<kSplit, kShare>();
   } else {
     Part first[kTokens / 2] = {};  // of the block's parts
     Part d[kTokens / 2] = {};
@@ -249,15 +296,15 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
         reinterpret_cast<float*>(memory) + group * Block::kOwnSums * kTokens * kSumStride;
     store_chunk<kTokens / 2>(first, 0, sums);
     if (Block::kOwnSums == 2) store_chunk<kTokens / 2>(d, 0, sums + kTokens * kSumStride);
-    constexpr int kShare = kTokens / kSplit;
+    constexpr int kOwnTokens = kTokens / kSplit;
     constexpr int kStride = Finisher<Format>::kTokenStride;
-    const int begin = rank * kShare;
+    const int begin = rank * kOwnTokens;
     const Finisher<Format> finisher = {
         args.linear,
-        group_rows(args.linear, first_unit / args.token_units * args.tiles, args.tiles, group),
-        first_unit % args.token_units * kTokens};
-    float4 old[(kShare + kStride - 1) / kStride] = {};
-    finisher.load_old(begin, begin + kShare, old);
+        group_rows(args.linear, share.first_unit / args.token_units * args.tiles, args.tiles, group),
+        share.first_unit % args.token_units * kTokens};
+    float4 old[(kOwnTokens + kStride - 1) / kStride] = {};
+    finisher.load_old(begin, begin + kOwnTokens, old);
     cluster_barrier();
     const auto read = [&](int token, int row, Part(&sum)[4]) {
       for (Part& one : sum) one = 0;
@@ -271,19 +318,19 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
       }
     };
     if (finisher.is_plain()) {
-      finisher.finish_plain(begin, begin + kShare, old, read);
+      finisher.finish_plain(begin, begin + kOwnTokens, old, read);
     } else {
-      finisher.finish_other(begin, begin + kShare, read);
+      finisher.finish_other(begin, begin + kOwnTokens, read);
     }
     cluster_barrier();  // nobody leaves while its memory is read
   }
 #endif
 }
 
-template <class Format, int kGroups, int kTokens, int kSplit>
+template <class Format, int kGroups, int kTokens, int kSplit, int kShare = 1>
 void launch_wgmma(const LinearTask& task, int rows, StreamHandle stream) {
-  using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit>;
-  auto* kernel = linear_wgmma_kernel<Format, kGroups, kTokens, kSplit>;
+  using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit, kShare>;
+  auto* kernel = linear_wgmma_kernel<Format, kGroups, kTokens, kSplit, kShare>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Block::kSharedBytes);
   WgmmaArgs args;
   args.linear = linear_args<Format>(task);
@@ -298,11 +345,12 @@ void launch_wgmma(const LinearTask& task, int rows, StreamHandle stream) {
   args.weights = word_map(args.linear.weights,
                           num_blocks(task.matrix) * (Format::kTileBytes / kWeightWordBytes),
                           task.matrix.rows / kTileRows, Block::kTileBytes / kWeightWordBytes,
-                          args.tiles);
+                          args.tiles / kShare);
   args.x = row_map(args.linear.x, static_cast<int>(args.linear.x_row_bytes), task.num_tokens,
                    kTokens);
-  const int blocks = kSplit > 1 ? args.units * kSplit : std::min(args.units, multiprocessors());
-  launch_clusters(kernel, dim3(blocks), kSplit, Block::kThreads, Block::kSharedBytes, stream, args);
+  const int blocks = kSplit > 1 ? args.units * kSplit
+                                : std::min(args.units, multiprocessors() / kShare * kShare);
+  launch_clusters(kernel, dim3(blocks), Block::kCluster, Block::kThreads, Block::kSharedBytes, stream, args);
 }
 
 template <class Format, int kTokens>
@@ -312,6 +360,13 @@ void launch_few(const WideShape& shape, const LinearTask& task, StreamHandle str
     if (shape.split == 4) return launch_wgmma<Format, 2, kTokens, 4>(task, shape.rows, stream);
   }
   launch_wgmma<Format, 2, kTokens, 8>(task, shape.rows, stream);
+}
+
+template <class Format, int kGroups>
+void launch_many(const WideShape& shape, const LinearTask& task, StreamHandle stream) {
+  if (shape.split == 4) return launch_wgmma<Format, kGroups, 128, 4>(task, shape.rows, stream);
+  shape.share == 2 ? launch_wgmma<Format, kGroups, 128, 1, 2>(task, shape.rows, stream)
+                   : launch_wgmma<Format, kGroups, 128, 1>(task, shape.rows, stream);
 }
 
 /// In the shape that the task asks for, else in the best for its size.
@@ -324,13 +379,9 @@ void launch_wgmma(const LinearTask& task, StreamHandle stream) {
   }
   if (shape.tokens == 64) return launch_few<Format, 64>(shape, task, stream);
   if constexpr (Format::kSteps == 2) {
-    if (shape.rows > 128) {
-      return shape.split == 1 ? launch_wgmma<Format, 3, 128, 1>(task, shape.rows, stream)
-                              : launch_wgmma<Format, 3, 128, 4>(task, shape.rows, stream);
-    }
+    if (shape.rows > 128) return launch_many<Format, 3>(shape, task, stream);
   }
-  shape.split == 1 ? launch_wgmma<Format, 2, 128, 1>(task, shape.rows, stream)
-                   : launch_wgmma<Format, 2, 128, 4>(task, shape.rows, stream);
+  launch_many<Format, 2>(shape, task, stream);
 }
 
 }  // namespace iol::cuda

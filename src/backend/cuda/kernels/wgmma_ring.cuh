@@ -35,7 +35,6 @@ struct Ring {
   std::uint64_t* full;   // [stages]
   std::uint64_t* empty;  // [stages]
   int stages;
-  int stage_bytes;
   int stage = 0;
   int parity = 0;
   __device__ __forceinline__ void advance() {
@@ -43,83 +42,81 @@ struct Ring {
     stage = 0;
     parity ^= 1;
   }
-  __device__ __forceinline__ std::byte* at() const { return memory + stage * stage_bytes; }
   __device__ __forceinline__ void wait_full() const { wait_phase(full + stage, parity); }
 };
 
-/// A stage of some unit of work: where its copies begin.
-struct StageWalk {
-  const WgmmaArgs& args;
-  int first_part, last_part;  // that the block of threads sums up
-  int stride;                 // blocks of threads that share the units
-  int unit;
-  int part;
-  int block;
+/// What a block of threads has to do: its parts of K of the units that fall to it.
+struct Share {
+  int first_unit;
+  int stride;
+  int first_part;
+  int last_part;  // one behind the last
+};
 
-  __device__ __forceinline__ StageWalk(const WgmmaArgs& all, int first, int last, int first_unit,
-                                       int unit_stride)
-      : args(all), first_part(first), last_part(last), stride(unit_stride), unit(first_unit),
-        part(first), block(all.part_begin[first]) {
-    skip_empty_parts();
+/// Two warps fill the ring, one with weights, which need no other kernel's results, the other with
+/// rows of x. When kShare blocks of a cluster have the same rows of the matrix, each brings
+/// its share of their weights to all.
+template <class Format, int kTokens, int kShare>
+struct RingFiller {
+  static constexpr int kRowBytes = kTokens * kStageBlocks * Format::kRowBytes;
+  static constexpr int kTileBytes = kStageBlocks * Format::kTileBytes;
+  const WgmmaArgs& args;
+  Ring ring;
+  Share share;
+  int rank;  // in the cluster
+
+  __device__ __forceinline__ void fill_weights() {
+    prefetch_map(&args.weights);
+    const int part_tiles = args.tiles / kShare;
+    const int first = kShare > 1 ? rank * part_tiles : 0;
+    std::byte* place = ring.memory + kRowBytes + first * kTileBytes;
+    fill([&](int offset, int block, int row_unit, int) {
+      if (!is_elected()) return;
+      std::uint64_t* full = ring.full + ring.stage;
+      arrive_expecting(full, args.tiles * kTileBytes);
+      const int word = block * (Format::kTileBytes / kWeightWordBytes);
+      const int tile = row_unit * args.tiles + first;
+      if constexpr (kShare == 1) {
+        copy_box(place + offset, &args.weights, word, tile, full);
+      } else {
+        copy_box_to((1 << kShare) - 1, place + offset, &args.weights, word, tile, full);
+      }
+    });
   }
-  __device__ __forceinline__ bool has_stage() const { return unit < args.units; }
-  __device__ __forceinline__ void next() {
-    block += kStageBlocks;
-    skip_empty_parts();
+  __device__ __forceinline__ void fill_rows() {
+    prefetch_map(&args.x);
+    wait_for_previous();
+    fill([&](int offset, int block, int, int token_unit) {
+      if (!is_elected()) return;
+      std::uint64_t* full = ring.full + ring.stage;
+      arrive_expecting(full, kRowBytes);
+#pragma unroll
+      for (int box = 0; box < kRowBytes / (kTokens * kBoxBytes); ++box)
+        copy_box(ring.memory + offset + box * kTokens * kBoxBytes, &args.x,
+                 block * Format::kRowBytes + box * kBoxBytes, token_unit * kTokens, full);
+    });
   }
 
  private:
-  __device__ __forceinline__ void skip_empty_parts() {
-    while (block >= args.part_begin[part + 1]) {
-      if (++part == last_part) {
-        part = first_part;
-        unit += stride;
-        if (unit >= args.units) return;
+  /// bring(offset of the stage, its first block of K, the unit's place among rows and tokens)
+  template <class Bring>
+  __device__ __forceinline__ void fill(Bring bring) {
+    int offset = 0;
+#pragma unroll 1
+    for (int unit = share.first_unit; unit < args.units; unit += share.stride) {
+      const int row_unit = unit / args.token_units;
+      const int token_unit = unit % args.token_units;
+#pragma unroll 1
+      for (int part = share.first_part; part < share.last_part; ++part) {
+        const int end = args.part_begin[part + 1];
+#pragma unroll 1
+        for (int block = args.part_begin[part]; block < end; block += kStageBlocks) {
+          wait_phase(ring.empty + ring.stage, ring.parity ^ 1);
+          bring(offset, block, row_unit, token_unit);
+          ring.advance();
+          offset = ring.stage == 0 ? 0 : offset + args.stage_bytes;
+        }
       }
-      block = args.part_begin[part];
-    }
-  }
-};
-
-/// One thread fills the ring.
-template <class Format, int kTokens>
-struct RingFiller {
-  static constexpr int kRowBytes = kStageBlocks * Format::kRowBytes;
-  const WgmmaArgs& args;
-  Ring ring;
-
-  __device__ __forceinline__ void bring_weights(const StageWalk& walk) const {
-    std::uint64_t* full = ring.full + ring.stage;
-    arrive_expecting(full, ring.stage_bytes);
-    copy_box(ring.at() + kTokens * kRowBytes, &args.weights,
-             walk.block * (Format::kTileBytes / kWeightWordBytes),
-             walk.unit / args.token_units * args.tiles, full);
-  }
-  __device__ __forceinline__ void bring_rows(const StageWalk& walk) const {
-#pragma unroll
-    for (int box = 0; box < kRowBytes / kBoxBytes; ++box)
-      copy_box(ring.at() + box * kTokens * kBoxBytes, &args.x,
-               walk.block * Format::kRowBytes + box * kBoxBytes,
-               walk.unit % args.token_units * kTokens, ring.full + ring.stage);
-  }
-  /// Weights come before the kernel in front of this one is over, rows of x behind it.
-  __device__ __forceinline__ void fill(StageWalk walk) {
-    prefetch_map(&args.x);
-    const Ring start = ring;
-    StageWalk early = walk;
-    for (int i = 0; i < ring.stages && early.has_stage(); ++i, early.next()) {
-      bring_weights(early);
-      ring.advance();
-    }
-    wait_for_previous();
-    ring = start;
-    for (int i = 0; walk.has_stage(); ++i, walk.next()) {
-      if (i >= ring.stages) {
-        wait_phase(ring.empty + ring.stage, ring.parity ^ 1);
-        bring_weights(walk);
-      }
-      bring_rows(walk);
-      ring.advance();
     }
   }
 };

@@ -18,10 +18,7 @@ std::vector<WideShape> all_shapes() {
       for (const int rows : {32, 96, 128}) shapes.push_back({tokens, split, rows});
     }
   }
-  for (const int split : {1, 4}) {
-    for (const int rows : {64, 128, 160, 192}) shapes.push_back({128, split, rows});
-  }
-  for (const int rows : {64, 128, 192}) shapes.push_back({128, 1, rows, 2});
+  for (const int rows : {64, 128, 160, 192}) shapes.push_back({128, 1, rows});
   return shapes;
 }
 
@@ -95,7 +92,7 @@ TEST_P(CudaLinearTest, every_shape_gives_the_bits_of_the_portable_kernels) {
       task.shape = wide;
       EXPECT_EQ(product(linear, task), want)
           << shape.rows << " x " << shape.columns << ", " << shape.tokens << " tokens in blocks of "
-          << wide.rows << " x " << wide.tokens << " split by " << wide.split << " shared by " << wide.share;
+          << wide.rows << " x " << wide.tokens << " split by " << wide.split;
     }
   }
 }

@@ -81,26 +81,6 @@ __device__ __forceinline__ void copy_box(void* shared, const CUtensorMap* map, i
       : "memory");
 }
 
-/// The same into the memory of all blocks of the cluster that `ranks` has a bit for, each at the
-/// place of `shared` in ours and completing on its own barrier.
-__device__ __forceinline__ void copy_box_to(std::uint16_t ranks, void* shared,
-                                            const CUtensorMap* map, int column, int row,
-                                            std::uint64_t* barrier) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
-      ".multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared_address(shared)),
-      "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier)), "h"(ranks)
-      : "memory");
-}
-/// arrive() at the barrier of block `rank` of the cluster.
-__device__ __forceinline__ void arrive_at(std::uint64_t* barrier, int rank) {
-  std::uint32_t remote;
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
-               : "=r"(remote)
-               : "r"(shared_address(barrier)), "r"(rank));
-  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(remote) : "memory");
-}
-
 #endif
 
 }  // namespace iol::cuda

@@ -129,11 +129,9 @@ struct Finisher {
     if (args.epilogue.bias == nullptr) return {};
     return load_four(args.epilogue.bias + rows.first + row);
   }
-  /// The finished sums of four rows and a token of the step.
-  __device__ __forceinline__ float4 values(const Part (&sum)[4], const float4& scales,
-                                           int token) const {
-    float token_scale = 0;
-    if constexpr (Format::kHasTokenScales) token_scale = args.x_scales[token];
+  /// The finished sums of four rows.
+  __device__ __forceinline__ static float4 values(const Part (&sum)[4], const float4& scales,
+                                                  float token_scale) {
     return {Format::scaled(sum[0], token_scale, scales.x),
             Format::scaled(sum[1], token_scale, scales.y),
             Format::scaled(sum[2], token_scale, scales.z),
@@ -168,10 +166,11 @@ struct Finisher {
         old[i] = load_four(place(token, own_row()));
     }
   }
-  /// kStore and kAdd of rows of four. total(token, row, sum) gives the sums over K.
-  template <int kCount, class Total>
+  /// kStore and kAdd of rows of four. sums.take(token, row, sum) gives sums over K of four rows,
+  /// sums.token_scale(token) the token's scale.
+  template <int kCount, class Source>
   __device__ __forceinline__ void finish_plain(int begin, int end, const float4 (&old)[kCount],
-                                               Total total) const {
+                                               const Source& sums) const {
     const int row = own_row();
     if (!has_row(row)) return;
     const float4 scales = scales_of(row);
@@ -182,8 +181,8 @@ struct Finisher {
       const int token = first_token + in_unit;
       if (in_unit >= end || token >= args.epilogue.num_tokens) return;
       Part sum[4];
-      total(in_unit, row, sum);
-      float4 v = values(sum, scales, token);
+      sums.take(in_unit, row, sum);
+      float4 v = values(sum, scales, sums.token_scale(in_unit));
       add_bias(v, bias);
       if (args.epilogue.kind == Epilogue::kAdd)
         v = {old[i].x + v.x, old[i].y + v.y, old[i].z + v.z, old[i].w + v.w};
@@ -191,18 +190,18 @@ struct Finisher {
     }
   }
   /// What finish_plain() can't.
-  template <class Total>
-  __device__ __forceinline__ void finish_other(int begin, int end, Total total) const {
+  template <class Source>
+  __device__ __forceinline__ void finish_other(int begin, int end, const Source& sums) const {
     if (args.epilogue.kind == Epilogue::kSwiGlu) {
-      finish_gated_rows(begin, end, total);
+      finish_gated_rows(begin, end, sums);
     } else {
-      finish_any(begin, end, total);
+      finish_any(begin, end, sums);
     }
   }
 
  private:
-  template <class Total>
-  __device__ __forceinline__ void finish_gated_rows(int begin, int end, Total total) const {
+  template <class Source>
+  __device__ __forceinline__ void finish_gated_rows(int begin, int end, const Source& sums) const {
     constexpr int kStride = 2 * kTokenStride;
     const EpilogueArgs& epilogue = args.epilogue;
     const int row = own_gate_row();
@@ -217,11 +216,12 @@ struct Finisher {
       for (int in_unit = first; in_unit < end; in_unit += kStride) {
         const int token = first_token + in_unit;
         if (token >= epilogue.num_tokens) return;
+        const float token_scale = sums.token_scale(in_unit);
         Part gate[4], up[4];
-        total(in_unit, row, gate);
-        total(in_unit, row + kTileRows, up);
-        const float4 g = values(gate, gate_scales, token);
-        const float4 u = values(up, up_scales, token);
+        sums.take(in_unit, row, gate);
+        sums.take(in_unit, row + kTileRows, up);
+        const float4 g = values(gate, gate_scales, token_scale);
+        const float4 u = values(up, up_scales, token_scale);
         finish_gated(epilogue, token, gate_row, g.x, u.x);
         finish_gated(epilogue, token, gate_row + 1, g.y, u.y);
         finish_gated(epilogue, token, gate_row + 2, g.z, u.z);
@@ -239,11 +239,12 @@ struct Finisher {
     for (int in_unit = first; in_unit < end; in_unit += kStride) {
       const int token = first_token + in_unit;
       if (token >= epilogue.num_tokens) return;
+      const float token_scale = sums.token_scale(in_unit);
       Part sum[4];
-      total(in_unit, row, sum);
-      float4 gate = values(sum, gate_scales, token);
-      total(in_unit, row + kTileRows, sum);
-      float4 up = values(sum, up_scales, token);
+      sums.take(in_unit, row, sum);
+      float4 gate = values(sum, gate_scales, token_scale);
+      sums.take(in_unit, row + kTileRows, sum);
+      float4 up = values(sum, up_scales, token_scale);
       add_bias(gate, gate_bias);
       add_bias(up, up_bias);
       gate = silu_four(gate);
@@ -258,8 +259,8 @@ struct Finisher {
                                                    : to_f16_pair(low, high);
   }
   /// All but gated: also rows that can't be written by four, and the largest of them.
-  template <class Total>
-  __device__ __forceinline__ void finish_any(int begin, int end, Total total) const {
+  template <class Source>
+  __device__ __forceinline__ void finish_any(int begin, int end, const Source& sums) const {
     const EpilogueArgs& epilogue = args.epilogue;
     const int row = own_row();
     const bool has_rows = row < rows.count;
@@ -273,8 +274,8 @@ struct Finisher {
       float4 v = {};
       if (is_present) {
         Part sum[4];
-        total(in_unit, row, sum);
-        v = values(sum, scales, token);
+        sums.take(in_unit, row, sum);
+        v = values(sum, scales, sums.token_scale(in_unit));
         if (has_fours(epilogue) && epilogue.kind != Epilogue::kAdd) {
           add_bias(v, bias_of(row));
           if (has_row(row)) store_four(place(token, row), v);
@@ -309,21 +310,49 @@ struct Finisher {
   }
 };
 
-/// Finishes a group's sums over K, kTokens tokens of its rows, through `sums`.
+/// Sums of some tokens and a group's rows in shared memory, [token][row], each token's scale behind
+/// its rows.
+template <class Format, int kChunk>
+struct ChunkSums {
+  float* sums;
+  __device__ __forceinline__ void put_token_scale(int token, float scale) const {
+    if constexpr (Format::kHasTokenScales) sums[token * kSumStride + kFinishRows] = scale;
+  }
+  __device__ __forceinline__ float token_scale(int token) const {
+    if constexpr (!Format::kHasTokenScales) return 0;
+    return sums[token % kChunk * kSumStride + kFinishRows];
+  }
+  __device__ __forceinline__ void take(int token, int row, typename Format::Part (&sum)[4]) const {
+    const float4 v = load_four(sums + token % kChunk * kSumStride + row);
+    sum[0] = Format::part(v.x), sum[1] = Format::part(v.y);
+    sum[2] = Format::part(v.z), sum[3] = Format::part(v.w);
+  }
+};
+
+/// The scale of the token of a unit that has the thread's number in its group.
+template <class Format>
+__device__ __forceinline__ float own_token_scale(const LinearArgs& args, int first_token) {
+  const int token = first_token + static_cast<int>(threadIdx.x) % kFinishThreads;
+  if (!Format::kHasTokenScales || token >= args.epilogue.num_tokens) return 0;
+  return args.x_scales[token];
+}
+
+/// Finishes a group's sums over K, kTokens tokens of its rows, through `memory`.
 template <class Format, int kTokens, int kSize>
 __device__ __forceinline__ void finish_group(const Finisher<Format>& finisher,
                                              const typename Format::Part (&total)[kSize],
-                                             float* sums) {
-  using Part = typename Format::Part;
+                                             float token_scale, float* memory) {
   constexpr int kChunk = kChunkTokens<kTokens>;
   constexpr int kChunks = kTokens / kChunk;
   constexpr int kChunkSize = kSize / kChunks;
   constexpr int kCount = kChunk / Finisher<Format>::kTokenStride;
+  const ChunkSums<Format, kChunk> sums = {memory};
+  const int thread = threadIdx.x % kFinishThreads;
   const int barrier = 1 + static_cast<int>(threadIdx.x) / kFinishThreads;
-  const auto read = [&](int token, int row, Part(&sum)[4]) {
-    const float4 v = load_four(sums + token % kChunk * kSumStride + row);
-    sum[0] = Format::part(v.x), sum[1] = Format::part(v.y);
-    sum[2] = Format::part(v.z), sum[3] = Format::part(v.w);
+  const auto put = [&](int chunk) {
+    store_chunk<kChunkSize>(total, chunk, memory);
+    if (thread / kChunk == chunk) sums.put_token_scale(thread % kChunk, token_scale);
+    named_barrier(barrier, kFinishThreads);
   };
   if (finisher.is_plain()) {
     float4 old[kChunks][kCount] = {};
@@ -332,20 +361,42 @@ __device__ __forceinline__ void finish_group(const Finisher<Format>& finisher,
       finisher.load_old(chunk * kChunk, (chunk + 1) * kChunk, old[chunk]);
 #pragma unroll
     for (int chunk = 0; chunk < kChunks; ++chunk) {
-      store_chunk<kChunkSize>(total, chunk, sums);
-      named_barrier(barrier, kFinishThreads);
-      finisher.finish_plain(chunk * kChunk, (chunk + 1) * kChunk, old[chunk], read);
+      put(chunk);
+      finisher.finish_plain(chunk * kChunk, (chunk + 1) * kChunk, old[chunk], sums);
       named_barrier(barrier, kFinishThreads);
     }
     return;
   }
 #pragma unroll 1
   for (int chunk = 0; chunk < kChunks; ++chunk) {
-    store_chunk<kChunkSize>(total, chunk, sums);
-    named_barrier(barrier, kFinishThreads);
-    finisher.finish_other(chunk * kChunk, (chunk + 1) * kChunk, read);
+    put(chunk);
+    finisher.finish_other(chunk * kChunk, (chunk + 1) * kChunk, sums);
     named_barrier(barrier, kFinishThreads);
   }
 }
+
+/// Sums of a cluster's parts, each [token][row] at the same place in kSplit blocks, kSums to a
+/// block, kSumTokens tokens to each.
+template <class Format, int kSplit, int kSums, int kSumTokens>
+struct ClusterSums {
+  const float* sums;
+  const float* token_scales;  // from the unit's first on
+  __device__ __forceinline__ float token_scale(int token) const {
+    if constexpr (!Format::kHasTokenScales) return 0;
+    return token_scales[token];
+  }
+  __device__ __forceinline__ void take(int token, int row, typename Format::Part (&sum)[4]) const {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+    for (auto& one : sum) one = 0;
+#pragma unroll
+    for (int i = 0; i < kSplit * kSums; ++i) {
+      const float4 v =
+          load_four_from(sums + (i % kSums * kSumTokens + token) * kSumStride + row, i / kSums);
+      sum[0] += Format::part(v.x), sum[1] += Format::part(v.y);
+      sum[2] += Format::part(v.z), sum[3] += Format::part(v.w);
+    }
+#endif
+  }
+};
 
 }  // namespace iol::cuda

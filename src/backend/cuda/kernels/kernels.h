@@ -93,9 +93,9 @@ enum class Epilogue : std::uint8_t {
 /// What a block of linear_wgmma.cuh makes.
 struct WideShape {
   int tokens = 0;  // 16, 32, 64 or 128
-  int split = 1;   // blocks that share a unit, their parts of K each: 1, 4 or (up to 64 tokens) 8
+  int split =
+      1;  // blocks that share a unit, their parts of K each: 1, or 4 or 8 of up to 64 tokens
   int rows = 128;  // a multiple of 32, up to 192; beyond 128 of 128 tokens alone
-  int share = 1;   // blocks with the same rows, which are read once for all: 1, or 2 of 128 tokens
   bool operator==(const WideShape&) const = default;
 };
 

@@ -9,34 +9,44 @@ namespace {
 /// Bytes times 16-bit numbers: four multiplications to a block of K.
 bool is_wide(const LinearTask& task) { return run_pieces(task.matrix.layout, task.x.form) == 8; }
 
-/// Microseconds of a product in a shape, on an H200 (bench/kernels/linear_bench.cpp). Only their
-/// ratios matter.
+/// Microseconds of a product in a shape on an H200, fitted to what bench/kernels/linear_bench.cpp
+/// measures: the shape it finds best is, or is within a twentieth of the best. Only the ratios of
+/// these numbers matter.
 double wide_time(const LinearTask& task, const WideShape& shape, int processors) {
-  constexpr double kStart = 3.5;           // until rows of x are there
-  constexpr double kFinish = 1.5;          // of a unit
-  constexpr double kExchange = 1.5;        // in a cluster
-  constexpr double kStep = 0.034;          // of a group's multiplication by 128 tokens
-  constexpr double kKilobyte = 0.0115;     // on its way to a multiprocessor
-  constexpr double kMegabyte = 0.23;       // of weights on their way from device memory
+  constexpr double kUnit = 3.6;         // to start and finish one, and
+  constexpr double kUnitTokens = 1.0;   // for each 32 tokens
+  constexpr double kExchange = 2.0;     // in a cluster
+  constexpr double kStage = 0.042;      // two blocks of K, and
+  constexpr double kGroupStage = 0.16;  // for a group's multiplications by 128 tokens
+  constexpr double kKilobyte = 0.0063;  // on its way to a multiprocessor, and
+  constexpr double kWeights = 0.016;    // from memory, when all multiprocessors want theirs
+  constexpr double kTwice = 1.2;        // when two blocks share a multiprocessor
   const int stages = (num_blocks(task.matrix) + 1) / 2;
   const int groups = (shape.rows + 63) / 64;
-  const int steps = is_wide(task) ? 8 : 4;
-  const int row_bytes = is_wide(task) ? 256 : 128;
-  const double kilobytes = (shape.tokens * row_bytes + shape.rows * 128) / 1024.0;
-  const double stage = std::max(kStep * steps * groups * shape.tokens / 128, kKilobyte * kilobytes);
-  const int units = (task.num_tokens + shape.tokens - 1) / shape.tokens *
-                    ((task.matrix.rows + shape.rows - 1) / shape.rows);
-  const double unit = kFinish + stage * stages / shape.split;
-  const double weights = kMegabyte * task.matrix.rows * stages * 128 / 1048576;
-  if (shape.split == 1)
-    return kStart + std::max(weights, (units + processors - 1) / processors * unit);
+  const int wide = is_wide(task) ? 2 : 1;
+  const int token_units = (task.num_tokens + shape.tokens - 1) / shape.tokens;
+  const int units = token_units * ((task.matrix.rows + shape.rows - 1) / shape.rows);
+  const double weights = shape.rows / 8.0;  // kilobytes of a stage
+  const double kilobytes = shape.tokens * wide / 8.0 + weights;
   // A cluster lies within a group of multiprocessors, which leaves a tenth of them over.
-  const int halves = shape.tokens <= 64 ? 2 : 1;
-  const int at_once = halves * processors * 10 / 11 / shape.split;
+  const int clustered = processors * 10 / 11;
+  const int at_once = shape.split == 1 ? processors : 2 * clustered / shape.split;
+  const double busy = std::min(1.0, static_cast<double>(units * shape.split) / processors);
+  double stage = std::max(kStage + kGroupStage * wide * groups * shape.tokens / 128,
+                          kKilobyte * kilobytes + kWeights * busy * weights / token_units);
+  double unit = kUnit + kUnitTokens * shape.tokens / 32;
+  if (shape.split > 1) {
+    unit += kExchange;
+    if (units * shape.split > clustered) stage *= kTwice;
+  }
   const int waves = (units + at_once - 1) / at_once;
-  const double shared = units * shape.split > processors ? halves : 1;
-  return kStart + std::max(weights, waves * (unit * shared + kExchange));
+  return waves * (unit + stage * stages / shape.split);
 }
+
+/// What is ahead of the others somewhere.
+constexpr WideShape kFewTokenShapes[] = {{64, 1, 32},  {64, 1, 64}, {64, 1, 96},
+                                         {64, 1, 128}, {64, 4, 64}, {64, 8, 128}};
+constexpr WideShape kManyTokenShapes[] = {{128, 1, 64}, {128, 1, 128}, {128, 1, 192}};
 
 }  // namespace
 
@@ -52,34 +62,35 @@ RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact) {
 }
 
 bool has_shape(const LinearTask& task, const WideShape& shape) {
-  // No registers are left for the sums of two parts, or for operands beside those of 128 tokens.
+  // Sums of fewer bits are in one order for all numbers of tokens.
+  const bool adds_stages =
+      task.matrix.layout == MatrixLayout::kFp8 && task.x.form == RowForm::kDealt;
+  if (adds_stages && (shape.tokens < 64 || shape.split > 1)) return false;
+  // No registers are left for the sums of two parts, or for weights beside sums of 128 tokens.
   if (is_wide(task) && shape.tokens == 64 && shape.split == 4) return false;
-  if (shape.share == 2 &&
-      (shape.tokens != 128 || shape.split != 1 || (task.num_tokens + 127) / 128 % 2 != 0))
-    return false;
-  if (shape.rows > 128) return shape.tokens == 128 && !is_wide(task);
-  return shape.split < 8 || shape.tokens <= 64;
+  if (shape.rows > 128) return shape.tokens == 128 && shape.split == 1 && !is_wide(task);
+  return shape.split == 1 || shape.tokens <= 64;
 }
 
 WideShape wide_shape(const LinearTask& task) {
   const int processors = multiprocessors();
-  int few = 16;
-  while (few < 64 && few < task.num_tokens) few *= 2;
   WideShape best;
   double least = 0;
-  for (const int tokens : {few, 128}) {
-    if (tokens > 64 && task.num_tokens <= 64) continue;
-    for (const int split : {1, 4, 8}) {
-      for (const int rows : {32, 64, 96, 128, 192}) {
-        const WideShape shape = {tokens, split, rows, 1};
-        if (!has_shape(task, shape)) continue;
-        const double time = wide_time(task, shape, processors);
-        if (best.tokens == 0 || time < least) {
-          best = shape;
-          least = time;
-        }
-      }
-    }
+  const auto consider = [&](const WideShape& shape) {
+    if (!has_shape(task, shape)) return;
+    const double time = wide_time(task, shape, processors);
+    if (best.tokens != 0 && time >= least) return;
+    best = shape;
+    least = time;
+  };
+  int few = 16;
+  while (few < 64 && few < task.num_tokens) few *= 2;
+  for (WideShape shape : kFewTokenShapes) {
+    shape.tokens = few;
+    consider(shape);
+  }
+  if (task.num_tokens > 64) {
+    for (const WideShape& shape : kManyTokenShapes) consider(shape);
   }
   return best;
 }

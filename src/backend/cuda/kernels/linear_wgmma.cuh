@@ -34,16 +34,12 @@ namespace iol::cuda {
 
 inline constexpr int kGroupThreads = 128;
 inline constexpr int kGroupTiles = 4;
-inline constexpr int kMostHalfTokens = 64;  // of a block that takes half of a multiprocessor
-inline constexpr int kAddedBlocks = 4;      // of a sum of kAddsStages
+inline constexpr int kAddedBlocks = 4;  // of a sum of kAddsStages
 
-template <class Format, int kGroups, int kTokens, int kSplit, int kShare>
+template <class Format, int kGroups, int kTokens, int kSplit>
 struct WgmmaBlock {
-  static_assert(kSplit == 1 || kShare == 1);
-  static constexpr int kCluster = kSplit * kShare;
   static constexpr int kThreads = (kGroups + 1) * kGroupThreads;
-  static constexpr int kAtOnce =
-      kSplit > 1 && kTokens <= kMostHalfTokens && !Format::kAddsStages ? 2 : 1;
+  static constexpr int kAtOnce = kSplit > 1 ? 2 : 1;
   // Of the 80, 128 or 168 registers that a thread has at the start.
   static constexpr int kFillRegisters = kAtOnce == 2 ? 32 : 24;
   static constexpr int kMultiplyRegisters = kAtOnce == 2 ? 104 : kGroups == 3 ? 160 : 240;
@@ -54,7 +50,7 @@ struct WgmmaBlock {
   static constexpr int kOwnParts = kNumParts / kSplit;
   // Sums that a block of a cluster gives to the others.
   static constexpr bool kAddsOwn =
-      Format::kAddsStages || std::is_same_v<typename Format::Part, int>;  // in any order
+      std::is_same_v<typename Format::Part, int>;  // exact in any order
   static constexpr int kOwnSums = kAddsOwn ? 1 : kOwnParts;
   static_assert(kSplit == 1 || kOwnSums <= 2);
   // Shared memory behind the ring, or, in a cluster, instead of it when all is summed up.
@@ -88,16 +84,16 @@ __device__ __forceinline__ void clear_sums(Part (&d)[kSize]) {
   for (int i = 0; i < kSize; ++i) d[i] = 0;
 }
 
-/// Nobody leaves a cluster while its memory is read or its barriers are arrived at; a split one
-/// also waits for all sums.
-template <int kSplit, int kShare>
-__device__ __forceinline__ void leave_cluster() {
-  if constexpr (kSplit > 1) cluster_barrier();
-  if constexpr (kSplit * kShare > 1) cluster_barrier();
+/// What threads without rows do in a cluster: its sums are there, then everybody has read them.
+template <int kSplit>
+__device__ __forceinline__ void pass_cluster_barriers() {
+  if constexpr (kSplit == 1) return;
+  cluster_barrier();
+  cluster_barrier();
 }
 
 /// One of the warpgroups that multiply.
-template <class Format, int kTokens, int kShare, int kBuffers>
+template <class Format, int kTokens, int kBuffers>
 struct RingEmptier {
   using Part = typename Format::Part;
   using Sums = Part[kTokens / 2];
@@ -131,18 +127,13 @@ struct RingEmptier {
     begin_wgmma();
 #pragma unroll
     for (int i = 0; i < kBlocks * Format::kSteps; ++i)
-      Format::multiply_all(
-          d, a[i],
-          operand_descriptor(descriptor + (round * kBoxRows + i * 32) / 16),
-          i > 0 || !fresh);
+      Format::multiply_all(d, a[i],
+                           operand_descriptor(descriptor + (round * kBoxRows + i * 32) / 16),
+                           i > 0 || !fresh);
     commit_wgmma();
   }
   __device__ __forceinline__ void release() {
-    if constexpr (kShare == 1) {
-      if (before >= 0 && lane == 0) arrive(ring.empty + before);
-    } else {
-      if (before >= 0 && lane < kShare) arrive_at(ring.empty + before, lane);
-    }
+    if (before >= 0 && lane == 0) arrive(ring.empty + before);
     before = -1;
   }
   /// Waits until the round before, or with one buffer this one, is over, which ends the use of its
@@ -216,12 +207,12 @@ struct RingEmptier {
 
 #endif
 
-template <class Format, int kGroups, int kTokens, int kSplit, int kShare>
-__global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit, kShare>::kThreads,
-                                  WgmmaBlock<Format, kGroups, kTokens, kSplit, kShare>::kAtOnce)
+template <class Format, int kGroups, int kTokens, int kSplit>
+__global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::kThreads,
+                                  WgmmaBlock<Format, kGroups, kTokens, kSplit>::kAtOnce)
     linear_wgmma_kernel(const __grid_constant__ WgmmaArgs args) {
 #if defined(IOL_HAS_WGMMA)
-  using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit, kShare>;
+  using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit>;
   using Part = typename Format::Part;
   extern __shared__ __align__(1024) std::byte memory[];
   __shared__ std::uint64_t full[kMostStages];
@@ -231,38 +222,37 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit, k
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < args.stages; ++stage) {
       init_barrier(full + stage, 2);
-      init_barrier(empty + stage, kShare * groups * (kGroupThreads / 32));
+      init_barrier(empty + stage, groups * (kGroupThreads / 32));
     }
     publish_barriers();
   }
-  kShare > 1 ? cluster_barrier() : __syncthreads();
+  __syncthreads();
   let_next_start();
-  const int rank = blockIdx.x % Block::kCluster;
+  const int rank = blockIdx.x % kSplit;
   const int first_part = kSplit > 1 ? rank * Block::kOwnParts : 0;
   const Share share = {static_cast<int>(blockIdx.x) / kSplit, static_cast<int>(gridDim.x) / kSplit,
                        first_part, first_part + Block::kOwnParts};
   const int group = threadIdx.x / kGroupThreads;
   if (group == kGroups) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Block::kFillRegisters));
-    RingFiller<Format, kTokens, kShare> filler = {args, ring, share, rank};
+    RingFiller<Format, kTokens> filler = {args, ring, share};
     // From a lane, so that the compiler knows it for the same in all.
     const int warp = __shfl_sync(0xffffffffU, threadIdx.x % kGroupThreads / 32, 0);
     if (warp == 0) filler.fill_weights();
     if (warp == 1) filler.fill_rows();
     __syncwarp();
-    leave_cluster<kSplit, kShare>();
+    pass_cluster_barriers<kSplit>();
     return;
   }
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Block::kMultiplyRegisters));
   if (group >= groups) {
-    leave_cluster<kSplit, kShare>();
+    pass_cluster_barriers<kSplit>();
     return;
   }
   wait_for_previous();
   const int tile = min(static_cast<int>(threadIdx.x) / 32, args.tiles - 1);
-  RingEmptier<Format, kTokens, kShare, Block::kBuffers> emptier = {
-      args, ring,
-      Block::kRowBytes + tile * Block::kTileBytes + threadIdx.x % 32 * 16,
+  RingEmptier<Format, kTokens, Block::kBuffers> emptier = {
+      args, ring, Block::kRowBytes + tile * Block::kTileBytes + threadIdx.x % 32 * 16,
       shared_address(memory) / 16};
   if constexpr (kSplit == 1) {
     constexpr int kChunk = kChunkTokens<kTokens>;
@@ -272,15 +262,14 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit, k
       // Without a first value the compiler takes d's last one for used and keeps it until here.
       Part d[kTokens / 2] = {};
       Part total[kTokens / 2] = {};
+      const int first_token = unit % args.token_units * kTokens;
+      const float token_scale = own_token_scale<Format>(args.linear, first_token);
 #pragma unroll 1
       for (int part = 0; part < kNumParts; ++part) emptier.add_part(part, d, total);
-      finish_group<Format, kTokens>(
-          {args.linear,
-           group_rows(args.linear, unit / args.token_units * args.tiles, args.tiles, group),
-           unit % args.token_units * kTokens},
-          total, sums);
+      const GroupRows rows =
+          group_rows(args.linear, unit / args.token_units * args.tiles, args.tiles, group);
+      finish_group<Format, kTokens>({args.linear, rows, first_token}, total, token_scale, sums);
     }
-    leave_cluster<kSplit, kShare>();
   } else {
     Part first[kTokens / 2] = {};  // of the block's parts
     Part d[kTokens / 2] = {};
@@ -292,45 +281,35 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit, k
       if (Block::kOwnParts == 1 || !emptier.sum_part(first_part + 1, d)) clear_sums(d);
     }
     named_barrier(1, groups * kGroupThreads);  // the stages are empty
-    auto* sums =
-        reinterpret_cast<float*>(memory) + group * Block::kOwnSums * kTokens * kSumStride;
+    auto* sums = reinterpret_cast<float*>(memory) + group * Block::kOwnSums * kTokens * kSumStride;
     store_chunk<kTokens / 2>(first, 0, sums);
     if (Block::kOwnSums == 2) store_chunk<kTokens / 2>(d, 0, sums + kTokens * kSumStride);
     constexpr int kOwnTokens = kTokens / kSplit;
     constexpr int kStride = Finisher<Format>::kTokenStride;
     const int begin = rank * kOwnTokens;
-    const Finisher<Format> finisher = {
-        args.linear,
-        group_rows(args.linear, share.first_unit / args.token_units * args.tiles, args.tiles, group),
-        share.first_unit % args.token_units * kTokens};
+    const int first_token = share.first_unit % args.token_units * kTokens;
+    const GroupRows rows = group_rows(args.linear, share.first_unit / args.token_units * args.tiles,
+                                      args.tiles, group);
+    const Finisher<Format> finisher = {args.linear, rows, first_token};
     float4 old[(kOwnTokens + kStride - 1) / kStride] = {};
     finisher.load_old(begin, begin + kOwnTokens, old);
     cluster_barrier();
-    const auto read = [&](int token, int row, Part(&sum)[4]) {
-      for (Part& one : sum) one = 0;
-#pragma unroll
-      for (int i = 0; i < kSplit * Block::kOwnSums; ++i) {
-        const float4 v =
-            load_four_from(sums + (i % Block::kOwnSums * kTokens + token) * kSumStride + row,
-                           i / Block::kOwnSums);
-        sum[0] += Format::part(v.x), sum[1] += Format::part(v.y);
-        sum[2] += Format::part(v.z), sum[3] += Format::part(v.w);
-      }
-    };
+    const ClusterSums<Format, kSplit, Block::kOwnSums, kTokens> all = {
+        sums, args.linear.x_scales + first_token};
     if (finisher.is_plain()) {
-      finisher.finish_plain(begin, begin + kOwnTokens, old, read);
+      finisher.finish_plain(begin, begin + kOwnTokens, old, all);
     } else {
-      finisher.finish_other(begin, begin + kOwnTokens, read);
+      finisher.finish_other(begin, begin + kOwnTokens, all);
     }
     cluster_barrier();  // nobody leaves while its memory is read
   }
 #endif
 }
 
-template <class Format, int kGroups, int kTokens, int kSplit, int kShare = 1>
+template <class Format, int kGroups, int kTokens, int kSplit>
 void launch_wgmma(const LinearTask& task, int rows, StreamHandle stream) {
-  using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit, kShare>;
-  auto* kernel = linear_wgmma_kernel<Format, kGroups, kTokens, kSplit, kShare>;
+  using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit>;
+  auto* kernel = linear_wgmma_kernel<Format, kGroups, kTokens, kSplit>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Block::kSharedBytes);
   WgmmaArgs args;
   args.linear = linear_args<Format>(task);
@@ -342,31 +321,24 @@ void launch_wgmma(const LinearTask& task, int rows, StreamHandle stream) {
   args.units = args.token_units * ((task.matrix.rows + rows - 1) / rows);
   args.stage_bytes = Block::kRowBytes + args.tiles * Block::kTileBytes;
   args.stages = std::min(Block::kRingBytes / args.stage_bytes, kMostStages);
-  args.weights = word_map(args.linear.weights,
-                          num_blocks(task.matrix) * (Format::kTileBytes / kWeightWordBytes),
-                          task.matrix.rows / kTileRows, Block::kTileBytes / kWeightWordBytes,
-                          args.tiles / kShare);
-  args.x = row_map(args.linear.x, static_cast<int>(args.linear.x_row_bytes), task.num_tokens,
-                   kTokens);
-  const int blocks = kSplit > 1 ? args.units * kSplit
-                                : std::min(args.units, multiprocessors() / kShare * kShare);
-  launch_clusters(kernel, dim3(blocks), Block::kCluster, Block::kThreads, Block::kSharedBytes, stream, args);
+  args.weights = word_map(
+      args.linear.weights, num_blocks(task.matrix) * (Format::kTileBytes / kWeightWordBytes),
+      task.matrix.rows / kTileRows, Block::kTileBytes / kWeightWordBytes, args.tiles);
+  args.x =
+      row_map(args.linear.x, static_cast<int>(args.linear.x_row_bytes), task.num_tokens, kTokens);
+  const int blocks = kSplit > 1 ? args.units * kSplit : std::min(args.units, multiprocessors());
+  launch_clusters(kernel, dim3(blocks), kSplit, Block::kThreads, Block::kSharedBytes, stream, args);
 }
 
 template <class Format, int kTokens>
 void launch_few(const WideShape& shape, const LinearTask& task, StreamHandle stream) {
-  if (shape.split == 1) return launch_wgmma<Format, 2, kTokens, 1>(task, shape.rows, stream);
-  if constexpr (!(kTokens == 64 && Format::kSteps == 4)) {  // which has no registers left for it
-    if (shape.split == 4) return launch_wgmma<Format, 2, kTokens, 4>(task, shape.rows, stream);
+  if constexpr (!Format::kAddsStages) {
+    if (shape.split == 8) return launch_wgmma<Format, 2, kTokens, 8>(task, shape.rows, stream);
+    if constexpr (!(kTokens == 64 && Format::kSteps == 4)) {  // see has_shape()
+      if (shape.split == 4) return launch_wgmma<Format, 2, kTokens, 4>(task, shape.rows, stream);
+    }
   }
-  launch_wgmma<Format, 2, kTokens, 8>(task, shape.rows, stream);
-}
-
-template <class Format, int kGroups>
-void launch_many(const WideShape& shape, const LinearTask& task, StreamHandle stream) {
-  if (shape.split == 4) return launch_wgmma<Format, kGroups, 128, 4>(task, shape.rows, stream);
-  shape.share == 2 ? launch_wgmma<Format, kGroups, 128, 1, 2>(task, shape.rows, stream)
-                   : launch_wgmma<Format, kGroups, 128, 1>(task, shape.rows, stream);
+  launch_wgmma<Format, 2, kTokens, 1>(task, shape.rows, stream);
 }
 
 /// In the shape that the task asks for, else in the best for its size.
@@ -379,9 +351,9 @@ void launch_wgmma(const LinearTask& task, StreamHandle stream) {
   }
   if (shape.tokens == 64) return launch_few<Format, 64>(shape, task, stream);
   if constexpr (Format::kSteps == 2) {
-    if (shape.rows > 128) return launch_many<Format, 3>(shape, task, stream);
+    if (shape.rows > 128) return launch_wgmma<Format, 3, 128, 1>(task, shape.rows, stream);
   }
-  launch_many<Format, 2>(shape, task, stream);
+  launch_wgmma<Format, 2, 128, 1>(task, shape.rows, stream);
 }
 
 }  // namespace iol::cuda

@@ -17,12 +17,12 @@ inline constexpr int kMostStages = 16;
 
 struct WgmmaArgs {
   LinearArgs linear;
-  CUtensorMap weights;             // a row of words to a tile of 16 rows
-  CUtensorMap x;                   // [num_tokens] rows of bytes
-  int part_begin[kNumParts + 1];   // blocks of K
-  int tiles;                       // of 16 rows that a unit of work has
-  int token_units;                 // of kTokens tokens each
-  int units;                       // of work: token_units for each `tiles` tiles
+  CUtensorMap weights;            // a row of words to a tile of 16 rows
+  CUtensorMap x;                  // [num_tokens] rows of bytes
+  int part_begin[kNumParts + 1];  // blocks of K
+  int tiles;                      // of 16 rows that a unit of work has
+  int token_units;                // of kTokens tokens each
+  int units;                      // of work: token_units for each `tiles` tiles
   int stages;
   int stage_bytes;
 };
@@ -54,33 +54,23 @@ struct Share {
 };
 
 /// Two warps fill the ring, one with weights, which need no other kernel's results, the other with
-/// rows of x. When kShare blocks of a cluster have the same rows of the matrix, each brings
-/// its share of their weights to all.
-template <class Format, int kTokens, int kShare>
+/// rows of x.
+template <class Format, int kTokens>
 struct RingFiller {
   static constexpr int kRowBytes = kTokens * kStageBlocks * Format::kRowBytes;
   static constexpr int kTileBytes = kStageBlocks * Format::kTileBytes;
   const WgmmaArgs& args;
   Ring ring;
   Share share;
-  int rank;  // in the cluster
 
   __device__ __forceinline__ void fill_weights() {
     prefetch_map(&args.weights);
-    const int part_tiles = args.tiles / kShare;
-    const int first = kShare > 1 ? rank * part_tiles : 0;
-    std::byte* place = ring.memory + kRowBytes + first * kTileBytes;
     fill([&](int offset, int block, int row_unit, int) {
       if (!is_elected()) return;
       std::uint64_t* full = ring.full + ring.stage;
       arrive_expecting(full, args.tiles * kTileBytes);
-      const int word = block * (Format::kTileBytes / kWeightWordBytes);
-      const int tile = row_unit * args.tiles + first;
-      if constexpr (kShare == 1) {
-        copy_box(place + offset, &args.weights, word, tile, full);
-      } else {
-        copy_box_to((1 << kShare) - 1, place + offset, &args.weights, word, tile, full);
-      }
+      copy_box(ring.memory + kRowBytes + offset, &args.weights,
+               block * (Format::kTileBytes / kWeightWordBytes), row_unit * args.tiles, full);
     });
   }
   __device__ __forceinline__ void fill_rows() {

@@ -26,8 +26,8 @@ __device__ __forceinline__ void take_operand(const TwoVectors& w, int step, std:
 
 struct FloatFormat {
   static constexpr bool kAddsStages = false;
-  [[maybe_unused]] static constexpr bool kHasRowScales = false;
-  [[maybe_unused]] static constexpr bool kHasTokenScales = false;
+  static constexpr bool kHasRowScales = false;
+  static constexpr bool kHasTokenScales = false;
   using Sum = FloatSum;
   using Part = float;
   static __device__ __forceinline__ float bits(const Sum& sum, int i) { return sum.d[i]; }

@@ -18,8 +18,8 @@ struct Int8Format {
   static constexpr int kOperandBytes = 1;
   static constexpr int kSteps = 2;
   static constexpr bool kAddsStages = false;
-  [[maybe_unused]] static constexpr bool kHasRowScales = true;
-  [[maybe_unused]] static constexpr bool kHasTokenScales = true;
+  static constexpr bool kHasRowScales = true;
+  static constexpr bool kHasTokenScales = true;
 #if defined(IOL_HAS_WGMMA)
   static __device__ __forceinline__ void operand(const Weights& w, int step,
                                                  std::uint32_t (&a)[4]) {

@@ -17,7 +17,7 @@ struct Int8WeightFormat : FloatFormat {
   static constexpr int kRunBytes = 32;
   static constexpr int kOperandBytes = 2;
   static constexpr int kSteps = 4;
-  [[maybe_unused]] static constexpr bool kHasRowScales = true;
+  static constexpr bool kHasRowScales = true;
   static __device__ __forceinline__ void operand(const Weights& w, int step,
                                                  std::uint32_t (&a)[4]) {
     const uint4& v = w.v[step / 2];

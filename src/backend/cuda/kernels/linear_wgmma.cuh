@@ -1,6 +1,6 @@
 #pragma once
 // x W^T on compute capability 9.0: weights are the left operand of wgmma, tokens its right one. A
-// unit of work is up to 192 rows for kTokens tokens, 16 to 128. One warp fills a ring of stages in
+// unit of work is up to 192 rows for kTokens tokens, 16 to 128. Two warps fill a ring of stages in
 // shared memory (wgmma_ring.cuh), and kGroups warpgroups empty it, each with 64 of the rows: a lane
 // takes its weights from the stage as the mma of linear_tile.cuh would, so that every format is
 // widened in registers, and multiplies by all tokens. While one group fetches weights, closes a
@@ -11,15 +11,17 @@
 //
 // A block of threads walks over the units that fall to it; the ring is filled for the next unit
 // while the last one is finished. With few units a cluster of kSplit blocks shares one: each takes
-// its parts of K, and they add them, in ascending order, through the cluster's shared memory. Up to
-// 64 tokens such a block takes half of a multiprocessor, so that the next kernel's blocks are
-// there, with their first weights, when this one's are over. A block alone needs all shared memory
-// to keep weights on their way.
+// its parts of K, and they add them, in ascending order, through the cluster's shared memory. Such
+// a block takes half of a multiprocessor, so that the next kernel's blocks are there, with their
+// first weights, when this one's are over. A block alone needs all shared memory to keep weights on
+// their way.
 //
 // Beyond linear_tile.cuh a Format says
 //   kSteps                       multiplications to a block of K, 32 bytes of a row of x each
 //   operand(w, step, a)          the lane's weights of a step, as the instruction takes them
 //   multiply_all(d, a, b, accumulate)
+//   kHasRowScales, kHasTokenScales, scaled(sum, token's, row's)
+//                                as value(), with the scales that the format has
 //   kAddsStages                  its instruction keeps fewer bits of a sum than f32 has: every
 //                                four blocks are summed from zero and added to the total, not
 //                                every part
@@ -62,6 +64,7 @@ struct WgmmaBlock {
       kSplit == 1 ? kRingBytes + kSumBytes : std::max(kRingBytes, kSumBytes);
   static_assert(kSharedBytes <= (kAtOnce == 2 ? 112 : 226) * 1024);
   static_assert(kRowBytes % 1024 == 0 && kTileBytes % 1024 == 0);
+  static_assert(Format::kHasRowScales || !Format::kHasTokenScales);
 };
 
 #if defined(IOL_HAS_WGMMA)

@@ -21,9 +21,12 @@ constexpr std::size_t kColdBytes = std::size_t{200} << 20;  // beyond any L2 cac
 
 /// Shapes worth a look for that many tokens.
 std::vector<WideShape> shapes_for(int tokens) {
-  if (tokens > kFewTokens) return {{64, 1}, {64, 4}, {64, 8}, {128, 1}, {128, 4}};
+  if (tokens > kFewTokens)
+    return {{64, 1, 32},  {64, 1, 64},   {64, 1, 96},  {64, 1, 128},
+            {128, 1, 64}, {128, 1, 128}, {128, 1, 192}};
   const int tile = tokens <= 16 ? 16 : tokens <= 32 ? 32 : 64;
-  return {{tile, 1}, {tile, 4}, {tile, 8}};
+  return {{tile, 1, 32}, {tile, 1, 64}, {tile, 1, 96}, {tile, 1, 128},
+          {tile, 4, 64}, {tile, 8, 64}, {tile, 8, 128}};
 }
 
 const char* layout_name(MatrixLayout layout) {
@@ -114,9 +117,9 @@ void measure(const LinearShape& shape, double peak, double read_peak, const Stre
     check_launch("the kernel for many tokens");
     const double off = difference(linear, linear.results(), want);
     const double time = microseconds(linear, num_copies, stream, form, wide);
-    fmt::print(" | {}/{}{} {:7.1f} us {:3.0f}%{}", wide.tokens, wide.split,
-               wide.tokens == chosen.tokens && wide.split == chosen.split ? "*" : "", time,
-               100 * limit / time, off == 0 ? "" : fmt::format(" off {:.1e}", off));
+    fmt::print(" | {}x{}/{}{} {:.1f} us {:.0f}%{}", wide.rows, wide.tokens, wide.split,
+               wide == chosen ? "*" : "", time, 100 * limit / time,
+               off == 0 ? "" : fmt::format(" off {:.1e}", off));
   }
   fmt::print("\n");
   std::fflush(stdout);

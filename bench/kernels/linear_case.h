@@ -112,6 +112,7 @@ class LinearCase {
   void clear() const {
     check(cudaMemset(out_.data(), 0, out_.size_bytes()), "clearing results");
     check(cudaMemset(best_.data(), 0, best_.size_bytes()), "clearing the largest");
+    check(cudaDeviceSynchronize(), "clearing");  // streams of their own don't wait for it
   }
 
  private:

@@ -52,8 +52,7 @@ DeviceBuffer random_numbers(std::size_t count, Element element, std::uint64_t se
 TEST_P(CudaMakeRowTest, products_have_the_bits_of_a_row_made_before) {
   const Stream stream;
   for (const MakingCase& shape : kCases) {
-    const LinearCase linear(
-        {"", GetParam(), shape.rows, shape.columns, 1, shape.epilogue});
+    const LinearCase linear({"", GetParam(), shape.rows, shape.columns, 1, shape.epilogue});
     const auto size = static_cast<std::size_t>(shape.columns);
     const DeviceBuffer x = random_numbers(size, shape.element, 5);
     const DeviceBuffer norm = random_numbers(size, Element::kF32, 6);

@@ -1,12 +1,18 @@
 #pragma once
-// Epilogue of the kernel for many tokens: a warp finishes the 128 rows of a token, a lane four of
-// them, several tokens at a time so that what is added to comes from memory together.
+// Epilogue of linear_wgmma.cuh: a warpgroup finishes its 64 rows, some tokens at a time, through
+// shared memory. A thread has four rows, the same for all its tokens. A block runs through this
+// code once or a few times and fetches it from far away, so the ways through it are short.
 #include "backend/cuda/kernels/linear_cluster.cuh"
 
 namespace iol::cuda {
 
-inline constexpr int kFinishRows = 128;
-inline constexpr int kFinishWarps = 8;
+inline constexpr int kFinishThreads = 128;
+inline constexpr int kFinishRows = 64;
+/// Of a group's sums, [token][row]: padded so that a warp's stores meet no bank twice.
+inline constexpr int kSumStride = kFinishRows + 4;
+/// Tokens whose sums are in shared memory at a time.
+template <int kTokens>
+inline constexpr int kChunkTokens = kTokens < 32 ? kTokens : 32;
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 /// Four numbers as load_from() reads one.
@@ -23,127 +29,374 @@ __device__ __forceinline__ float4 load_four_from(const float* local, int rank) {
 }
 #endif
 
+/// Of `threads` threads that use barrier `which`.
+__device__ __forceinline__ void named_barrier(int which, int threads) {
+  asm volatile("barrier.sync %0, %1;" ::"r"(which), "r"(threads) : "memory");
+}
+
+/// The rows of the matrix that a group of threads finishes.
+struct GroupRows {
+  int first;
+  int count;
+};
+/// Of group `group` of a unit of `tiles` tiles of 16 rows from `first_tile` on.
+__device__ __forceinline__ GroupRows group_rows(const LinearArgs& args, int first_tile, int tiles,
+                                                int group) {
+  const int first = first_tile * kTileRows + group * kFinishRows;
+  const int end = min((first_tile + tiles) * kTileRows, args.matrix.rows);
+  return {first, min(kFinishRows, end - first)};
+}
+
+/// Sums [chunk * kCount, (chunk + 1) * kCount) of the thread's, to [token][row].
+template <int kCount, int kSize, class Part>
+__device__ __forceinline__ void store_chunk(const Part (&d)[kSize], int chunk, float* sums) {
+  const int thread = threadIdx.x % kFinishThreads;
+  float* place = sums + thread % 4 * 2 * kSumStride + thread / 32 * kTileRows + thread % 32 / 4;
+#pragma unroll
+  for (int c = 0; c < kSize / kCount; ++c) {
+    if (c != chunk) continue;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      float* at = place + (i / 4 * 8 + i % 2) * kSumStride + i % 4 / 2 * 8;
+      if constexpr (std::is_same_v<Part, int>) {
+        *at = __int_as_float(d[c * kCount + i]);
+      } else {
+        *at = d[c * kCount + i];
+      }
+    }
+  }
+}
+
 /// True when rows of four can be written at once.
 __device__ __forceinline__ bool has_fours(const EpilogueArgs& args) {
   return args.out_stride % 4 == 0 && args.out_columns % 4 == 0;
 }
 
-/// All but kSwiGlu: rows `row` to `row` + 3; `old` is what kAdd adds to.
-__device__ __forceinline__ void finish_four(const EpilogueArgs& args, int token, int row,
-                                            const float (&value)[4], const float4& old) {
-  if (!has_fours(args)) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) finish(args, token, row + i, value[i]);
-    return;
+__device__ __forceinline__ float4 load_four(const float* p) {
+  return *reinterpret_cast<const float4*>(p);
+}
+/// One instruction, which the compiler would make four of.
+__device__ __forceinline__ void store_four(float* p, const float4& v) {
+  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(p), "f"(v.x), "f"(v.y), "f"(v.z),
+               "f"(v.w)
+               : "memory");
+}
+
+/// The quotient, rounded to nearest, of numbers whose rests are normal numbers.
+__device__ __forceinline__ float divide_usual(float a, float b) {
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(b));
+  inverse = __fmaf_rn(inverse, __fmaf_rn(-b, inverse, 1.0F), inverse);
+  float quotient = __fmul_rn(a, inverse);
+  quotient = __fmaf_rn(inverse, __fmaf_rn(-b, quotient, a), quotient);
+  return __fmaf_rn(inverse, __fmaf_rn(-b, quotient, a), quotient);
+}
+/// silu() of four numbers, with one look at whether a division takes special care.
+__device__ __forceinline__ float4 silu_four(const float4& x) {
+  const float4 d = {1.0F + expf(-x.x), 1.0F + expf(-x.y), 1.0F + expf(-x.z), 1.0F + expf(-x.w)};
+  const float smallest = fminf(fminf(fabsf(x.x), fabsf(x.y)), fminf(fabsf(x.z), fabsf(x.w)));
+  const float largest = fmaxf(fmaxf(fabsf(x.x), fabsf(x.y)), fmaxf(fabsf(x.z), fabsf(x.w)));
+  // Below 40, d is less than 2^58.
+  if (smallest > 0x1p-60F && largest < 40.0F)
+    return {divide_usual(x.x, d.x), divide_usual(x.y, d.y), divide_usual(x.z, d.z),
+            divide_usual(x.w, d.w)};
+  return {__fdiv_rn(x.x, d.x), __fdiv_rn(x.y, d.y), __fdiv_rn(x.z, d.z), __fdiv_rn(x.w, d.w)};
+}
+
+/// What finishing a group's sums needs: a thread's rows and tokens, and what its rows share.
+template <class Format>
+struct Finisher {
+  using Part = typename Format::Part;
+  static constexpr int kQuads = kFinishRows / 4;
+  static constexpr int kTokenStride = kFinishThreads / kQuads;  // between a thread's tokens
+  const LinearArgs& args;
+  GroupRows rows;
+  int first_token;
+
+  __device__ __forceinline__ static int thread() { return threadIdx.x % kFinishThreads; }
+  /// The first of the thread's four rows; gated, of four gate rows: the up rows are 16 behind them.
+  __device__ __forceinline__ static int own_row() { return thread() % kQuads * 4; }
+  __device__ __forceinline__ static int own_gate_row() {
+    const int place = thread() % (kQuads / 2) * 4;
+    return place / kTileRows * 2 * kTileRows + place % kTileRows;
   }
-  if (row >= args.out_columns) return;
-  float4 v = {value[0], value[1], value[2], value[3]};
-  if (args.bias != nullptr) {
-    const float4 bias = *reinterpret_cast<const float4*>(args.bias + row);
+
+  __device__ __forceinline__ float4 scales_of(int row) const {
+    if constexpr (Format::kHasRowScales) return load_four(args.matrix.scales + rows.first + row);
+    return {};
+  }
+  __device__ __forceinline__ float4 bias_of(int row) const {
+    if (args.epilogue.bias == nullptr) return {};
+    return load_four(args.epilogue.bias + rows.first + row);
+  }
+  /// The finished sums of four rows.
+  __device__ __forceinline__ static float4 values(const Part (&sum)[4], const float4& scales,
+                                                  float token_scale) {
+    return {Format::scaled(sum[0], token_scale, scales.x),
+            Format::scaled(sum[1], token_scale, scales.y),
+            Format::scaled(sum[2], token_scale, scales.z),
+            Format::scaled(sum[3], token_scale, scales.w)};
+  }
+  __device__ __forceinline__ void add_bias(float4& v, const float4& bias) const {
+    if (args.epilogue.bias == nullptr) return;
     v = {v.x + bias.x, v.y + bias.y, v.z + bias.z, v.w + bias.w};
   }
-  if (args.kind == Epilogue::kAdd) v = {old.x + v.x, old.y + v.y, old.z + v.z, old.w + v.w};
-  *reinterpret_cast<float4*>(static_cast<float*>(args.out) +
-                             static_cast<std::int64_t>(token) * args.out_stride + row) = v;
-}
+  __device__ __forceinline__ float* place(int token, int row) const {
+    return static_cast<float*>(args.epilogue.out) +
+           static_cast<std::int64_t>(token) * args.epilogue.out_stride + rows.first + row;
+  }
+  __device__ __forceinline__ bool has_row(int row) const {
+    return row < rows.count && rows.first + row < args.epilogue.out_columns;
+  }
 
-__device__ __forceinline__ float4 old_four(const EpilogueArgs& args, int token, int row) {
-  if (args.kind != Epilogue::kAdd || !has_fours(args) || row >= args.out_columns) return {};
-  return *reinterpret_cast<const float4*>(static_cast<const float*>(args.out) +
-                                          static_cast<std::int64_t>(token) * args.out_stride + row);
-}
-
-/// kSwiGlu: rows `row` to `row` + 3 of the gate.
-__device__ __forceinline__ void finish_four_gated(const EpilogueArgs& args, int token, int row,
-                                                  const float (&gate)[4], const float (&up)[4]) {
-  const int column = row / (2 * kTileRows) * kTileRows + row % kTileRows;
-  if (args.bias != nullptr || args.out_element == Element::kF32 || !has_fours(args)) {
+  /// Whether finish_plain() can finish them.
+  __device__ __forceinline__ bool is_plain() const {
+    const Epilogue kind = args.epilogue.kind;
+    return has_fours(args.epilogue) && (kind == Epilogue::kStore || kind == Epilogue::kAdd);
+  }
+  /// What kAdd adds to, for kCount tokens of the thread's in [begin, end).
+  template <int kCount>
+  __device__ __forceinline__ void load_old(int begin, int end, float4 (&old)[kCount]) const {
+    if (args.epilogue.kind != Epilogue::kAdd || !is_plain() || !has_row(own_row())) return;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) finish_gated(args, token, row + i, gate[i], up[i]);
+    for (int i = 0; i < kCount; ++i) {
+      const int in_unit = begin + thread() / kQuads + i * kTokenStride;
+      const int token = first_token + in_unit;
+      if (in_unit < end && token < args.epilogue.num_tokens)
+        old[i] = load_four(place(token, own_row()));
+    }
+  }
+  /// kStore and kAdd of rows of four. sums.take(token, row, sum) gives sums over K of four rows,
+  /// sums.token_scale(token) the token's scale.
+  template <int kCount, class Source>
+  __device__ __forceinline__ void finish_plain(int begin, int end, const float4 (&old)[kCount],
+                                               const Source& sums) const {
+    const int row = own_row();
+    if (!has_row(row)) return;
+    const float4 scales = scales_of(row);
+    const float4 bias = bias_of(row);
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const int in_unit = begin + thread() / kQuads + i * kTokenStride;
+      const int token = first_token + in_unit;
+      if (in_unit >= end || token >= args.epilogue.num_tokens) return;
+      Part sum[4];
+      sums.take(in_unit, row, sum);
+      float4 v = values(sum, scales, sums.token_scale(in_unit));
+      add_bias(v, bias);
+      if (args.epilogue.kind == Epilogue::kAdd)
+        v = {old[i].x + v.x, old[i].y + v.y, old[i].z + v.z, old[i].w + v.w};
+      store_four(place(token, row), v);
+    }
+  }
+  /// What finish_plain() can't.
+  template <class Source>
+  __device__ __forceinline__ void finish_other(int begin, int end, const Source& sums) const {
+    if (args.epilogue.kind == Epilogue::kSwiGlu) {
+      finish_gated_rows(begin, end, sums);
+    } else {
+      finish_any(begin, end, sums);
+    }
+  }
+
+ private:
+  template <class Source>
+  __device__ __forceinline__ void finish_gated_rows(int begin, int end, const Source& sums) const {
+    constexpr int kStride = 2 * kTokenStride;
+    const EpilogueArgs& epilogue = args.epilogue;
+    const int row = own_gate_row();
+    if (row >= rows.count) return;
+    const int gate_row = rows.first + row;
+    const int column = gate_row / (2 * kTileRows) * kTileRows + gate_row % kTileRows;
+    const float4 gate_scales = scales_of(row);
+    const float4 up_scales = scales_of(row + kTileRows);
+    const int first = begin + thread() / (kQuads / 2);
+    if (!has_fours(epilogue) || epilogue.out_element == Element::kF32) {
+#pragma unroll 1
+      for (int in_unit = first; in_unit < end; in_unit += kStride) {
+        const int token = first_token + in_unit;
+        if (token >= epilogue.num_tokens) return;
+        const float token_scale = sums.token_scale(in_unit);
+        Part gate[4], up[4];
+        sums.take(in_unit, row, gate);
+        sums.take(in_unit, row + kTileRows, up);
+        const float4 g = values(gate, gate_scales, token_scale);
+        const float4 u = values(up, up_scales, token_scale);
+        finish_gated(epilogue, token, gate_row, g.x, u.x);
+        finish_gated(epilogue, token, gate_row + 1, g.y, u.y);
+        finish_gated(epilogue, token, gate_row + 2, g.z, u.z);
+        finish_gated(epilogue, token, gate_row + 3, g.w, u.w);
+      }
+      return;
+    }
+    if (column >= epilogue.out_columns) return;
+    const float4 gate_bias = bias_of(row);
+    const float4 up_bias = bias_of(row + kTileRows);
+    auto* out = static_cast<std::uint16_t*>(epilogue.out);
+    auto* low_place = out + dealt_column(column, 2, epilogue.out_run);
+    auto* high_place = out + dealt_column(column + 2, 2, epilogue.out_run);
+#pragma unroll 2
+    for (int in_unit = first; in_unit < end; in_unit += kStride) {
+      const int token = first_token + in_unit;
+      if (token >= epilogue.num_tokens) return;
+      const float token_scale = sums.token_scale(in_unit);
+      Part sum[4];
+      sums.take(in_unit, row, sum);
+      float4 gate = values(sum, gate_scales, token_scale);
+      sums.take(in_unit, row + kTileRows, sum);
+      float4 up = values(sum, up_scales, token_scale);
+      add_bias(gate, gate_bias);
+      add_bias(up, up_bias);
+      gate = silu_four(gate);
+      const std::int64_t at = static_cast<std::int64_t>(token) * epilogue.out_stride;
+      store_pair(low_place + at, gate.x * up.x, gate.y * up.y);
+      store_pair(high_place + at, gate.z * up.z, gate.w * up.w);
+    }
+  }
+  __device__ __forceinline__ void store_pair(std::uint16_t* place, float low, float high) const {
+    *reinterpret_cast<std::uint32_t*>(place) = args.epilogue.out_element == Element::kBf16
+                                                   ? to_bf16_pair(low, high)
+                                                   : to_f16_pair(low, high);
+  }
+  /// All but gated: also rows that can't be written by four, and the largest of them.
+  template <class Source>
+  __device__ __forceinline__ void finish_any(int begin, int end, const Source& sums) const {
+    const EpilogueArgs& epilogue = args.epilogue;
+    const int row = own_row();
+    const bool has_rows = row < rows.count;
+    const float4 scales = has_rows ? scales_of(row) : float4{};
+    // All lanes of a warp go together: its halves have a token each.
+#pragma unroll 1
+    for (int base = begin; base < end; base += kTokenStride) {
+      const int in_unit = base + thread() / kQuads;
+      const int token = first_token + in_unit;
+      const bool is_present = has_rows && in_unit < end && token < epilogue.num_tokens;
+      float4 v = {};
+      if (is_present) {
+        Part sum[4];
+        sums.take(in_unit, row, sum);
+        v = values(sum, scales, sums.token_scale(in_unit));
+        if (has_fours(epilogue) && epilogue.kind != Epilogue::kAdd) {
+          add_bias(v, bias_of(row));
+          if (has_row(row)) store_four(place(token, row), v);
+        } else {
+          const float value[4] = {v.x, v.y, v.z, v.w};
+          for (int i = 0; i < 4; ++i) finish(epilogue, token, rows.first + row + i, value[i]);
+        }
+      }
+      if (epilogue.kind == Epilogue::kLogits) offer_best_of_half(token, row, v, is_present);
+    }
+  }
+
+  /// The largest key of sixteen lanes, into best[token].
+  __device__ __forceinline__ void offer_best_of_half(int token, int row, const float4& v,
+                                                     bool is_present) const {
+    const EpilogueArgs& epilogue = args.epilogue;
+    const float value[4] = {v.x, v.y, v.z, v.w};
+    unsigned long long key = 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int column = rows.first + row + i;
+      const unsigned long long one =
+          is_present && column < epilogue.out_columns ? best_key(value[i], column) : 0ULL;
+      key = one > key ? one : key;
+    }
+#pragma unroll
+    for (int offset = 8; offset > 0; offset /= 2) {
+      const unsigned long long other = __shfl_xor_sync(0xffffffffU, key, offset);
+      key = other > key ? other : key;
+    }
+    if (threadIdx.x % kQuads == 0 && key != 0) atomicMax(epilogue.best + token, key);
+  }
+};
+
+/// Sums of some tokens and a group's rows in shared memory, [token][row], each token's scale behind
+/// its rows.
+template <class Format, int kChunk>
+struct ChunkSums {
+  float* sums;
+  __device__ __forceinline__ void put_token_scale(int token, float scale) const {
+    if constexpr (Format::kHasTokenScales) sums[token * kSumStride + kFinishRows] = scale;
+  }
+  __device__ __forceinline__ float token_scale(int token) const {
+    if constexpr (!Format::kHasTokenScales) return 0;
+    return sums[token % kChunk * kSumStride + kFinishRows];
+  }
+  __device__ __forceinline__ void take(int token, int row, typename Format::Part (&sum)[4]) const {
+    const float4 v = load_four(sums + token % kChunk * kSumStride + row);
+    sum[0] = Format::part(v.x), sum[1] = Format::part(v.y);
+    sum[2] = Format::part(v.z), sum[3] = Format::part(v.w);
+  }
+};
+
+/// The scale of the token of a unit that has the thread's number in its group.
+template <class Format>
+__device__ __forceinline__ float own_token_scale(const LinearArgs& args, int first_token) {
+  const int token = first_token + static_cast<int>(threadIdx.x) % kFinishThreads;
+  if (!Format::kHasTokenScales || token >= args.epilogue.num_tokens) return 0;
+  return args.x_scales[token];
+}
+
+/// Finishes a group's sums over K, kTokens tokens of its rows, through `memory`.
+template <class Format, int kTokens, int kSize>
+__device__ __forceinline__ void finish_group(const Finisher<Format>& finisher,
+                                             const typename Format::Part (&total)[kSize],
+                                             float token_scale, float* memory) {
+  constexpr int kChunk = kChunkTokens<kTokens>;
+  constexpr int kChunks = kTokens / kChunk;
+  constexpr int kChunkSize = kSize / kChunks;
+  constexpr int kCount = kChunk / Finisher<Format>::kTokenStride;
+  const ChunkSums<Format, kChunk> sums = {memory};
+  const int thread = threadIdx.x % kFinishThreads;
+  const int barrier = 1 + static_cast<int>(threadIdx.x) / kFinishThreads;
+  const auto put = [&](int chunk) {
+    store_chunk<kChunkSize>(total, chunk, memory);
+    if (thread / kChunk == chunk) sums.put_token_scale(thread % kChunk, token_scale);
+    named_barrier(barrier, kFinishThreads);
+  };
+  if (finisher.is_plain()) {
+    float4 old[kChunks][kCount] = {};
+#pragma unroll
+    for (int chunk = 0; chunk < kChunks; ++chunk)
+      finisher.load_old(chunk * kChunk, (chunk + 1) * kChunk, old[chunk]);
+#pragma unroll
+    for (int chunk = 0; chunk < kChunks; ++chunk) {
+      put(chunk);
+      finisher.finish_plain(chunk * kChunk, (chunk + 1) * kChunk, old[chunk], sums);
+      named_barrier(barrier, kFinishThreads);
+    }
     return;
   }
-  if (column >= args.out_columns) return;
-  auto* out =
-      static_cast<std::uint16_t*>(args.out) + static_cast<std::int64_t>(token) * args.out_stride;
-#pragma unroll
-  for (int i = 0; i < 4; i += 2) {
-    const float low = silu(gate[i]) * up[i];
-    const float high = silu(gate[i + 1]) * up[i + 1];
-    *reinterpret_cast<std::uint32_t*>(out + dealt_column(column + i, 2, args.out_run)) =
-        args.out_element == Element::kBf16 ? to_bf16_pair(low, high) : to_f16_pair(low, high);
+#pragma unroll 1
+  for (int chunk = 0; chunk < kChunks; ++chunk) {
+    put(chunk);
+    finisher.finish_other(chunk * kChunk, (chunk + 1) * kChunk, sums);
+    named_barrier(barrier, kFinishThreads);
   }
 }
 
-/// The larger key of the warp's lanes, into best[token].
-__device__ __forceinline__ void offer_best_of_warp(const EpilogueArgs& args, int token, int row,
-                                                   const float (&value)[4], bool present) {
-  unsigned long long key = 0;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const unsigned long long one =
-        present && row + i < args.out_columns ? best_key(value[i], row + i) : 0ULL;
-    key = one > key ? one : key;
+/// Sums of a cluster's parts, each [token][row] at the same place in kSplit blocks, kSums to a
+/// block, kSumTokens tokens to each.
+template <class Format, int kSplit, int kSums, int kSumTokens>
+struct ClusterSums {
+  const float* sums;
+  const float* token_scales;  // from the unit's first on
+  __device__ __forceinline__ float token_scale(int token) const {
+    if constexpr (!Format::kHasTokenScales) return 0;
+    return token_scales[token];
   }
+  __device__ __forceinline__ void take(int token, int row, typename Format::Part (&sum)[4]) const {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+    for (auto& one : sum) one = 0;
 #pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) {
-    const unsigned long long other = __shfl_xor_sync(0xffffffffU, key, offset);
-    key = other > key ? other : key;
-  }
-  if (threadIdx.x % 32 == 0 && key != 0) atomicMax(args.best + token, key);
-}
-
-/// Finishes tokens [begin, end) of a block of kFinishRows rows; total(token, row, sum) gives the
-/// finished sums over K of four rows.
-template <class Format, class Total>
-__device__ __forceinline__ void finish_tokens(const LinearArgs& args, int first_row,
-                                              int first_token, int begin, int end, Total total) {
-  constexpr int kAtOnce = 4;
-  const EpilogueArgs& epilogue = args.epilogue;
-  const bool is_gated = epilogue.kind == Epilogue::kSwiGlu;
-  const int warp = threadIdx.x / 32;
-  const int lane = threadIdx.x % 32;
-  const int present = min(end, epilogue.num_tokens - first_token);
-  // Gated, half a warp has a token: lanes of four gate rows, whose up rows are 16 further on.
-  const int place = is_gated ? lane % 16 * 4 : lane * 4;
-  const int row = is_gated ? place / kTileRows * 2 * kTileRows + place % kTileRows : place;
-  const int tokens_per_warp = is_gated ? 2 : 1;
-  const int stride = kFinishWarps * tokens_per_warp;
-  const bool valid = first_row + row < args.matrix.rows;
-  const auto values = [&](int token, int at, float(&value)[4]) {
-    typename Format::Part sum[4];
-    total(token, at, sum);
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      value[i] = Format::value(args, first_token + token, first_row + at + i, sum[i]);
-  };
-  for (int base = begin + warp * tokens_per_warp + (is_gated ? lane / 16 : 0); base < present;
-       base += kAtOnce * stride) {
-    float4 old[kAtOnce];
-#pragma unroll
-    for (int b = 0; b < kAtOnce; ++b) {
-      const int token = base + b * stride;
-      if (token < present && valid)
-        old[b] = old_four(epilogue, first_token + token, first_row + row);
+    for (int i = 0; i < kSplit * kSums; ++i) {
+      const float4 v =
+          load_four_from(sums + (i % kSums * kSumTokens + token) * kSumStride + row, i / kSums);
+      sum[0] += Format::part(v.x), sum[1] += Format::part(v.y);
+      sum[2] += Format::part(v.z), sum[3] += Format::part(v.w);
     }
-#pragma unroll
-    for (int b = 0; b < kAtOnce; ++b) {
-      const int token = base + b * stride;
-      if (token >= present) continue;
-      float value[4] = {};
-      if (valid) values(token, row, value);
-      if (is_gated) {
-        float up[4];
-        if (valid) {
-          values(token, row + kTileRows, up);
-          finish_four_gated(epilogue, first_token + token, first_row + row, value, up);
-        }
-        continue;
-      }
-      if (valid) finish_four(epilogue, first_token + token, first_row + row, value, old[b]);
-      if (epilogue.kind == Epilogue::kLogits)
-        offer_best_of_warp(epilogue, first_token + token, first_row + row, value, valid);
-    }
+#endif
   }
-}
+};
 
 }  // namespace iol::cuda

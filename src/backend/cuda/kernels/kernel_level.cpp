@@ -27,6 +27,14 @@ bool takes_hopper_kernels() {
          major == 9;
 }
 
+int multiprocessors() {
+  int device = 0;
+  int count = 1;
+  static_cast<void>(cudaGetDevice(&device));
+  static_cast<void>(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
+  return count;
+}
+
 void check_kernel_level() {
   const std::string_view level = level_asked_for();
   if (level != "auto" && level != "portable")

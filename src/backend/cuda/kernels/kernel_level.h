@@ -1,5 +1,5 @@
 #pragma once
-// Which kernels run.
+// Which kernels run, and on what.
 
 namespace iol::cuda {
 
@@ -7,6 +7,9 @@ namespace iol::cuda {
 /// engine. True on such a GPU, but when the environment has IOL_CUDA_KERNELS=portable, which takes
 /// the kernels of 8.0 there too.
 bool takes_hopper_kernels();
+
+/// Of the current device.
+int multiprocessors();
 
 /// Throws InputError when IOL_CUDA_KERNELS is set to anything but `portable` and `auto`.
 void check_kernel_level();

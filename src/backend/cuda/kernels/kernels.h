@@ -96,10 +96,12 @@ enum class Epilogue : std::uint8_t {
   kLogits,  // kStore, and the largest of a row into best[row]
 };
 
-/// What a block of linear_wgmma.cuh makes.
+/// A unit of work of linear_wgmma.cuh.
 struct WideShape {
   int tokens = 0;  // 16, 32, 64 or 128
-  int split = 1;   // blocks that share a tile, their parts of K each: 1, 4 or (up to 64 tokens) 8
+  int split = 1;   // blocks that share it, each with parts of K: 1, or 4 or 8 of up to 64 tokens
+  int rows = 128;  // a multiple of 32, up to 128; of 128 tokens up to 192
+  bool operator==(const WideShape&) const = default;
 };
 
 struct LinearTask {

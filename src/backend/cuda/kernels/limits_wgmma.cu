@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kThreads) wgmma_peak_kernel(unsigned* sink) {
     begin_wgmma();
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) {
-      const std::uint64_t b = operand_descriptor(address + i % 4 * 32);
+      const std::uint64_t b = operand_descriptor((address + i % 4 * 32) / 16);
       if constexpr (kWhich == WgmmaPeak::kBf16) wgmma_bf16(sums, a, b, true);
       if constexpr (kWhich == WgmmaPeak::kF16) wgmma_f16(sums, a, b, true);
       if constexpr (kWhich == WgmmaPeak::kFp8) wgmma_e4m3(sums, a, b, true);

@@ -1,5 +1,3 @@
-#include <cuda_runtime_api.h>
-
 #include <algorithm>
 
 #include "backend/cuda/kernels/kernel_level.h"
@@ -8,15 +6,49 @@
 namespace iol::cuda {
 namespace {
 
-constexpr int kWideRows = 128;
+/// Bytes times 16-bit numbers: four multiplications to a block of K.
+bool is_wide(const LinearTask& task) { return run_pieces(task.matrix.layout, task.x.form) == 8; }
 
-int multiprocessors() {
-  int device = 0;
-  int count = 1;
-  static_cast<void>(cudaGetDevice(&device));
-  static_cast<void>(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
-  return count;
+/// Microseconds of a product in a shape on an H200, fitted to what bench/kernels/linear_bench.cpp
+/// measures: of 60 products the shape it finds best is the best or within a twentieth of it. Only
+/// the ratios of these numbers matter.
+double wide_time(const LinearTask& task, const WideShape& shape, int processors) {
+  constexpr double kUnit = 3.0;         // to start and finish one,
+  constexpr double kUnitTokens = 0.83;  // for each 32 tokens
+  constexpr double kUnitGroup = 0.96;   // and for each group behind the first
+  constexpr double kExchange = 0.69;    // in a cluster
+  constexpr double kLeast = 0.14;       // two blocks of K
+  constexpr double kStage = 0.031;      // the same with many tokens,
+  constexpr double kGroupStage = 0.17;  // for a group's multiplications by 128 of them
+  constexpr double kKilobyte = 0.0067;  // the same, for bytes on their way to a multiprocessor
+  constexpr double kWeights = 0.014;    // from memory, when all multiprocessors want theirs
+  constexpr double kTwice = 1.6;        // when two blocks share a multiprocessor
+  const int stages = (num_blocks(task.matrix) + 1) / 2;
+  const int groups = (shape.rows + 63) / 64;
+  const int wide = is_wide(task) ? 2 : 1;
+  const int token_units = (task.num_tokens + shape.tokens - 1) / shape.tokens;
+  const int units = token_units * ((task.matrix.rows + shape.rows - 1) / shape.rows);
+  const double weights = shape.rows / 8.0;  // kilobytes of a stage
+  const double kilobytes = shape.tokens * wide / 8.0 + weights;
+  // A cluster lies within a group of multiprocessors, which leaves a tenth of them over.
+  const int clustered = processors * 10 / 11;
+  const int at_once = shape.split == 1 ? processors : 2 * clustered / shape.split;
+  const double busy = std::min(1.0, static_cast<double>(units * shape.split) / processors);
+  double stage = std::max({kLeast * wide, kStage + kGroupStage * wide * groups * shape.tokens / 128,
+                           kKilobyte * kilobytes + kWeights * busy * weights / token_units});
+  double unit = kUnit + kUnitTokens * shape.tokens / 32 + kUnitGroup * (groups - 1);
+  if (shape.split > 1) {
+    unit += kExchange;
+    if (units * shape.split > clustered) stage *= kTwice;
+  }
+  const int waves = (units + at_once - 1) / at_once;
+  return waves * (unit + stage * stages / shape.split);
 }
+
+/// What is ahead of the others somewhere.
+constexpr WideShape kFewTokenShapes[] = {{64, 1, 32},  {64, 1, 64}, {64, 1, 96},
+                                         {64, 1, 128}, {64, 4, 64}, {64, 8, 128}};
+constexpr WideShape kManyTokenShapes[] = {{128, 1, 64}, {128, 1, 128}, {128, 1, 192}};
 
 }  // namespace
 
@@ -40,47 +72,35 @@ bool can_make_row(const MatrixView& matrix, int num_tokens) {
 }
 
 bool has_shape(const LinearTask& task, const WideShape& shape) {
-  // Bytes times 16-bit numbers: no registers are left for the sums of two parts.
-  const bool is_wide = run_pieces(task.matrix.layout, task.x.form) == 8;
-  return !(is_wide && shape.tokens == 64 && shape.split == 4);
+  // Sums of fewer bits are in one order for all numbers of tokens.
+  const bool adds_stages =
+      task.matrix.layout == MatrixLayout::kFp8 && task.x.form == RowForm::kDealt;
+  if (adds_stages && (shape.tokens < 64 || shape.split > 1)) return false;
+  // No registers are left for the sums of two parts, or for weights beside sums of 128 tokens.
+  if (is_wide(task) && shape.tokens == 64 && shape.split == 4) return false;
+  if (shape.rows > 128) return shape.tokens == 128 && shape.split == 1 && !is_wide(task);
+  return shape.split == 1 || shape.tokens <= 64;
 }
 
 WideShape wide_shape(const LinearTask& task) {
-  // Microseconds of a block on an H200, measured (bench/kernels/linear_bench.cpp): to start and
-  // finish, and for each two blocks of K. Only their ratios matter.
-  struct Cost {
-    WideShape shape;  // 64 tokens: at most
-    double fixed;
-    double step;
-    int at_once;  // blocks of a multiprocessor
-  };
-  constexpr Cost kCosts[] = {{{128, 1}, 14.0, 0.357, 1},
-                             {{128, 4}, 9.7, 0.357, 1},
-                             {{64, 1}, 8.5, 0.280, 1},
-                             {{64, 4}, 7.9, 0.410, 2},
-                             {{64, 8}, 7.5, 0.530, 2}};
   const int processors = multiprocessors();
-  const int row_tiles = (task.matrix.rows + kWideRows - 1) / kWideRows;
-  int few = 16;
-  while (few < 64 && few < task.num_tokens) few *= 2;
   WideShape best;
   double least = 0;
-  for (const Cost& cost : kCosts) {
-    const bool is_large = cost.shape.tokens > 64;
-    if (is_large && task.num_tokens <= 64) continue;
-    const WideShape shape = {is_large ? cost.shape.tokens : few, cost.shape.split};
-    if (!has_shape(task, shape)) continue;
-    const int tiles = (task.num_tokens + shape.tokens - 1) / shape.tokens * row_tiles;
-    // A cluster lies within a group of multiprocessors, which leaves an eighth of them over.
-    const int at_once = shape.split > 1 ? cost.at_once * processors * 7 / 8 / shape.split
-                                        : cost.at_once * processors;
-    const int waves = (tiles + at_once - 1) / at_once;
-    const double time =
-        waves * (cost.fixed + cost.step * num_blocks(task.matrix) / 2 / shape.split);
-    if (best.tokens == 0 || time < least) {
-      best = shape;
-      least = time;
-    }
+  const auto consider = [&](const WideShape& shape) {
+    if (!has_shape(task, shape)) return;
+    const double time = wide_time(task, shape, processors);
+    if (best.tokens != 0 && time >= least) return;
+    best = shape;
+    least = time;
+  };
+  int few = 16;
+  while (few < 64 && few < task.num_tokens) few *= 2;
+  for (WideShape shape : kFewTokenShapes) {
+    shape.tokens = few;
+    consider(shape);
+  }
+  if (task.num_tokens > 64) {
+    for (const WideShape& shape : kManyTokenShapes) consider(shape);
   }
   return best;
 }

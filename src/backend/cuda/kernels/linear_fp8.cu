@@ -21,6 +21,8 @@ struct Fp8Format : FloatFormat {
   static constexpr int kOperandBytes = 1;
   static constexpr int kSteps = 2;
   static constexpr bool kAddsStages = true;
+  static constexpr bool kHasRowScales = true;
+  static constexpr bool kHasTokenScales = true;
 #if defined(IOL_HAS_WGMMA)
   static __device__ __forceinline__ void operand(const Weights& w, int step,
                                                  std::uint32_t (&a)[4]) {
@@ -57,9 +59,12 @@ struct Fp8Format : FloatFormat {
     multiply_four(w.v[1].x, w.v[1].y, x.v.z, sum);
     multiply_four(w.v[1].z, w.v[1].w, x.v.w, sum);
   }
+  static __device__ __forceinline__ float scaled(float sum, float token_scale, float row_scale) {
+    return __fmul_rn(sum, __fmul_rn(token_scale, row_scale));
+  }
   static __device__ __forceinline__ float value(const LinearArgs& args, int token, int row,
                                                 float sum) {
-    return __fmul_rn(sum, __fmul_rn(args.x_scales[token], args.matrix.scales[row]));
+    return scaled(sum, args.x_scales[token], args.matrix.scales[row]);
   }
 };
 

@@ -26,6 +26,8 @@ __device__ __forceinline__ void take_operand(const TwoVectors& w, int step, std:
 
 struct FloatFormat {
   static constexpr bool kAddsStages = false;
+  static constexpr bool kHasRowScales = false;
+  static constexpr bool kHasTokenScales = false;
   using Sum = FloatSum;
   using Part = float;
   static __device__ __forceinline__ float bits(const Sum& sum, int i) { return sum.d[i]; }
@@ -53,6 +55,7 @@ struct HalfFormat : FloatFormat {
     return shared_two_vectors(p);
   }
   static __device__ __forceinline__ Row load_row(const std::byte* p) { return {load_cached(p)}; }
+  static __device__ __forceinline__ float scaled(float sum, float, float) { return sum; }
   static __device__ __forceinline__ float value(const LinearArgs&, int, int, float sum) {
     return sum;
   }

@@ -20,6 +20,8 @@ struct Int8Format {
   static constexpr OperandNumber kOperand = OperandNumber::kInt8;
   static constexpr int kSteps = 2;
   static constexpr bool kAddsStages = false;
+  static constexpr bool kHasRowScales = true;
+  static constexpr bool kHasTokenScales = true;
 #if defined(IOL_HAS_WGMMA)
   static __device__ __forceinline__ void operand(const Weights& w, int step,
                                                  std::uint32_t (&a)[4]) {
@@ -47,10 +49,12 @@ struct Int8Format {
     mma_int8(sum.d, w.v[0].x, w.v[0].y, w.v[0].z, w.v[0].w, x.v.x, x.v.y);
     mma_int8(sum.d, w.v[1].x, w.v[1].y, w.v[1].z, w.v[1].w, x.v.z, x.v.w);
   }
+  static __device__ __forceinline__ float scaled(int sum, float token_scale, float row_scale) {
+    return __fmul_rn(static_cast<float>(sum), __fmul_rn(token_scale, row_scale));
+  }
   static __device__ __forceinline__ float value(const LinearArgs& args, int token, int row,
                                                 int sum) {
-    return __fmul_rn(static_cast<float>(sum),
-                     __fmul_rn(args.x_scales[token], args.matrix.scales[row]));
+    return scaled(sum, args.x_scales[token], args.matrix.scales[row]);
   }
 };
 

@@ -19,6 +19,7 @@ struct Int8WeightFormat : FloatFormat {
   static constexpr int kOperandBytes = 2;
   static constexpr OperandNumber kOperand = kBf16 ? OperandNumber::kBf16 : OperandNumber::kF16;
   static constexpr int kSteps = 4;
+  static constexpr bool kHasRowScales = true;
   static __device__ __forceinline__ void operand(const Weights& w, int step,
                                                  std::uint32_t (&a)[4]) {
     const uint4& v = w.v[step / 2];
@@ -74,8 +75,11 @@ struct Int8WeightFormat : FloatFormat {
     multiply_four(w.v[1].x, w.v[1].y, x.v[1].x, x.v[1].y, sum);
     multiply_four(w.v[1].z, w.v[1].w, x.v[1].z, x.v[1].w, sum);
   }
+  static __device__ __forceinline__ float scaled(float sum, float, float row_scale) {
+    return __fmul_rn(sum, row_scale);
+  }
   static __device__ __forceinline__ float value(const LinearArgs& args, int, int row, float sum) {
-    return __fmul_rn(sum, args.matrix.scales[row]);
+    return scaled(sum, 0, args.matrix.scales[row]);
   }
 };
 

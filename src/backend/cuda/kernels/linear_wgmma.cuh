@@ -1,157 +1,80 @@
 #pragma once
 // x W^T on compute capability 9.0: weights are the left operand of wgmma, tokens its right one. A
-// block makes 128 rows for kTokens tokens, 16 to 128. One warp fills a ring of stages in shared
-// memory - packed weights and rows of x by tensor copies - and two warpgroups empty it, each with
-// 64 of the rows: a lane takes its weights from the stage as the mma of linear_tile.cuh would, so
-// that every format is widened in registers, and multiplies by all tokens. While one group fetches
-// weights or closes a part, the tensor cores work for the other.
+// unit of work is up to 192 rows for kTokens tokens, 16 to 128. Two warps fill a ring of stages in
+// shared memory (wgmma_ring.cuh), and kGroups warpgroups empty it, each with 64 of the rows: a lane
+// takes its weights from the stage as the mma of linear_tile.cuh would, so that every format is
+// widened in registers, and multiplies by all tokens. While one group fetches weights, closes a
+// part or finishes its rows, the tensor cores work for the others.
 //
 // Rows of x are dealt (MatrixView, "dealt"): what a lane holds of the weights then meets the same
 // numbers of K. Sums are made in the order of linear_tile.cuh and have the same bits.
 //
-// With few tiles a cluster of kSplit blocks shares one: each takes its parts of K, and they add
-// them, in ascending order, through the cluster's shared memory. Up to 64 tokens such a block takes
-// half of a multiprocessor, so that the next kernel's blocks are there, with their first weights,
-// when this one's are over. A block alone needs all shared memory to keep weights on their way.
+// A block of threads walks over the units that fall to it; the ring is filled for the next unit
+// while the last one is finished. With few units a cluster of kSplit blocks shares one: each takes
+// its parts of K, and they add them, in ascending order, through the cluster's shared memory. Such
+// a block takes half of a multiprocessor, so that the next kernel's blocks are there, with their
+// first weights, when this one's are over. A block alone needs all shared memory to keep weights on
+// their way.
 //
 // Beyond linear_tile.cuh a Format says
 //   kSteps                       multiplications to a block of K, 32 bytes of a row of x each
 //   operand(w, step, a)          the lane's weights of a step, as the instruction takes them
 //   multiply_all(d, a, b, accumulate)
+//   kHasRowScales, kHasTokenScales, scaled(sum, token's, row's)
+//                                as value(), with the scales that the format has
 //   kAddsStages                  its instruction keeps fewer bits of a sum than f32 has: every
-//                                stage is summed from zero and added to the total, not every part
+//                                four blocks are summed from zero and added to the total, not
+//                                every part
+#include <algorithm>
 #include <type_traits>
 
-#include "backend/cuda/kernels/copy_engine.cuh"
 #include "backend/cuda/kernels/finish_tokens.cuh"
-#include "backend/cuda/kernels/row_map.h"
 #include "backend/cuda/kernels/wgmma.cuh"
+#include "backend/cuda/kernels/wgmma_ring.cuh"
 
 namespace iol::cuda {
 
 inline constexpr int kGroupThreads = 128;
-inline constexpr int kMultiplyThreads = 2 * kGroupThreads;
-inline constexpr int kWgmmaThreads = kMultiplyThreads + kGroupThreads;
-inline constexpr int kWgmmaTiles = 8;  // of 16 rows
-inline constexpr int kWgmmaRows = kWgmmaTiles * kTileRows;
-inline constexpr int kStageBlocks = 2;      // of K
-inline constexpr int kBoxBytes = 128;       // of a row of x
-inline constexpr int kWeightWordBytes = 8;  // so that a box may have all of a stage
-inline constexpr int kMostHalfTokens = 64;  // of a block that takes half of a multiprocessor
-/// Of a block's sums, [token][row]: padded so that a warp's stores meet no bank twice.
-inline constexpr int kSumStride = kWgmmaRows + 4;
+inline constexpr int kGroupTiles = 4;
+inline constexpr int kAddedBlocks = 4;  // of a sum of kAddsStages
 
-struct WgmmaArgs {
-  LinearArgs linear;
-  CUtensorMap weights;  // a row of words to a tile of 16 rows
-  CUtensorMap x;        // [num_tokens] rows of bytes
-};
-
-template <class Format, int kTokens, int kSplit>
-struct WgmmaStage {
+template <class Format, int kGroups, int kTokens, int kSplit>
+struct WgmmaBlock {
+  static constexpr int kThreads = (kGroups + 1) * kGroupThreads;
+  static constexpr int kAtOnce = kSplit > 1 ? 2 : 1;
+  // Of the 80, 128 or 168 registers that a thread has at the start.
+  static constexpr int kFillRegisters = kAtOnce == 2 ? 32 : 24;
+  static constexpr int kMultiplyRegisters = kAtOnce == 2 ? 104 : kGroups == 3 ? 160 : 240;
+  // Rounds whose weights a lane holds: with two, one is multiplied while the next is fetched.
+  static constexpr int kBuffers = kGroups == 3 || kAtOnce == 2 ? 1 : 2;
+  static constexpr int kRowBytes = kTokens * kStageBlocks * Format::kRowBytes;  // of a stage
   static constexpr int kTileBytes = kStageBlocks * Format::kTileBytes;
-  static constexpr int kWeightBytes = kWgmmaTiles * kTileBytes;
-  static constexpr int kRowBytes = kStageBlocks * Format::kRowBytes;
-  static constexpr int kBytes = kWeightBytes + kTokens * kRowBytes;
-  static constexpr int kBlocksAtOnce =
-      kSplit > 1 && kTokens <= kMostHalfTokens && !Format::kAddsStages ? 2 : 1;
-  // Of 80 or 168 registers that a thread has at the start.
-  static constexpr int kFillRegisters = kBlocksAtOnce == 2 ? 32 : 24;
-  static constexpr int kMultiplyRegisters = kBlocksAtOnce == 2 ? 104 : 240;
-  static constexpr int kStages = (kBlocksAtOnce == 2 ? 112 : 220) * 1024 / kBytes;
-  static_assert(kRowBytes % kBoxBytes == 0 && kBytes % 1024 == 0);
+  static constexpr int kOwnParts = kNumParts / kSplit;
+  // Sums that a block of a cluster gives to the others.
+  static constexpr bool kAddsOwn =
+      std::is_same_v<typename Format::Part, int>;  // exact in any order
+  static constexpr int kOwnSums = kAddsOwn ? 1 : kOwnParts;
+  static_assert(kSplit == 1 || kOwnSums <= 2);
+  // Shared memory behind the ring, or, in a cluster, instead of it when all is summed up.
+  static constexpr int kSumBytes = kSplit == 1 ? kGroups * kChunkTokens<kTokens> * kSumStride * 4
+                                               : kGroups * kOwnSums * kTokens * kSumStride * 4;
+  static constexpr int kRingBytes =
+      (kAtOnce == 2 ? 112 : 226) * 1024 - (kSplit == 1 ? kSumBytes : 0);
+  static constexpr int kSharedBytes =
+      kSplit == 1 ? kRingBytes + kSumBytes : std::max(kRingBytes, kSumBytes);
+  static_assert(kSharedBytes <= (kAtOnce == 2 ? 112 : 226) * 1024);
+  static_assert(kRowBytes % 1024 == 0 && kTileBytes % 1024 == 0);
+  static_assert(Format::kHasRowScales || !Format::kHasTokenScales);
 };
 
 #if defined(IOL_HAS_WGMMA)
 
-/// The stages in the order in which they are filled and emptied.
-struct Ring {
-  std::byte* memory;
-  std::uint64_t* full;
-  std::uint64_t* empty;
-  int stage = 0;
-  int parity = 0;
-  template <class Stage>
-  __device__ __forceinline__ void advance() {
-    if (++stage < Stage::kStages) return;
-    stage = 0;
-    parity ^= 1;
-  }
-};
-
-/// The stages of some parts of K, one after the other; none crosses a part's end.
-struct StageWalk {
-  const MatrixView& matrix;
-  int part;
-  int last_part;  // one behind the last
-  int block;      // first of the stage
-  int end;        // of the part
-  int count;      // blocks of the stage
-
-  __device__ __forceinline__ StageWalk(const MatrixView& view, int first, int last)
-      : matrix(view), part(first - 1), last_part(last), block(0), end(0), count(0) {}
-  /// Goes to the next stage; false when there is none.
-  __device__ __forceinline__ bool next() {
-    block += count;
-    while (block >= end) {
-      if (++part >= last_part) return false;
-      const BlockRange range = part_blocks(matrix, part);
-      block = range.begin;
-      end = range.end;
-    }
-    count = min(kStageBlocks, end - block);
-    return true;
-  }
-};
-
-/// One thread fills the ring. A stage's copies bring whole boxes, also where the part or the matrix
-/// ends within: blocks that are too much aren't multiplied, rows and tokens are zeros.
-template <class Format, int kTokens, int kSplit>
-struct RingFiller {
-  using Stage = WgmmaStage<Format, kTokens, kSplit>;
-  const WgmmaArgs& args;
-  Ring ring;
-  int first_tile;
-  int first_token;
-
-  __device__ __forceinline__ std::byte* stage() const {
-    return ring.memory + ring.stage * Stage::kBytes;
-  }
-  __device__ __forceinline__ void bring_weights(const StageWalk& walk) const {
-    std::uint64_t* full = ring.full + ring.stage;
-    arrive_expecting(full, Stage::kBytes);
-    copy_box(stage(), &args.weights, walk.block * (Format::kTileBytes / kWeightWordBytes),
-             first_tile, full);
-  }
-  __device__ __forceinline__ void bring_rows(const StageWalk& walk) const {
-#pragma unroll
-    for (int box = 0; box < Stage::kRowBytes / kBoxBytes; ++box)
-      copy_box(stage() + Stage::kWeightBytes + box * kTokens * kBoxBytes, &args.x,
-               walk.block * Format::kRowBytes + box * kBoxBytes, first_token,
-               ring.full + ring.stage);
-  }
-  /// Weights come before the kernel in front of this one is over, rows of x behind it.
-  __device__ __forceinline__ void fill(int first_part, int last_part) {
-    prefetch_map(&args.x);
-    const Ring start = ring;
-    StageWalk early(args.linear.matrix, first_part, last_part);
-    for (int i = 0; i < Stage::kStages && early.next(); ++i) {
-      bring_weights(early);
-      ring.advance<Stage>();
-    }
-    wait_for_previous();
-    ring = start;
-    StageWalk walk(args.linear.matrix, first_part, last_part);
-    for (int i = 0; walk.next(); ++i) {
-      if (i >= Stage::kStages) {
-        wait_phase(ring.empty + ring.stage, ring.parity ^ 1);
-        bring_weights(walk);
-      }
-      bring_rows(walk);
-      ring.advance<Stage>();
-    }
-  }
-};
+/// Read once: the compiler would read it again wherever it is used.
+__device__ __forceinline__ int lane_of_warp() {
+  int lane;
+  asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
+  return lane;
+}
 
 template <int kSize, class Part>
 __device__ __forceinline__ void add_sums(Part (&total)[kSize], const Part (&d)[kSize]) {
@@ -164,266 +87,261 @@ __device__ __forceinline__ void clear_sums(Part (&d)[kSize]) {
   for (int i = 0; i < kSize; ++i) d[i] = 0;
 }
 
-/// One of the two warpgroups that multiply.
-template <class Format, int kTokens, int kSplit>
+/// What threads without rows do in a cluster: its sums are there, then everybody has read them.
+template <int kSplit>
+__device__ __forceinline__ void pass_cluster_barriers() {
+  if constexpr (kSplit == 1) return;
+  cluster_barrier();
+  cluster_barrier();
+}
+
+/// One of the warpgroups that multiply.
+template <class Format, int kTokens, int kBuffers>
 struct RingEmptier {
-  using Stage = WgmmaStage<Format, kTokens, kSplit>;
   using Part = typename Format::Part;
   using Sums = Part[kTokens / 2];
-  // Steps that are begun together: as many as there are registers for.
-  static constexpr int kAtOnce =
-      Stage::kBlocksAtOnce == 2 && kTokens == 64 && Format::kSteps == 2 ? 2 : 4;
-  static constexpr int kRounds = kStageBlocks * Format::kSteps / kAtOnce;  // of a stage
-  static_assert(kRounds == 1 || kRounds == kStageBlocks);
-  using Operands = std::uint32_t[kAtOnce][4];  // the lane's weights
-  const MatrixView& matrix;
+  // A round is four multiplications that are begun together.
+  static constexpr int kRoundSteps = 4;
+  static constexpr int kRoundBlocks = kRoundSteps / Format::kSteps;
+  static constexpr int kRounds = kStageBlocks / kRoundBlocks;  // of a stage
+  using Operands = std::uint32_t[kRoundSteps][4];              // the lane's weights
+  static constexpr int kBoxRows = kTokens * kBoxBytes;
+  const WgmmaArgs& args;
   Ring ring;
+  std::uint32_t weights;  // where the lane's weights begin in a stage
+  std::uint32_t rows;     // the address of the first stage, as a descriptor has it
+  int before = -1;        // a stage that may still be multiplied
+  int lane = lane_of_warp();
 
-  /// Begins d += kCount steps of the stage from block `block` on, with their weights in `a`;
-  /// `fresh`: d = those steps.
-  template <int kCount>
-  __device__ __forceinline__ void begin(int block, Operands& a, Sums& d, bool fresh) const {
-    const std::byte* stage = ring.memory + ring.stage * Stage::kBytes;
-    const std::byte* weights = stage + threadIdx.x / 32 * Stage::kTileBytes + threadIdx.x % 32 * 16;
-    const std::byte* rows = stage + Stage::kWeightBytes;
+  /// Begins d += the first kBlocks blocks of round `round` of the stage, with their weights in `a`;
+  /// `fresh`: d = those blocks.
+  template <int kBlocks>
+  __device__ __forceinline__ void begin(int round, Operands& a, Sums& d, bool fresh) const {
+    const std::uint32_t stage = ring.stage * args.stage_bytes;
+    const std::byte* own =
+        ring.memory + (weights + stage + round * kRoundBlocks * Format::kTileBytes);
+    const std::uint32_t descriptor = rows + stage / 16;
 #pragma unroll
-    for (int i = 0; i < kCount; ++i)
-      Format::operand(
-          Format::shared_weights(weights + (block + i / Format::kSteps) * Format::kTileBytes),
-          i % Format::kSteps, a[i]);
+    for (int block = 0; block < kBlocks; ++block) {
+      const auto w = Format::shared_weights(own + block * Format::kTileBytes);
+#pragma unroll
+      for (int i = 0; i < Format::kSteps; ++i) Format::operand(w, i, a[block * Format::kSteps + i]);
+    }
     begin_wgmma();
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const int step = block * Format::kSteps + i;
+    for (int i = 0; i < kBlocks * Format::kSteps; ++i)
       Format::multiply_all(d, a[i],
-                           operand_descriptor(shared_address(
-                               rows + step / 4 * (kTokens * kBoxBytes) + step % 4 * 32)),
+                           operand_descriptor(descriptor + (round * kBoxRows + i * 32) / 16),
                            i > 0 || !fresh);
-    }
     commit_wgmma();
   }
-  __device__ __forceinline__ void wait_for_stage() const {
-    wait_phase(ring.full + ring.stage, ring.parity);
+  __device__ __forceinline__ void release() {
+    if (before >= 0 && lane == 0) arrive(ring.empty + before);
+    before = -1;
   }
-  __device__ __forceinline__ void release(int stage) const {
-    if (threadIdx.x % 32 == 0) arrive(ring.empty + stage);
+  /// Waits until the round before, or with one buffer this one, is over, which ends the use of its
+  /// stage when this is a stage's first round.
+  __device__ __forceinline__ void wait_round(bool is_first) {
+    wait_wgmma<kBuffers - 1>();
+    if (is_first && kBuffers > 1) release();
   }
-
-  /// Begins the stage that is next, when it is here; waits for the one before it (-1: none).
-  __device__ __forceinline__ void begin_stage(int count, int& before, Operands& a, Sums& d) {
-    wait_for_stage();
-    if (count == kStageBlocks || kRounds > 1) {
-      begin<kAtOnce>(0, a, d, before < 0);
-    } else {
-      begin<kAtOnce / kStageBlocks>(0, a, d, before < 0);
-    }
-    if (before >= 0) {
-      wait_wgmma<1>();
-      release(before);
-    }
+  __device__ __forceinline__ void end_stage() {
     before = ring.stage;
+    if (kBuffers == 1) release();
+    ring.advance();
+  }
+  /// A whole stage.
+  __device__ __forceinline__ void multiply_stage(Operands (&a)[kBuffers], int which, Sums& d,
+                                                 bool fresh) {
+    ring.wait_full();
+    begin<kRoundBlocks>(0, a[kRounds == 1 ? which % kBuffers : 0], d, fresh);
+    wait_round(true);
+    if constexpr (kRounds > 1) {
+      begin<kRoundBlocks>(1, a[kBuffers - 1], d, false);
+      wait_round(false);
+    }
+    end_stage();
   }
 
-  /// d = the sum over part `part` of K for the group's rows. A round is being multiplied while the
-  /// next one's weights are fetched.
-  __device__ __forceinline__ void sum_part(int part, Sums& d) {
-    Operands a[2];
-    int before = -1;  // the stage that is being multiplied
-    StageWalk walk(matrix, part, part + 1);
-    while (walk.next()) {
-      begin_stage(walk.count, before, a[0], d);
-      if constexpr (kRounds == 1) {
-        ring.template advance<Stage>();
-        if (!walk.next()) break;
-        begin_stage(walk.count, before, a[1], d);
-      } else if (walk.count == kStageBlocks) {
-        begin<kAtOnce>(1, a[1], d, false);
-        wait_wgmma<1>();
-      } else {
-        wait_wgmma<0>();
-      }
-      ring.template advance<Stage>();
+  /// d = the sum over blocks [first, end) of K, one at least, for the group's rows.
+  __device__ __forceinline__ void sum_blocks(int first, int end, Sums& d) {
+    Operands a[kBuffers];
+    int block = first;
+#pragma unroll 1
+    for (; block + 2 * kStageBlocks <= end; block += 2 * kStageBlocks) {
+      multiply_stage(a, 0, d, block == first);
+      multiply_stage(a, 1, d, false);
+    }
+    if (block + kStageBlocks <= end) {
+      multiply_stage(a, 0, d, block == first);
+      block += kStageBlocks;
+    }
+    if (block < end) {
+      ring.wait_full();
+      begin<1>(0, a[kBuffers - 1], d, block == first);
+      wait_round(true);
+      end_stage();
     }
     wait_wgmma<0>();
-    if (before >= 0) {
-      release(before);
-    } else {
-      clear_sums(d);
-    }
+    release();
   }
 
-  /// total += the sums over two stages at a time of parts [first, last), each from zero.
-  __device__ __forceinline__ void add_stages(int first, int last, Sums& d, Sums& total) {
-    Operands a[2];
-    StageWalk walk(matrix, first, last);
-    const auto begin_one = [&](Operands& operands, bool fresh) {
-      wait_for_stage();
-      if (walk.count == kStageBlocks) {
-        begin<kAtOnce>(0, operands, d, fresh);
-      } else {
-        begin<kAtOnce / kStageBlocks>(0, operands, d, fresh);
+  /// d = the sum over part `part`; false when it is empty.
+  __device__ __forceinline__ bool sum_part(int part, Sums& d) {
+    const int first = args.part_begin[part];
+    const int end = args.part_begin[part + 1];
+    if (first < end) sum_blocks(first, end, d);
+    return first < end;
+  }
+  /// total += the sum over part `part` of K.
+  __device__ __forceinline__ void add_part(int part, Sums& d, Sums& total) {
+    if constexpr (Format::kAddsStages) {
+      const int end = args.part_begin[part + 1];
+#pragma unroll 1
+      for (int block = args.part_begin[part]; block < end; block += kAddedBlocks) {
+        sum_blocks(block, min(block + kAddedBlocks, end), d);
+        add_sums(total, d);
       }
-    };
-    while (walk.next()) {
-      int stage = ring.stage;
-      begin_one(a[0], true);
-      ring.template advance<Stage>();
-      if (walk.next()) {
-        begin_one(a[1], false);
-        wait_wgmma<1>();
-        release(stage);
-        stage = ring.stage;
-        ring.template advance<Stage>();
-      }
-      wait_wgmma<0>();
-      release(stage);
+    } else if (sum_part(part, d)) {
       add_sums(total, d);
     }
   }
 };
 
-template <int kSize, class Part>
-__device__ __forceinline__ void store_sums(const Part (&d)[kSize], float* sums) {
-  const int lane = threadIdx.x % 32;
-  const int row = threadIdx.x / 32 * kTileRows + lane / 4;
-#pragma unroll
-  for (int i = 0; i < kSize; ++i) {
-    const int token = i / 4 * 8 + lane % 4 * 2 + i % 2;
-    float* place = sums + token * kSumStride + row + i % 4 / 2 * 8;
-    if constexpr (std::is_same_v<Part, int>) {
-      *place = __int_as_float(d[i]);
-    } else {
-      *place = d[i];
-    }
-  }
-}
-
-__device__ __forceinline__ void sync_groups() {
-  asm volatile("barrier.sync 1, %0;" ::"n"(kMultiplyThreads) : "memory");
-}
-
 #endif
 
-template <class Format, int kTokens, int kSplit>
-__global__ void __launch_bounds__(kWgmmaThreads, WgmmaStage<Format, kTokens, kSplit>::kBlocksAtOnce)
+template <class Format, int kGroups, int kTokens, int kSplit>
+__global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::kThreads,
+                                  WgmmaBlock<Format, kGroups, kTokens, kSplit>::kAtOnce)
     linear_wgmma_kernel(const __grid_constant__ WgmmaArgs args) {
 #if defined(IOL_HAS_WGMMA)
-  using Stage = WgmmaStage<Format, kTokens, kSplit>;
+  using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit>;
   using Part = typename Format::Part;
-  constexpr int kOwnParts = kNumParts / kSplit;
-  // Sums that a block of a cluster gives to the others.
-  constexpr int kOwnSums = Format::kAddsStages ? 1 : kOwnParts;
   extern __shared__ __align__(1024) std::byte memory[];
-  __shared__ std::uint64_t full[Stage::kStages];
-  __shared__ std::uint64_t empty[Stage::kStages];
-  Ring ring = {memory, full, empty};
+  __shared__ std::uint64_t full[kMostStages];
+  __shared__ std::uint64_t empty[kMostStages];
+  Ring ring = {memory, full, empty, args.stages};
+  const int groups = (args.tiles + kGroupTiles - 1) / kGroupTiles;  // that have rows
   if (threadIdx.x == 0) {
-    for (int stage = 0; stage < Stage::kStages; ++stage) {
-      init_barrier(full + stage, 1);
-      init_barrier(empty + stage, kMultiplyThreads / 32);
+    for (int stage = 0; stage < args.stages; ++stage) {
+      init_barrier(full + stage, 2);
+      init_barrier(empty + stage, groups * (kGroupThreads / 32));
     }
     publish_barriers();
   }
   __syncthreads();
   let_next_start();
   const int rank = blockIdx.x % kSplit;
-  const int first_token = blockIdx.x / kSplit * kTokens;
-  const int first_tile = blockIdx.y * kWgmmaTiles;
-  const int first_row = first_tile * kTileRows;
-  const MatrixView& matrix = args.linear.matrix;
-  if (threadIdx.x >= kMultiplyThreads) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Stage::kFillRegisters));
-    if (threadIdx.x == kMultiplyThreads)
-      RingFiller<Format, kTokens, kSplit>{args, ring, first_tile, first_token}.fill(
-          rank * kOwnParts, (rank + 1) * kOwnParts);
-    if constexpr (kSplit > 1) {
-      __syncwarp();
-      cluster_barrier();
-      cluster_barrier();
-    }
+  const int first_part = kSplit > 1 ? rank * Block::kOwnParts : 0;
+  const Share share = {static_cast<int>(blockIdx.x) / kSplit, static_cast<int>(gridDim.x) / kSplit,
+                       first_part, first_part + Block::kOwnParts};
+  const int group = threadIdx.x / kGroupThreads;
+  if (group == kGroups) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Block::kFillRegisters));
+    RingFiller<Format, kTokens> filler = {args, ring, share};
+    // From a lane, so that the compiler knows it for the same in all.
+    const int warp = __shfl_sync(0xffffffffU, threadIdx.x % kGroupThreads / 32, 0);
+    if (warp == 0) filler.fill_weights();
+    if (warp == 1) filler.fill_rows();
+    __syncwarp();
+    pass_cluster_barriers<kSplit>();
     return;
   }
-  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Stage::kMultiplyRegisters));
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Block::kMultiplyRegisters));
+  if (group >= groups) {
+    pass_cluster_barriers<kSplit>();
+    return;
+  }
   wait_for_previous();
-  auto* sums = reinterpret_cast<float*>(memory);
-  RingEmptier<Format, kTokens, kSplit> group = {matrix, ring};
+  const int tile = min(static_cast<int>(threadIdx.x) / 32, args.tiles - 1);
+  RingEmptier<Format, kTokens, Block::kBuffers> emptier = {
+      args, ring, Block::kRowBytes + tile * Block::kTileBytes + threadIdx.x % 32 * 16,
+      shared_address(memory) / 16};
   if constexpr (kSplit == 1) {
-    Part d[kTokens / 2];
-    Part total[kTokens / 2] = {};
-    if constexpr (Format::kAddsStages) {
-      group.add_stages(0, kNumParts, d, total);
-    } else {
-      for (int part = 0; part < kNumParts; ++part) {
-        group.sum_part(part, d);
-        add_sums(total, d);
-      }
+    constexpr int kChunk = kChunkTokens<kTokens>;
+    auto* sums = reinterpret_cast<float*>(memory + Block::kRingBytes) + group * kChunk * kSumStride;
+#pragma unroll 1
+    for (int unit = share.first_unit; unit < args.units; unit += share.stride) {
+      // Without a first value the compiler takes d's last one for used and keeps it until here.
+      Part d[kTokens / 2] = {};
+      Part total[kTokens / 2] = {};
+      const int first_token = unit % args.token_units * kTokens;
+      const float token_scale = own_token_scale<Format>(args.linear, first_token);
+#pragma unroll 1
+      for (int part = 0; part < kNumParts; ++part) emptier.add_part(part, d, total);
+      const GroupRows rows =
+          group_rows(args.linear, unit / args.token_units * args.tiles, args.tiles, group);
+      finish_group<Format, kTokens>({args.linear, rows, first_token}, total, token_scale, sums);
     }
-    sync_groups();  // the stages are empty
-    store_sums(total, sums);
-    sync_groups();
-    finish_tokens<Format>(
-        args.linear, first_row, first_token, 0, kTokens, [&](int token, int row, Part(&sum)[4]) {
-          const auto v = *reinterpret_cast<float4*>(sums + token * kSumStride + row);
-          sum[0] = Format::part(v.x), sum[1] = Format::part(v.y);
-          sum[2] = Format::part(v.z), sum[3] = Format::part(v.w);
-        });
   } else {
-    Part own[kOwnSums][kTokens / 2] = {};
-    if constexpr (Format::kAddsStages) {
-      Part d[kTokens / 2];
-      group.add_stages(rank * kOwnParts, (rank + 1) * kOwnParts, d, own[0]);
+    Part first[kTokens / 2] = {};  // of the block's parts
+    Part d[kTokens / 2] = {};
+    if constexpr (Block::kAddsOwn) {
+#pragma unroll 1
+      for (int i = 0; i < Block::kOwnParts; ++i) emptier.add_part(first_part + i, d, first);
     } else {
-#pragma unroll
-      for (int i = 0; i < kOwnParts; ++i) group.sum_part(rank * kOwnParts + i, own[i]);
+      if (emptier.sum_part(first_part, d)) add_sums(first, d);
+      if (Block::kOwnParts == 1 || !emptier.sum_part(first_part + 1, d)) clear_sums(d);
     }
-    sync_groups();
-#pragma unroll
-    for (int i = 0; i < kOwnSums; ++i) store_sums(own[i], sums + i * kTokens * kSumStride);
+    named_barrier(1, groups * kGroupThreads);  // the stages are empty
+    auto* sums = reinterpret_cast<float*>(memory) + group * Block::kOwnSums * kTokens * kSumStride;
+    store_chunk<kTokens / 2>(first, 0, sums);
+    if (Block::kOwnSums == 2) store_chunk<kTokens / 2>(d, 0, sums + kTokens * kSumStride);
+    constexpr int kOwnTokens = kTokens / kSplit;
+    constexpr int kStride = Finisher<Format>::kTokenStride;
+    const int begin = rank * kOwnTokens;
+    const int first_token = share.first_unit % args.token_units * kTokens;
+    const GroupRows rows = group_rows(args.linear, share.first_unit / args.token_units * args.tiles,
+                                      args.tiles, group);
+    const Finisher<Format> finisher = {args.linear, rows, first_token};
+    float4 old[(kOwnTokens + kStride - 1) / kStride] = {};
+    finisher.load_old(begin, begin + kOwnTokens, old);
     cluster_barrier();
-    constexpr int kShare = kTokens / kSplit;
-    finish_tokens<Format>(args.linear, first_row, first_token, rank * kShare, (rank + 1) * kShare,
-                          [&](int token, int row, Part(&sum)[4]) {
-                            for (Part& one : sum) one = 0;
-#pragma unroll
-                            for (int i = 0; i < kSplit * kOwnSums; ++i) {
-                              const float4 v = load_four_from(
-                                  sums + (i % kOwnSums * kTokens + token) * kSumStride + row,
-                                  i / kOwnSums);
-                              sum[0] += Format::part(v.x), sum[1] += Format::part(v.y);
-                              sum[2] += Format::part(v.z), sum[3] += Format::part(v.w);
-                            }
-                          });
+    const ClusterSums<Format, kSplit, Block::kOwnSums, kTokens> all = {
+        sums, args.linear.x_scales + first_token};
+    if (finisher.is_plain()) {
+      finisher.finish_plain(begin, begin + kOwnTokens, old, all);
+    } else {
+      finisher.finish_other(begin, begin + kOwnTokens, all);
+    }
     cluster_barrier();  // nobody leaves while its memory is read
   }
 #endif
 }
 
-template <class Format, int kTokens, int kSplit>
-void launch_wgmma(const LinearTask& task, StreamHandle stream) {
-  using Stage = WgmmaStage<Format, kTokens, kSplit>;
-  auto* kernel = linear_wgmma_kernel<Format, kTokens, kSplit>;
-  constexpr int kBytes = Stage::kStages * Stage::kBytes;
-  static_assert((kSplit == 4 ? 2 : 1) * kTokens * kSumStride * 4 <= kBytes);
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  const LinearArgs linear = linear_args<Format>(task);
-  const int tile_words = num_blocks(task.matrix) * (Format::kTileBytes / kWeightWordBytes);
-  const WgmmaArgs args = {
-      linear,
-      word_map(linear.weights, tile_words, task.matrix.rows / kTileRows,
-               Stage::kTileBytes / kWeightWordBytes, kWgmmaTiles),
-      row_map(linear.x, static_cast<int>(linear.x_row_bytes), task.num_tokens, kTokens)};
-  const dim3 grid((task.num_tokens + kTokens - 1) / kTokens * kSplit,
-                  (task.matrix.rows + kWgmmaRows - 1) / kWgmmaRows);
-  launch_clusters(kernel, grid, kSplit, kWgmmaThreads, kBytes, stream, args);
+template <class Format, int kGroups, int kTokens, int kSplit>
+void launch_wgmma(const LinearTask& task, int rows, StreamHandle stream) {
+  using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit>;
+  auto* kernel = linear_wgmma_kernel<Format, kGroups, kTokens, kSplit>;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Block::kSharedBytes);
+  WgmmaArgs args;
+  args.linear = linear_args<Format>(task);
+  for (int part = 0; part <= kNumParts; ++part)
+    args.part_begin[part] =
+        part == 0 ? 0 : std::max(args.part_begin[part - 1], part_blocks(task.matrix, part - 1).end);
+  args.tiles = rows / kTileRows;
+  args.token_units = (task.num_tokens + kTokens - 1) / kTokens;
+  args.units = args.token_units * ((task.matrix.rows + rows - 1) / rows);
+  args.stage_bytes = Block::kRowBytes + args.tiles * Block::kTileBytes;
+  args.stages = std::min(Block::kRingBytes / args.stage_bytes, kMostStages);
+  args.weights = word_map(
+      args.linear.weights, num_blocks(task.matrix) * (Format::kTileBytes / kWeightWordBytes),
+      task.matrix.rows / kTileRows, Block::kTileBytes / kWeightWordBytes, args.tiles);
+  args.x =
+      row_map(args.linear.x, static_cast<int>(args.linear.x_row_bytes), task.num_tokens, kTokens);
+  const int blocks = kSplit > 1 ? args.units * kSplit : std::min(args.units, multiprocessors());
+  launch_clusters(kernel, dim3(blocks), kSplit, Block::kThreads, Block::kSharedBytes, stream, args);
 }
 
 template <class Format, int kTokens>
-void launch_few(int split, const LinearTask& task, StreamHandle stream) {
-  if (split == 1) return launch_wgmma<Format, kTokens, 1>(task, stream);
-  if constexpr (!(kTokens == 64 && Format::kSteps == 4)) {  // which has no registers left for it
-    if (split == 4) return launch_wgmma<Format, kTokens, 4>(task, stream);
+void launch_few(const WideShape& shape, const LinearTask& task, StreamHandle stream) {
+  if constexpr (!Format::kAddsStages) {
+    if (shape.split == 8) return launch_wgmma<Format, 2, kTokens, 8>(task, shape.rows, stream);
+    if constexpr (!(kTokens == 64 && Format::kSteps == 4)) {  // see has_shape()
+      if (shape.split == 4) return launch_wgmma<Format, 2, kTokens, 4>(task, shape.rows, stream);
+    }
   }
-  launch_wgmma<Format, kTokens, 8>(task, stream);
+  launch_wgmma<Format, 2, kTokens, 1>(task, shape.rows, stream);
 }
 
 /// In the shape that the task asks for, else in the best for its size.
@@ -431,12 +349,14 @@ template <class Format>
 void launch_wgmma(const LinearTask& task, StreamHandle stream) {
   const WideShape shape = task.shape.tokens != 0 ? task.shape : wide_shape(task);
   if constexpr (!Format::kAddsStages) {  // few tokens have exact sums
-    if (shape.tokens == 16) return launch_few<Format, 16>(shape.split, task, stream);
-    if (shape.tokens == 32) return launch_few<Format, 32>(shape.split, task, stream);
+    if (shape.tokens == 16) return launch_few<Format, 16>(shape, task, stream);
+    if (shape.tokens == 32) return launch_few<Format, 32>(shape, task, stream);
   }
-  if (shape.tokens == 64) return launch_few<Format, 64>(shape.split, task, stream);
-  shape.split == 1 ? launch_wgmma<Format, 128, 1>(task, stream)
-                   : launch_wgmma<Format, 128, 4>(task, stream);
+  if (shape.tokens == 64) return launch_few<Format, 64>(shape, task, stream);
+  if constexpr (Format::kSteps == 2) {
+    if (shape.rows > 128) return launch_wgmma<Format, 3, 128, 1>(task, shape.rows, stream);
+  }
+  launch_wgmma<Format, 2, 128, 1>(task, shape.rows, stream);
 }
 
 }  // namespace iol::cuda

@@ -132,17 +132,16 @@ __global__ void __launch_bounds__(32 * kNumParts, kMinBlocks)
   own.x_scales = &scale;
   std::byte* row = row_memory + kPartsBytes<kTiles, 1>;
   auto* norm = reinterpret_cast<float*>(row + made_row_bytes<Format>(args.matrix));
-  multiply_block<Format, kTiles, 1, kDepth, 2>(own,
-                                               MadeHere<Format, kFours>{args, row, norm, &scale},
-                                               reinterpret_cast<float*>(row_memory));
+  multiply_block<Format, kTiles, 1, kDepth, 2>(
+      own, MadeHere<Format, kFours>{args, row, norm, &scale}, reinterpret_cast<float*>(row_memory));
 }
 
 template <class Format, int kFours, int kTiles>
 void launch_making(const LinearTask& task, StreamHandle stream) {
   constexpr bool kIsShort = kFours <= 2;  // leaves registers for more weights on their way
   constexpr int kDepth = kTiles == 2 ? 2 : kIsShort ? 8 : 4;
-  auto* kernel =
-      linear_making_kernel<Format, kFours, kTiles, kDepth, kTiles == 2 && kIsShort ? 3 : 2>;
+  auto *kernel = linear_making_kernel < Format, kFours, kTiles, kDepth,
+       kTiles == 2 && kIsShort ? 3 : 2 > ;
   const int bytes = kPartsBytes<kTiles, 1> + made_row_bytes<Format>(task.matrix) +
                     (task.x.source.norm != nullptr ? task.matrix.columns * 4 : 0);
   if (bytes > 48 * 1024)

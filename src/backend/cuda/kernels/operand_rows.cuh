@@ -32,8 +32,10 @@ __device__ __forceinline__ float4 load_four(const void* x, Element element, std:
         *reinterpret_cast<const uint2*>(static_cast<const std::uint16_t*>(x) + base + column);
     if (element == Element::kBf16)
       return {bf16_low(v.x), bf16_high(v.x), bf16_low(v.y), bf16_high(v.y)};
-    return {f16_value(static_cast<std::uint16_t>(v.x)), f16_value(static_cast<std::uint16_t>(v.x >> 16)),
-            f16_value(static_cast<std::uint16_t>(v.y)), f16_value(static_cast<std::uint16_t>(v.y >> 16))};
+    return {f16_value(static_cast<std::uint16_t>(v.x)),
+            f16_value(static_cast<std::uint16_t>(v.x >> 16)),
+            f16_value(static_cast<std::uint16_t>(v.y)),
+            f16_value(static_cast<std::uint16_t>(v.y >> 16))};
   }
   const auto at = [&](int i) {
     return column + i < size ? load_element(x, element, base + column + i) : 0.0F;
@@ -76,7 +78,9 @@ struct RowCoder {
     inverse = reciprocal_scale(most(), largest, kLeastMagnitude);
   }
   [[nodiscard]] __device__ __forceinline__ float most() const { return is_int8 ? 127.0F : 448.0F; }
-  [[nodiscard]] __device__ __forceinline__ float scale() const { return __fdiv_rn(largest, most()); }
+  [[nodiscard]] __device__ __forceinline__ float scale() const {
+    return __fdiv_rn(largest, most());
+  }
   [[nodiscard]] __device__ __forceinline__ std::uint32_t code(float x) const {
     const float scaled = scaled_within(x, inverse, most());
     return (is_int8 ? static_cast<std::uint32_t>(__float2int_rn(scaled)) : to_e4m3(scaled)) & 0xffU;

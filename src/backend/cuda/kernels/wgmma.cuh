@@ -16,12 +16,17 @@ namespace iol::cuda {
 #if defined(IOL_HAS_WGMMA)
 
 /// The descriptor of B ("Matrix descriptor"): 128-byte swizzle, groups of eight rows 1,024 bytes
-/// apart. `address` begins within the first row, the tile at a multiple of 1,024 bytes.
-__device__ __forceinline__ std::uint64_t operand_descriptor(std::uint32_t address) {
-  constexpr std::uint64_t kSwizzle128 = std::uint64_t{1} << 62;
-  constexpr std::uint64_t kGroupStride = std::uint64_t{1024 / 16} << 32;
-  constexpr std::uint64_t kLeading = std::uint64_t{1} << 16;  // not used with a swizzle
-  return kSwizzle128 | kGroupStride | kLeading | (address & 0x3ffffU) >> 4;
+/// apart. The operand begins at the address in shared memory 16 * `sixteens`, within the first row;
+/// the tile at a multiple of 1,024 bytes.
+__device__ __forceinline__ std::uint64_t operand_descriptor(std::uint32_t sixteens) {
+  constexpr std::uint32_t kSwizzle128 = 1U << 30;
+  constexpr std::uint32_t kGroupStride = 1024 / 16;
+  constexpr std::uint32_t kLeading = 1U << 16;  // not used with a swizzle
+  std::uint64_t descriptor;
+  asm("mov.b64 %0, {%1, %2};"
+      : "=l"(descriptor)
+      : "r"(sixteens + kLeading), "r"(kSwizzle128 | kGroupStride));
+  return descriptor;
 }
 
 /// Registers written so far are seen by the multiplications that follow.

@@ -1,0 +1,116 @@
+#pragma once
+// The ring in shared memory through which weights and rows of x go to the warpgroups of
+// linear_wgmma.cuh. A stage is two blocks of K: rows of x for kTokens tokens, swizzled by the copy
+// engine, then packed weights, tile after tile. No stage crosses the end of a part of K, so a
+// stage's second block may be of no use; copies bring whole boxes even so, and what lies outside
+// the matrix or behind the last token is zero.
+#include "backend/cuda/kernels/copy_engine.cuh"
+#include "backend/cuda/kernels/linear_tile.cuh"
+#include "backend/cuda/kernels/row_map.h"
+
+namespace iol::cuda {
+
+inline constexpr int kStageBlocks = 2;      // of K
+inline constexpr int kBoxBytes = 128;       // of a row of x
+inline constexpr int kWeightWordBytes = 8;  // so that a box may have all of a stage
+inline constexpr int kMostStages = 16;
+
+struct WgmmaArgs {
+  LinearArgs linear;
+  CUtensorMap weights;            // a row of words to a tile of 16 rows
+  CUtensorMap x;                  // [num_tokens] rows of bytes
+  int part_begin[kNumParts + 1];  // blocks of K
+  int tiles;                      // of 16 rows that a unit of work has
+  int token_units;                // of kTokens tokens each
+  int units;                      // of work: token_units for each `tiles` tiles
+  int stages;
+  int stage_bytes;
+};
+
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+
+/// The stages in the order in which they are filled and emptied.
+struct Ring {
+  std::byte* memory;
+  std::uint64_t* full;   // [stages]
+  std::uint64_t* empty;  // [stages]
+  int stages;
+  int stage = 0;
+  int parity = 0;
+  __device__ __forceinline__ void advance() {
+    if (++stage < stages) return;
+    stage = 0;
+    parity ^= 1;
+  }
+  __device__ __forceinline__ void wait_full() const { wait_phase(full + stage, parity); }
+};
+
+/// What a block of threads has to do: its parts of K of the units that fall to it.
+struct Share {
+  int first_unit;
+  int stride;
+  int first_part;
+  int last_part;  // one behind the last
+};
+
+/// Two warps fill the ring, one with weights, which need no other kernel's results, the other with
+/// rows of x.
+template <class Format, int kTokens>
+struct RingFiller {
+  static constexpr int kRowBytes = kTokens * kStageBlocks * Format::kRowBytes;
+  static constexpr int kTileBytes = kStageBlocks * Format::kTileBytes;
+  const WgmmaArgs& args;
+  Ring ring;
+  Share share;
+
+  __device__ __forceinline__ void fill_weights() {
+    prefetch_map(&args.weights);
+    fill([&](int offset, int block, int row_unit, int) {
+      if (!is_elected()) return;
+      std::uint64_t* full = ring.full + ring.stage;
+      arrive_expecting(full, args.tiles * kTileBytes);
+      copy_box(ring.memory + kRowBytes + offset, &args.weights,
+               block * (Format::kTileBytes / kWeightWordBytes), row_unit * args.tiles, full);
+    });
+  }
+  __device__ __forceinline__ void fill_rows() {
+    prefetch_map(&args.x);
+    wait_for_previous();
+    fill([&](int offset, int block, int, int token_unit) {
+      if (!is_elected()) return;
+      std::uint64_t* full = ring.full + ring.stage;
+      arrive_expecting(full, kRowBytes);
+#pragma unroll
+      for (int box = 0; box < kRowBytes / (kTokens * kBoxBytes); ++box)
+        copy_box(ring.memory + offset + box * kTokens * kBoxBytes, &args.x,
+                 block * Format::kRowBytes + box * kBoxBytes, token_unit * kTokens, full);
+    });
+  }
+
+ private:
+  /// bring(offset of the stage, its first block of K, the unit's place among rows and tokens)
+  template <class Bring>
+  __device__ __forceinline__ void fill(Bring bring) {
+    int offset = 0;
+#pragma unroll 1
+    for (int unit = share.first_unit; unit < args.units; unit += share.stride) {
+      const int row_unit = unit / args.token_units;
+      const int token_unit = unit % args.token_units;
+#pragma unroll 1
+      for (int part = share.first_part; part < share.last_part; ++part) {
+        const int end = args.part_begin[part + 1];
+#pragma unroll 1
+        for (int block = args.part_begin[part]; block < end; block += kStageBlocks) {
+          wait_phase(ring.empty + ring.stage, ring.parity ^ 1);
+          bring(offset, block, row_unit, token_unit);
+          ring.advance();
+          offset = ring.stage == 0 ? 0 : offset + args.stage_bytes;
+        }
+      }
+    }
+  }
+};
+
+#endif
+
+}  // namespace iol::cuda

@@ -9,6 +9,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "bench/installed_files.h"
 #include "bench/progress.h"
 #include "bench/quality/format_table.h"
 #include "bench/quality/quality.h"
@@ -159,10 +160,19 @@ void print_formats(const EvalOptions& options) {
   }
 }
 
-void evaluate(const EvalOptions& options) {
+/// The held-out text that comes with the program.
+std::string shipped_text() {
+  const auto path = bench::find_installed_file("models/heldout.txt");
+  if (!path)
+    throw_input_error(
+        "--text: the text that comes with iol (models/heldout.txt) isn't here; name one");
+  return path->string();
+}
+
+void evaluate(EvalOptions options) {
   if (!options.formats.empty()) return print_formats(options);
   if (options.markdown) throw_input_error("--markdown prints a table of --formats; give both");
-  if (options.text.empty()) throw_input_error("--text is required");
+  if (options.text.empty()) options.text = shipped_text();
   const MappedFile file(options.text);
   const auto bytes = file.bytes();
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -206,7 +216,9 @@ void add_eval_command(CLI::App& program) {
       ->add_option("MODEL", options->model,
                    "folder, Hub id in the local cache, demo, or with --formats synthetic:NAME")
       ->required();
-  command->add_option("--text", options->text, "UTF-8 text file; required but with --formats");
+  command->add_option("--text", options->text,
+                      "UTF-8 text file (default: the held-out text that comes with iol; "
+                      "with --formats none)");
   command->add_option("--reference", options->reference,
                       "unquantized model to compare with: KL divergence, top-1 agreement");
   command->add_option("--reference-dtype", options->reference_dtype, "auto, f32, f16 or bf16")
@@ -230,7 +242,8 @@ void add_eval_command(CLI::App& program) {
   command->footer(
       "Windows don't overlap, and the first token of each is not scored.\n"
       "Examples:\n"
-      "  iol eval demo --text models/heldout.txt\n"
+      "  iol eval demo\n"
+      "  iol eval ENGINE_DIR --reference demo --text my.txt\n"
       "  iol eval demo --text models/heldout.txt --formats all --markdown\n"
       "  iol eval synthetic:tinyllama-1.1b --formats none,int8,int4:128\n"
       "  iol eval demo --text models/heldout.txt --reference demo --reference-dtype f32 --json");

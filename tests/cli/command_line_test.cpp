@@ -95,7 +95,6 @@ const Refusal kRefusals[] = {
     {"generate synthetic:tiny -p x", "synthetic:tiny"},
     {"generate /dev/null -p x", "/dev/null"},
     {"generate /tmp -p x", "config.json"},
-    {"eval demo", "--text is required"},
     {"eval demo --text /nowhere.txt", "/nowhere.txt"},
     {"eval demo --text /tmp", "/tmp"},
     {"eval demo --text /dev/null", "/dev/null"},

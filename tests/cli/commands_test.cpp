@@ -80,6 +80,14 @@ TEST(Eval, loss_is_that_of_transformers) {
   EXPECT_NEAR(result["loss_nats"].get<double>(), golden["loss_nats"].get<double>(), 0.002);
 }
 
+TEST(Eval, takes_the_text_that_comes_with_the_program_unless_one_is_named) {
+  const json result = json::parse(run_iol("eval demo --json --max-tokens 512").out);
+  const json named =
+      json::parse(run_iol("eval demo --text " + kHeldout + " --json --max-tokens 512").out);
+  EXPECT_EQ(result["text"].get<std::string>(), kHeldout);
+  EXPECT_EQ(result["loss_nats"], named["loss_nats"]);
+}
+
 TEST(Eval, a_model_agrees_with_itself) {
   const Outcome outcome =
       run_iol("eval demo --text " + kHeldout + " --json --max-tokens 4096 --reference demo");

@@ -25,7 +25,6 @@ struct LinearArgs {
   std::int64_t x_row_bytes;
   const float* x_scales;
   const std::int32_t* x_sums;
-  RowSource source;  // of rows that aren't made yet
   EpilogueArgs epilogue;
 };
 
@@ -231,7 +230,6 @@ LinearArgs linear_args(const LinearTask& task) {
           static_cast<std::int64_t>(task.matrix.padded_columns) * Format::kOperandBytes,
           task.x.scales,
           task.x.sums,
-          task.x.source,
           epilogue_args(task)};
 }
 

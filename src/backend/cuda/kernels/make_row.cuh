@@ -12,26 +12,25 @@ namespace iol::cuda {
 enum class OperandNumber : std::uint8_t { kBf16, kF16, kInt8, kFp8 };
 
 /// Begins to bring the norm's weights into shared memory, before the kernels in front are over.
-__device__ __forceinline__ void bring_norm(const LinearArgs& args, float* norm) {
-  if (args.source.norm == nullptr) return;
+__device__ __forceinline__ void bring_norm(const RowSource& source, int columns, float* norm) {
+  if (source.norm == nullptr) return;
   const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(norm));
-  for (int column = 4 * static_cast<int>(threadIdx.x); column < args.matrix.columns;
+  for (int column = 4 * static_cast<int>(threadIdx.x); column < columns;
        column += 4 * 32 * kNumParts)
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address + column * 4),
-                 "l"(args.source.norm + column)
+                 "l"(source.norm + column)
                  : "memory");
 }
 
 /// The token's row into `out`, its scale into `scale`; `norm`: of bring_norm(). kFours: runs of
 /// kRunColumns columns, at least.
 template <class Format, int kFours>
-__device__ __forceinline__ void make_row(const LinearArgs& args, const float* norm, std::byte* out,
-                                         float* scale) {
+__device__ __forceinline__ void make_row(const LinearArgs& args, const RowSource& source,
+                                         const float* norm, std::byte* out, float* scale) {
   constexpr bool kCoded =
       Format::kOperand == OperandNumber::kInt8 || Format::kOperand == OperandNumber::kFp8;
   constexpr int kStrips = kRowWarps / kNumParts;  // of 128 columns in a run, to a warp
   __shared__ float scratch[kRowWarps];
-  const RowSource& source = args.source;
   const int size = args.matrix.columns;
   const int lane = threadIdx.x % 32;
   const int warp = threadIdx.x / 32;
@@ -108,12 +107,13 @@ __device__ __forceinline__ void make_row(const LinearArgs& args, const float* no
 template <class Format, int kFours>
 struct MadeHere {
   const LinearArgs& args;
+  const RowSource& source;
   std::byte* made;
   float* norm;
   float* scale;
-  __device__ __forceinline__ void prepare() const { bring_norm(args, norm); }
+  __device__ __forceinline__ void prepare() const { bring_norm(source, args.matrix.columns, norm); }
   __device__ __forceinline__ void make() const {
-    make_row<Format, kFours>(args, norm, made, scale);
+    make_row<Format, kFours>(args, source, norm, made, scale);
   }
   [[nodiscard]] __device__ __forceinline__ const std::byte* row(int) const { return made; }
 };
@@ -125,7 +125,8 @@ IOL_HOST_DEVICE constexpr int made_row_bytes(const MatrixView& matrix) {
 
 template <class Format, int kFours, int kTiles, int kDepth, int kMinBlocks>
 __global__ void __launch_bounds__(32 * kNumParts, kMinBlocks)
-    linear_making_kernel(const __grid_constant__ LinearArgs args) {
+    linear_making_kernel(const __grid_constant__ LinearArgs args,
+                         const __grid_constant__ RowSource source) {
   extern __shared__ __align__(16) std::byte row_memory[];  // sums of the parts, the row, the norm
   __shared__ float scale;
   LinearArgs own = args;
@@ -133,7 +134,8 @@ __global__ void __launch_bounds__(32 * kNumParts, kMinBlocks)
   std::byte* row = row_memory + kPartsBytes<kTiles, 1>;
   auto* norm = reinterpret_cast<float*>(row + made_row_bytes<Format>(args.matrix));
   multiply_block<Format, kTiles, 1, kDepth, 2>(
-      own, MadeHere<Format, kFours>{args, row, norm, &scale}, reinterpret_cast<float*>(row_memory));
+      own, MadeHere<Format, kFours>{args, source, row, norm, &scale},
+      reinterpret_cast<float*>(row_memory));
 }
 
 template <class Format, int kFours, int kTiles>
@@ -147,7 +149,7 @@ void launch_making(const LinearTask& task, StreamHandle stream) {
   if (bytes > 48 * 1024)
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   launch_kernel(kernel, dim3(task.matrix.rows / (kTiles * kTileRows)), 32 * kNumParts, bytes,
-                stream, linear_args<Format>(task));
+                stream, linear_args<Format>(task), task.x.source);
 }
 
 template <class Format, int kTiles>

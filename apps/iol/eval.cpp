@@ -9,7 +9,6 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
-#include "bench/installed_files.h"
 #include "bench/progress.h"
 #include "bench/quality/format_table.h"
 #include "bench/quality/quality.h"
@@ -162,10 +161,11 @@ void print_formats(const EvalOptions& options) {
 
 /// The held-out text that comes with the program.
 std::string shipped_text() {
-  const auto path = bench::find_installed_file("models/heldout.txt");
+  const auto path = find_shipped("heldout.txt");
   if (!path)
     throw_input_error(
-        "--text: the text that comes with iol (models/heldout.txt) isn't here; name one");
+        "--text: heldout.txt was not found beside the program; name a text, or set "
+        "IOL_MODELS_DIR to the folder that holds it");
   return path->string();
 }
 

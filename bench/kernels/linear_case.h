@@ -193,7 +193,7 @@ class LinearCase {
     upload(scales_, 0, scales.data(), scales_.size_bytes());
   }
   static void upload(const DeviceBuffer& to, std::size_t at, const void* from, std::size_t bytes) {
-    check(cudaMemcpy(to.data() + at, from, bytes, cudaMemcpyHostToDevice), "filling operands");
+    copy_to_device(to.data() + at, from, bytes, "filling operands");
   }
 
   static constexpr int kUniqueRows = 61;  // a prime: no two tiles of tokens are alike

@@ -45,7 +45,7 @@ DeviceBuffer random_numbers(std::size_t count, Element element, std::uint64_t se
     halves.push_back(element == Element::kBf16 ? f32_to_bf16(number) : f32_to_f16(number));
   const void* from = element == Element::kF32 ? static_cast<const void*>(numbers.data())
                                               : static_cast<const void*>(halves.data());
-  check(cudaMemcpy(buffer.data(), from, buffer.size_bytes(), cudaMemcpyHostToDevice), "numbers");
+  copy_to_device(buffer.data(), from, buffer.size_bytes(), "numbers");
   return buffer;
 }
 

@@ -183,14 +183,6 @@ DecodeArgs decode_args(const AttentionTask& task, const RopeAppendTask& heads) {
   return args;
 }
 
-int attribute(cudaDeviceAttr which) {
-  int device = 0;
-  int value = 0;
-  static_cast<void>(cudaGetDevice(&device));
-  static_cast<void>(cudaDeviceGetAttribute(&value, which, device));
-  return value;
-}
-
 template <class Codec, int kDim>
 void launch(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle stream) {
   constexpr int kPlaneBytes = DecodeChunk<Codec, kDim>::kPlaneBytes;
@@ -202,10 +194,9 @@ void launch(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle
   // Values have room of their own, and are asked for early, where all blocks find theirs at once;
   // else more blocks share a multiprocessor.
   const int at_once =
-      attribute(cudaDevAttrMultiProcessorCount) *
-      (attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) / (kBytes + kPlaneBytes + kReserved));
+      multiprocessors() * (shared_bytes_of_multiprocessor() / (kBytes + kPlaneBytes + kReserved));
   const bool is_apart = static_cast<int>(grid.x * grid.y * grid.z) <= at_once &&
-                        kBytes + kPlaneBytes <= attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+                        kBytes + kPlaneBytes <= most_shared_bytes_of_block();
   args.values_offset = is_apart ? kPlaneBytes : 0;
   const int bytes = kBytes + args.values_offset;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);

@@ -17,23 +17,28 @@ std::string_view level_asked_for() {
   return value != nullptr ? value : "auto";
 }
 
+/// Of the current device; `unknown` when it can't be asked.
+int attribute(cudaDeviceAttr which, int unknown) {
+  int device = 0;
+  int value = 0;
+  const bool is_known = cudaGetDevice(&device) == cudaSuccess &&
+                        cudaDeviceGetAttribute(&value, which, device) == cudaSuccess;
+  return is_known ? value : unknown;
+}
+
 }  // namespace
 
 bool takes_hopper_kernels() {
-  int device = 0;
-  int major = 0;
-  return level_asked_for() != "portable" && cudaGetDevice(&device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
-         major == 9;
+  return level_asked_for() != "portable" && attribute(cudaDevAttrComputeCapabilityMajor, 0) == 9;
 }
 
-int multiprocessors() {
-  int device = 0;
-  int count = 1;
-  static_cast<void>(cudaGetDevice(&device));
-  static_cast<void>(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
-  return count;
+int multiprocessors() { return attribute(cudaDevAttrMultiProcessorCount, 1); }
+
+int shared_bytes_of_multiprocessor() {
+  return attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor, 0);
 }
+
+int most_shared_bytes_of_block() { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, 0); }
 
 void check_kernel_level() {
   const std::string_view level = level_asked_for();

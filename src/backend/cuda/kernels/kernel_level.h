@@ -8,8 +8,10 @@ namespace iol::cuda {
 /// the kernels of 8.0 there too.
 bool takes_hopper_kernels();
 
-/// Of the current device.
+// Of the current device.
 int multiprocessors();
+int shared_bytes_of_multiprocessor();
+int most_shared_bytes_of_block();
 
 /// Throws InputError when IOL_CUDA_KERNELS is set to anything but `portable` and `auto`.
 void check_kernel_level();

@@ -92,15 +92,11 @@ struct WidenedFp8Format : Fp8Format {
 
 /// Rows of x become f16 where they are made: once, not in each block of weights.
 struct MadeFp8Format : Fp8Format {
-  struct Row {
-    uint4 v[2];
-  };
-  static constexpr int kRowBytes = 128;
-  static constexpr int kRunBytes = 32;
+  using Row = WideRow;
+  static constexpr int kRowBytes = WideRow::kRowBytes;
+  static constexpr int kRunBytes = WideRow::kRunBytes;
   static constexpr int kOperandBytes = 2;
-  static __device__ __forceinline__ Row load_row(const std::byte* p) {
-    return {{load_cached(p), load_cached(p + 16)}};
-  }
+  static __device__ __forceinline__ Row load_row(const std::byte* p) { return load_wide_row(p); }
   static __device__ __forceinline__ void multiply_four(std::uint32_t low_row,
                                                        std::uint32_t high_row, std::uint32_t b0,
                                                        std::uint32_t b1, Sum& sum) {
@@ -111,10 +107,7 @@ struct MadeFp8Format : Fp8Format {
   }
   static __device__ __forceinline__ void multiply(const LinearArgs&, int, int, int,
                                                   const Weights& w, const Row& x, Sum& sum) {
-    multiply_four(w.v[0].x, w.v[0].y, x.v[0].x, x.v[0].y, sum);
-    multiply_four(w.v[0].z, w.v[0].w, x.v[0].z, x.v[0].w, sum);
-    multiply_four(w.v[1].x, w.v[1].y, x.v[1].x, x.v[1].y, sum);
-    multiply_four(w.v[1].z, w.v[1].w, x.v[1].z, x.v[1].w, sum);
+    multiply_wide<MadeFp8Format>(w, x, sum);
   }
 };
 

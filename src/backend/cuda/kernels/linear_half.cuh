@@ -24,6 +24,25 @@ __device__ __forceinline__ void take_operand(const TwoVectors& w, int step, std:
   a[3] = w.v[step].w;
 }
 
+/// A lane's part of a row of 16-bit numbers, of a block of weights of a byte each: 16 of 64.
+struct WideRow {
+  static constexpr int kRowBytes = 128;
+  static constexpr int kRunBytes = 32;
+  uint4 v[2];
+};
+__device__ __forceinline__ WideRow load_wide_row(const std::byte* p) {
+  return {{load_cached(p), load_cached(p + 16)}};
+}
+/// Format::multiply_four() widens four codes of rows g and g + 8 and multiplies them.
+template <class Format>
+__device__ __forceinline__ void multiply_wide(const TwoVectors& w, const WideRow& x,
+                                              FloatSum& sum) {
+  Format::multiply_four(w.v[0].x, w.v[0].y, x.v[0].x, x.v[0].y, sum);
+  Format::multiply_four(w.v[0].z, w.v[0].w, x.v[0].z, x.v[0].w, sum);
+  Format::multiply_four(w.v[1].x, w.v[1].y, x.v[1].x, x.v[1].y, sum);
+  Format::multiply_four(w.v[1].z, w.v[1].w, x.v[1].z, x.v[1].w, sum);
+}
+
 struct FloatFormat {
   static constexpr bool kAddsStages = false;
   static constexpr bool kHasRowScales = false;

@@ -10,12 +10,10 @@ template <bool kBf16>
 struct Int8WeightFormat : FloatFormat {
   using Made = Int8WeightFormat;
   using Weights = TwoVectors;
-  struct Row {
-    uint4 v[2];
-  };
+  using Row = WideRow;
   static constexpr int kTileBytes = 1024;
-  static constexpr int kRowBytes = 128;
-  static constexpr int kRunBytes = 32;
+  static constexpr int kRowBytes = WideRow::kRowBytes;
+  static constexpr int kRunBytes = WideRow::kRunBytes;
   static constexpr int kOperandBytes = 2;
   static constexpr OperandNumber kOperand = kBf16 ? OperandNumber::kBf16 : OperandNumber::kF16;
   static constexpr int kSteps = 4;
@@ -51,9 +49,7 @@ struct Int8WeightFormat : FloatFormat {
   static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
     return shared_two_vectors(p);
   }
-  static __device__ __forceinline__ Row load_row(const std::byte* p) {
-    return {{load_cached(p), load_cached(p + 16)}};
-  }
+  static __device__ __forceinline__ Row load_row(const std::byte* p) { return load_wide_row(p); }
   static __device__ __forceinline__ void multiply_four(std::uint32_t low_row,
                                                        std::uint32_t high_row, std::uint32_t b0,
                                                        std::uint32_t b1, Sum& sum) {
@@ -70,10 +66,7 @@ struct Int8WeightFormat : FloatFormat {
   }
   static __device__ __forceinline__ void multiply(const LinearArgs&, int, int, int,
                                                   const Weights& w, const Row& x, Sum& sum) {
-    multiply_four(w.v[0].x, w.v[0].y, x.v[0].x, x.v[0].y, sum);
-    multiply_four(w.v[0].z, w.v[0].w, x.v[0].z, x.v[0].w, sum);
-    multiply_four(w.v[1].x, w.v[1].y, x.v[1].x, x.v[1].y, sum);
-    multiply_four(w.v[1].z, w.v[1].w, x.v[1].z, x.v[1].w, sum);
+    multiply_wide<Int8WeightFormat>(w, x, sum);
   }
   static __device__ __forceinline__ float scaled(float sum, float, float row_scale) {
     return __fmul_rn(sum, row_scale);

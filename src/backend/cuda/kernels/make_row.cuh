@@ -142,8 +142,8 @@ template <class Format, int kFours, int kTiles>
 void launch_making(const LinearTask& task, StreamHandle stream) {
   constexpr bool kIsShort = kFours <= 2;  // leaves registers for more weights on their way
   constexpr int kDepth = kTiles == 2 ? 2 : kIsShort ? 8 : 4;
-  auto *kernel = linear_making_kernel < Format, kFours, kTiles, kDepth,
-       kTiles == 2 && kIsShort ? 3 : 2 > ;
+  constexpr int kMinBlocks = kTiles == 2 && kIsShort ? 3 : 2;
+  auto* kernel = linear_making_kernel<Format, kFours, kTiles, kDepth, kMinBlocks>;
   const int bytes = kPartsBytes<kTiles, 1> + made_row_bytes<Format>(task.matrix) +
                     (task.x.source.norm != nullptr ? task.matrix.columns * 4 : 0);
   if (bytes > 48 * 1024)

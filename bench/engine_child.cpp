@@ -30,6 +30,10 @@ std::string_view allocation_name(KvAllocation allocation) {
   return allocation == KvAllocation::kPaged ? "paged" : "contiguous";
 }
 
+std::string_view preemption_name(PreemptionMode mode) {
+  return mode == PreemptionMode::kSwap ? "swap" : "recompute";
+}
+
 json dtype_json(const std::optional<DType>& dtype) {
   return dtype ? json(dtype_name(*dtype)) : json(nullptr);
 }
@@ -199,6 +203,8 @@ json engine_details(const Engine& engine, const EngineStats& before, const StepS
           {"cached_tokens", after.cached_tokens - before.cached_tokens},
           {"generated_tokens", after.generated_tokens - before.generated_tokens},
           {"preemptions", after.num_preemptions - before.num_preemptions},
+          {"swapped_out_blocks", after.num_swapped_out_blocks - before.num_swapped_out_blocks},
+          {"swapped_in_blocks", after.num_swapped_in_blocks - before.num_swapped_in_blocks},
           {"load", sums.record(engine)},
           {"speculation", speculation_details(engine, before, sums)}};
 }
@@ -216,7 +222,9 @@ json step_message(const StepRecord& step) {
           {"draft_ns", step.draft_ns},
           {"running", step.num_running},
           {"waiting", step.num_waiting},
-          {"blocks_used", step.num_blocks_used}};
+          {"blocks_used", step.num_blocks_used},
+          {"swapped_out_blocks", step.num_swapped_out_blocks},
+          {"swapped_in_blocks", step.num_swapped_in_blocks}};
 }
 
 /// Tells the parent how far a run is: when requests end, and of a watched run at steps as well,
@@ -323,6 +331,8 @@ json engine_config_json(const EngineConfig& config) {
           {"scheduler", policy_name(config.scheduler)},
           {"kv_allocation", allocation_name(config.kv_allocation)},
           {"prefix_cache", config.prefix_cache},
+          {"preemption", preemption_name(config.preemption)},
+          {"swap_space_bytes", config.swap_space_bytes},
           {"deterministic", config.deterministic},
           {"draft", draft_text(config.speculation)},
           {"draft_quant", weight_format_name(config.speculation.quant)},
@@ -356,6 +366,10 @@ EngineConfig parse_engine_config(const json& json) try {
                              ? KvAllocation::kContiguous
                              : KvAllocation::kPaged;
   config.prefix_cache = json.at("prefix_cache").get<bool>();
+  config.preemption = json.at("preemption") == preemption_name(PreemptionMode::kSwap)
+                          ? PreemptionMode::kSwap
+                          : PreemptionMode::kRecompute;
+  config.swap_space_bytes = json.at("swap_space_bytes").get<std::int64_t>();
   config.deterministic = json.at("deterministic").get<bool>();
   config.speculation = parse_speculation_fields(json);
   config.seed = json.at("seed").get<std::uint64_t>();

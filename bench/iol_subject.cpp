@@ -37,6 +37,7 @@ std::unique_ptr<Subject> make_iol_subject(const EngineConfig& config, const std:
                      {"batching", config_json.at("scheduler")},
                      {"kv_cache", config_json.at("kv_allocation")},
                      {"prefix_cache", config.prefix_cache},
+                     {"preemption", config_json.at("preemption")},
                      {"speculation", speculation_text(config.speculation)}};
   if (slow_steps > 0) launch.settings["slow_steps"] = slow_steps;
   return std::make_unique<ChildSubject>(std::move(launch));

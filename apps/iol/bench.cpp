@@ -71,8 +71,8 @@ struct BenchArguments {
 
 /// The quantized rungs; refuses options that the rungs decide.
 bench::LadderOptions ladder_options(const BenchArguments& arguments) {
-  for (const char* option :
-       {"--scheduler", "--kv-allocation", "--prefix-cache", "--kv-cache-tokens"}) {
+  for (const char* option : {"--scheduler", "--kv-allocation", "--prefix-cache",
+                             "--kv-cache-tokens", "--preemption-mode"}) {
     if (arguments.command->count(option) > 0) {
       throw_input_error("{}: --ladder sets it, rung by rung; leave one of the two out", option);
     }

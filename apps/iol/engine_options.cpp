@@ -44,6 +44,16 @@ SpeculationConfig speculation_config(const EngineOptions& options) {
   return config;
 }
 
+void take_preemption(const EngineOptions& options, EngineConfig& config) {
+  if (options.preemption_mode == "swap") config.preemption = PreemptionMode::kSwap;
+  if (options.swap_space_gib == 0) return;
+  if (config.preemption != PreemptionMode::kSwap) {
+    throw_input_error("--swap-space {}: nothing is swapped; give --preemption-mode swap",
+                      options.swap_space_gib);
+  }
+  config.swap_space_bytes = static_cast<std::int64_t>(options.swap_space_gib * 0x1p30);
+}
+
 /// Leaving --quant out means "as it is"; saying none means unquantized.
 void refuse_none_for_quantized(const EngineOptions& options, const std::string& model) {
   if (!options.quant_is_given || options.quant != "none") return;
@@ -146,6 +156,19 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
       ->capture_default_str()
       ->group(group);
   command
+      .add_option("--preemption-mode", options.preemption_mode,
+                  "what becomes of the keys and values of a sequence whose blocks others need: "
+                  "recompute, or on a GPU swap (to the host and back)")
+      ->check(CLI::IsMember({"recompute", "swap"}))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--swap-space", options.swap_space_gib,
+                  "GiB of the host's memory for --preemption-mode swap (default 4); what finds no "
+                  "room is recomputed")
+      ->check(CLI::Range(0.001, 65536.0))
+      ->group(group);
+  command
       .add_flag(
           "--deterministic", options.deterministic,
           "no token's bits depend on its batch; only fp8 weights on a Hopper GPU need it, and "
@@ -191,6 +214,7 @@ EngineConfig engine_config(const EngineOptions& options, const std::string& mode
   config.kv_allocation =
       options.kv_allocation == "contiguous" ? KvAllocation::kContiguous : KvAllocation::kPaged;
   config.prefix_cache = options.prefix_cache == "on";
+  take_preemption(options, config);
   config.deterministic = options.deterministic;
   config.speculation = speculation_config(options);
   return config;

@@ -26,6 +26,8 @@ struct EngineOptions {
   std::string scheduler = "in-flight";
   std::string kv_allocation = "paged";
   std::string prefix_cache = "on";
+  std::string preemption_mode = "recompute";
+  double swap_space_gib = 0;  // 0: not given
   bool deterministic = false;
   int max_batch = 64;
   int max_step_tokens = 512;

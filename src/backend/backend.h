@@ -20,6 +20,7 @@
 #include "backend/token_choice.h"
 #include "backend/weight_format.h"
 #include "base/dtype.h"
+#include "request/block_copy.h"
 #include "request/sequence.h"
 
 namespace iol {
@@ -128,6 +129,19 @@ class KvCache {
   [[nodiscard]] virtual const KvCacheShape& shape() const = 0;
 };
 
+/// Memory of the host for blocks of one cache, taken at once when it is made. Copies are made in
+/// the order in which they are asked for, behind steps begun before and in front of those begun
+/// after: nobody has to wait for one.
+class KvSwapSpace {
+ public:
+  virtual ~KvSwapSpace() = default;
+  [[nodiscard]] virtual std::size_t size_bytes() const = 0;
+  /// Blocks of the cache to the host. No two have a slot in common.
+  virtual void copy_out(std::span<const BlockCopy> copies) = 0;
+  /// And back. No two have a block in common.
+  virtual void copy_in(std::span<const BlockCopy> copies) = 0;
+};
+
 /// The tokens that one sequence contributes to a step.
 struct SequenceSlice {
   int first_token;     // index in the step's tokens
@@ -182,6 +196,13 @@ class Backend {
   virtual std::unique_ptr<KvCache> make_kv_cache(const KvCacheShape& shape) = 0;
   virtual std::unique_ptr<Activations> make_activations(const TransformerShape& shape,
                                                         int max_tokens, int max_logit_tokens) = 0;
+
+  /// Room for `num_slots` blocks of `cache`, which outlives it. Null on a device whose memory is
+  /// the host's: there is nothing to be gained there.
+  virtual std::unique_ptr<KvSwapSpace> make_swap_space(KvCache& cache, int num_slots) {
+    static_cast<void>(cache), static_cast<void>(num_slots);
+    return nullptr;
+  }
 
   /// Shows `observer` the left operands of matrices that are not quantized, until called with null.
   virtual void observe_linear_inputs(LinearInputObserver* observer) = 0;

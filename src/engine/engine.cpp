@@ -27,6 +27,24 @@ void check(const EngineConfig& config) {
   validate(config.speculation);
 }
 
+/// Before anything is loaded: where there is nothing to swap, or nowhere to swap it to.
+void check_preemption(const EngineConfig& config) {
+  if (config.preemption != PreemptionMode::kSwap) return;
+  if (device_of(config).kind == DeviceKind::kCpu) {
+    throw_input_error(
+        "--preemption-mode swap: on the CPU keys and values are in the host's memory already; "
+        "leave it out, or use --device cuda");
+  }
+  if (config.kv_allocation == KvAllocation::kContiguous ||
+      config.scheduler == SchedulerPolicy::kStatic) {
+    throw_input_error(
+        "--preemption-mode swap: nothing is ever preempted with {}; leave one of the two out",
+        config.kv_allocation == KvAllocation::kContiguous ? "--kv-allocation contiguous"
+                                                          : "--scheduler static");
+  }
+  require_memory({DeviceKind::kCpu, 0}, config.swap_space_bytes, "--swap-space");
+}
+
 /// Of both models: a draft model's cache has room for the same tokens.
 std::int64_t kv_token_bytes(const LoadedModel& model, const std::optional<DraftModel>& draft) {
   const std::int64_t bytes = kv_bytes_per_token(model.config, model.kv_dtype);
@@ -80,6 +98,7 @@ void fill_cache_size(EngineConfig& config, const LoadedModel& model,
 
 std::unique_ptr<Engine> Engine::create(const EngineConfig& config) {
   check(config);
+  check_preemption(config);
   LoadedModel model = load_model(config);
   EngineConfig filled = config;
   fill_defaults(filled, model);

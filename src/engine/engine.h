@@ -13,6 +13,7 @@
 #include "base/cpu.h"
 #include "base/dtype.h"
 #include "kv_cache/kv_allocation.h"
+#include "kv_cache/preemption_mode.h"
 #include "model/config.h"
 #include "request/request.h"
 #include "scheduler/scheduler_policy.h"
@@ -40,6 +41,8 @@ struct EngineConfig {
   SchedulerPolicy scheduler = SchedulerPolicy::kInFlight;
   KvAllocation kv_allocation = KvAllocation::kPaged;
   bool prefix_cache = true;
+  PreemptionMode preemption = PreemptionMode::kRecompute;
+  std::int64_t swap_space_bytes = std::int64_t{4} << 30;  // of the host, for kSwap
   bool deterministic = false;  // no token depends on its batch; only fp8 on a GPU needs to be told
   std::uint64_t seed = 0;
   SpeculationConfig speculation;
@@ -77,6 +80,8 @@ struct StepRecord {
   int num_running = 0;
   int num_waiting = 0;
   int num_blocks_used = 0;
+  int num_swapped_out_blocks = 0;  // copied to the host before this step
+  int num_swapped_in_blocks = 0;   // and from it
 };
 
 struct EngineStats {
@@ -85,6 +90,8 @@ struct EngineStats {
   std::int64_t cached_tokens = 0;  // found in the prefix index
   std::int64_t generated_tokens = 0;
   std::int64_t num_preemptions = 0;
+  std::int64_t num_swapped_out_blocks = 0;     // copied to the host
+  std::int64_t num_swapped_in_blocks = 0;      // and from it
   std::int64_t num_draft_tokens = 0;           // verified
   std::int64_t num_accepted_draft_tokens = 0;  // of them
   std::int64_t draft_ns = 0;                   // spent on drafting, within step_ns
@@ -99,6 +106,8 @@ struct EngineStats {
   int num_waiting = 0;
   int num_blocks = 0;
   int num_blocks_used = 0;
+  int num_swap_slots = 0;  // room for blocks in the host's memory
+  int num_swap_slots_used = 0;
 };
 
 /// What the engine reserved, in bytes.
@@ -107,6 +116,7 @@ struct EngineMemory {
   std::int64_t kv_cache_bytes = 0;
   std::int64_t activations_bytes = 0;
   std::int64_t draft_model_bytes = 0;  // weights, KV cache and activations of the draft model
+  std::int64_t swap_space_bytes = 0;   // of the host
 };
 
 /// Threading: every member may be called from any thread. The destructor cancels what is left.

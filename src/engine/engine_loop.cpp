@@ -1,6 +1,7 @@
 #include "engine/engine_loop.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/clock.h"
@@ -18,12 +19,24 @@ KvCacheShape cache_shape(const EngineConfig& config, const LoadedModel& model) {
   return kv_cache_shape(model.config, num_blocks, config.block_size, model.kv_dtype);
 }
 
+int num_swap_slots(const EngineConfig& config, const KvCacheShape& shape) {
+  if (config.preemption != PreemptionMode::kSwap) return 0;
+  const auto block_bytes = static_cast<std::int64_t>(shape.block_bytes());
+  const std::int64_t num_slots = config.swap_space_bytes / block_bytes;
+  if (num_slots < 1) {
+    throw_input_error("--swap-space: {} bytes hold no block, which has {}; raise it",
+                      config.swap_space_bytes, block_bytes);
+  }
+  return static_cast<int>(std::min<std::int64_t>(num_slots, std::numeric_limits<int>::max()));
+}
+
 BlockTablesConfig tables_config(const EngineConfig& config, const KvCacheShape& shape) {
   BlockTablesConfig tables;
   tables.num_blocks = shape.num_blocks;
   tables.block_size = shape.block_size;
   tables.allocation = config.kv_allocation;
   tables.prefix_cache = config.prefix_cache;
+  tables.num_swap_slots = num_swap_slots(config, shape);
   return tables;
 }
 
@@ -50,6 +63,11 @@ EngineLoop::EngineLoop(EngineConfig config, LoadedModel model, std::optional<Dra
       sampler_(model_.config.eos_token_ids),
       stop_checker_(model_.config.eos_token_ids, config_.max_context) {
   stats_.num_blocks = cache_->shape().num_blocks;
+  if (config_.preemption == PreemptionMode::kSwap) {
+    stats_.num_swap_slots = num_swap_slots(config_, cache_->shape());
+    swap_space_ = model_.backend->make_swap_space(*cache_, stats_.num_swap_slots);
+    IOL_CHECK(swap_space_ != nullptr);
+  }
   if (config_.speculation.enabled()) {
     std::unique_ptr<ModelDrafter> drafter;
     if (draft) {
@@ -158,6 +176,7 @@ void EngineLoop::step() {
   record.num_prefill_tokens = batch.num_prefill_tokens;
   record.num_decode_tokens = batch.num_decode_tokens;
   record.num_draft_tokens = batch.num_draft_tokens;
+  swap_blocks(record);
   std::optional<StepUnderWay> next = begin(batch);
   const bool begun = next.has_value();
   if (next) next->start_ns = start_ns;
@@ -188,6 +207,28 @@ void EngineLoop::propose_drafts(StepRecord& record) {
   record.draft_depth = speculation_->stats().depth;
   record.predicted_speedup = speculation_->stats().predicted_speedup;
   record.draft_ns = speculation_->last_draft_ns();
+}
+
+/// Of a step that isn't begun, too: its blocks have been given to others. When a copy fails, blocks
+/// that the index knows may hold anything.
+void EngineLoop::swap_blocks(StepRecord& record) {
+  const SwapCopies& copies = blocks_.swap_copies();
+  if (copies.empty()) return;
+  record.num_swapped_out_blocks = static_cast<int>(copies.out.size());
+  record.num_swapped_in_blocks = static_cast<int>(copies.in.size());
+  try {
+    swap_space_->copy_out(copies.out);
+    swap_space_->copy_in(copies.in);
+  } catch (const std::exception& error) {
+    blocks_.clear_swap_copies();
+    blocks_.clear_prefixes();
+    if (dynamic_cast<const DeviceError*>(&error) != nullptr) lose_device(error.what());
+    throw;
+  }
+  blocks_.clear_swap_copies();
+  const std::lock_guard lock(stats_mutex_);
+  stats_.num_swapped_out_blocks += record.num_swapped_out_blocks;
+  stats_.num_swapped_in_blocks += record.num_swapped_in_blocks;
 }
 
 std::optional<StepUnderWay> EngineLoop::begin(const Batch& batch) {
@@ -439,6 +480,7 @@ void EngineLoop::count_sequences() {
   stats_.num_running = scheduler_.num_running();
   stats_.num_waiting = scheduler_.num_waiting();
   stats_.num_blocks_used = blocks_.num_blocks_used();
+  stats_.num_swap_slots_used = blocks_.num_swap_slots_used();
 }
 
 EngineStats EngineLoop::stats() const {
@@ -452,6 +494,7 @@ EngineMemory EngineLoop::memory() const {
   memory.kv_cache_bytes =
       static_cast<std::int64_t>(cache_->shape().block_bytes()) * cache_->shape().num_blocks;
   memory.activations_bytes = static_cast<std::int64_t>(activations_->size_bytes());
+  if (swap_space_) memory.swap_space_bytes = static_cast<std::int64_t>(swap_space_->size_bytes());
   if (speculation_) memory.draft_model_bytes = speculation_->draft_model_bytes();
   return memory;
 }

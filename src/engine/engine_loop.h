@@ -45,6 +45,8 @@ class EngineLoop final : public Engine {
   void step();
   /// Asks drafters, where the step under way need not be finished for it or is worth it.
   void propose_drafts(StepRecord& record);
+  /// Has the contents of preempted and readmitted sequences' blocks copied before the next step.
+  void swap_blocks(StepRecord& record);
   /// Starts the forward pass; nothing when it could not be started.
   std::optional<StepUnderWay> begin(const Batch& batch);
   /// Waits for a step and gives its sequences their tokens.
@@ -79,6 +81,7 @@ class EngineLoop final : public Engine {
   const EngineConfig config_;
   LoadedModel model_;
   std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<KvSwapSpace> swap_space_;  // null: preempted sequences are recomputed
   std::unique_ptr<Activations> activations_;
   BlockTables blocks_;
   Scheduler scheduler_;

@@ -68,11 +68,15 @@ void require_weight_memory(const std::string& name, const ModelConfig& config, D
                                                       : weight_format_name(quant.format)));
 }
 
+Device device_of(const EngineConfig& config) {
+  // Who names CPU kernels wants the CPU.
+  const bool names_cpu = config.device.kind == DeviceKind::kAuto && config.isa.has_value();
+  return names_cpu ? Device{DeviceKind::kCpu, 0} : resolve_device(config.device);
+}
+
 LoadedModel load_model(const EngineConfig& asked, const LoadProgress& progress) {
   EngineConfig config = asked;
-  // Who names CPU kernels wants the CPU.
-  const bool names_cpu = asked.device.kind == DeviceKind::kAuto && asked.isa.has_value();
-  config.device = names_cpu ? Device{DeviceKind::kCpu, 0} : resolve_device(asked.device);
+  config.device = device_of(asked);
   const ResolvedModel resolved = resolve_model(config.model);
   LoadedModel model;
   model.name = config.model;

@@ -32,6 +32,9 @@ struct LoadedModel {
 /// default format of its KV cache. Throws InputError when `config` asks for another quantization.
 void adopt_weights(const WeightSource& source, EngineConfig& config);
 
+/// The device that `config` means, resolved. Throws InputError when it can't be used.
+Device device_of(const EngineConfig& config);
+
 /// Resolves, checks and loads asked.model. Asks for the memory before it takes it.
 /// Throws InputError for a bad model, ResourceError when the weights don't fit.
 LoadedModel load_model(const EngineConfig& asked, const LoadProgress& progress = {});

@@ -143,7 +143,7 @@ StepOutlook Speculation::outlook() const {
   int num_places = config.max_batch - static_cast<int>(running.size());
   for (const Sequence* sequence : scheduler_.queues().waiting()) {
     if (num_places-- <= 0) break;
-    num_prompt_tokens += sequence->num_tokens();
+    num_prompt_tokens += sequence->num_tokens() - sequence->num_swapped_tokens;
   }
   const int budget = config.max_step_tokens - outlook.num_decodes;
   outlook.num_prefill_tokens =

@@ -10,6 +10,7 @@ namespace iol {
 BlockTables::BlockTables(const BlockTablesConfig& config)
     : pool_(config.num_blocks, config.block_size, config.allocation),
       index_(config.num_blocks, config.block_size, config.prefix_hash),
+      swap_slots_(config.num_swap_slots),
       prefix_cache_(config.prefix_cache && config.allocation == KvAllocation::kPaged) {}
 
 bool BlockTables::admit(Sequence& sequence, int reserve_tokens, int max_tokens,
@@ -19,11 +20,13 @@ bool BlockTables::admit(Sequence& sequence, int reserve_tokens, int max_tokens,
   const bool admitted = pool_.allocation() == KvAllocation::kPaged
                             ? admit_paged(sequence, blocks_for(reserve_tokens), num_spare_blocks)
                             : admit_contiguous(sequence, blocks_for(max_tokens));
-  if (admitted && prefix_cache_) {
+  if (!admitted) return false;
+  if (prefix_cache_) {
     prefix_stats_.num_queried_tokens += sequence.num_tokens();
     prefix_stats_.num_hit_tokens += sequence.num_cached_tokens;
   }
-  return admitted;
+  if (!sequence.swap_slots.empty()) bring_back(sequence);
+  return true;
 }
 
 bool BlockTables::admit_paged(Sequence& sequence, int num_blocks, int num_spare_blocks) {
@@ -111,7 +114,32 @@ void BlockTables::shrink(Sequence& sequence, int num_blocks) {
   }
 }
 
+void BlockTables::preempt(Sequence& sequence) {
+  const int num_blocks = blocks_for(sequence.num_computed_tokens);
+  if (num_blocks > 0 && swap_slots_.take(sequence, num_blocks)) {
+    sequence.num_swapped_tokens = sequence.num_computed_tokens;
+    for (std::size_t i = 0; i < sequence.swap_slots.size(); ++i)
+      copies_.out.push_back({sequence.block_table[i], sequence.swap_slots[i]});
+  }
+  release_blocks(sequence);
+}
+
+/// Behind what the prefix index had: its entries hold the same keys and values.
+void BlockTables::bring_back(Sequence& sequence) {
+  const auto num_found = static_cast<std::size_t>(sequence.num_computed_tokens / block_size());
+  const int num_missing = sequence.num_swapped_tokens - sequence.num_computed_tokens;
+  if (num_missing > 0) advance(sequence, num_missing);
+  for (std::size_t i = num_found; i < sequence.swap_slots.size(); ++i)
+    copies_.in.push_back({sequence.block_table[i], sequence.swap_slots[i]});
+  swap_slots_.release(sequence);
+}
+
 void BlockTables::release(Sequence& sequence) {
+  release_blocks(sequence);
+  swap_slots_.release(sequence);
+}
+
+void BlockTables::release_blocks(Sequence& sequence) {
   auto& table = sequence.block_table;
   while (!table.empty()) {
     pool_.release(table.back());

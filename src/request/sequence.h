@@ -26,6 +26,10 @@ struct Sequence {
   int num_computed_tokens = 0;  // tokens whose keys and values are in the cache
   std::vector<BlockId>
       block_table;  // block i holds positions [i * block_size, (i + 1) * block_size)
+  // Of a preempted sequence whose keys and values wait in the host's memory: the place of block i,
+  // and the tokens that they are of.
+  std::vector<std::int32_t> swap_slots;
+  int num_swapped_tokens = 0;
 
   // Guesses of what comes after `tokens`, to be verified by the next step that takes them along.
   std::vector<std::int32_t> draft_tokens;

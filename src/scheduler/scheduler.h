@@ -22,7 +22,8 @@ namespace iol {
 /// tokens and the batch a place left. Static: requests are admitted only when none runs, all
 /// prompts are computed before the first decode, and each gets blocks for its whole length.
 /// When blocks run out, the running sequence served last loses its blocks and waits again, to be
-/// recomputed; the one served first always goes on, so the work always ends.
+/// recomputed or, where BlockTables has room for them in the host's memory, brought back; the one
+/// served first always goes on, so the work always ends.
 ///
 /// O(running + admitted) per step, without allocation once the queues have grown. Not thread-safe.
 class Scheduler {

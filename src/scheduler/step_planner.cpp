@@ -120,7 +120,7 @@ bool StepPlanner::reserve(Sequence& sequence, int num_tokens) {
 /// blocks since admission, after them.
 void StepPlanner::preempt_last() {
   Sequence& victim = *queues_.running().back();
-  blocks_.release(victim);
+  blocks_.preempt(victim);
   victim.draft_tokens.clear();
   victim.is_decoding = false;
   ++victim.num_preemptions;

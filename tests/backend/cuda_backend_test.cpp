@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <set>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda/cuda_device.h"
@@ -184,6 +185,36 @@ TEST_P(CudaBackendTest, decoding_gives_the_bits_of_one_step) {
     const auto whole = alone.step({{&stream, kTokens}});
     DeviceModel device = cuda_model(model, GetParam(), true);
     ASSERT_NO_FATAL_FAILURE(expect_same_bits(device, tokens, whole, {0, 1, 0}));
+  }
+}
+
+/// Another stream takes its blocks meanwhile.
+TEST_P(CudaBackendTest, a_stream_that_was_on_the_host_goes_on_with_the_same_bits) {
+  const TestModel model =
+      random_model(small_shape(4, 2, 64), false, false, {}, GetParam().dtype, 18);
+  constexpr int kPromptTokens = 270;
+  constexpr int kTokens = 290;
+  const auto tokens = random_tokens(kTokens, model.shape.vocab_size, 19);
+  std::vector<std::vector<float>> whole;
+  {
+    DeviceModel alone = cuda_model(model, GetParam(), true);
+    auto stream = alone.open(tokens);
+    whole = alone.step({{&stream, kTokens}});
+  }
+  DeviceModel device = cuda_model(model, GetParam(), true);
+  auto stream = device.open(tokens);
+  device.step({{&stream, kPromptTokens}});
+  const auto blocks = stream.blocks;
+  device.put_away(stream);
+  auto other = device.open(random_tokens(400, model.shape.vocab_size, 20));
+  ASSERT_TRUE(std::ranges::includes(std::set(other.blocks.begin(), other.blocks.end()),
+                                    std::set(blocks.begin(), blocks.end())));
+  device.step({{&other, 390}});
+  device.bring_back(stream);
+  while (stream.num_done < kTokens) {
+    const auto first = static_cast<std::size_t>(stream.num_done);
+    const auto got = device.step({{&stream, 1}});
+    ASSERT_EQ(got[0], whole[first]) << "token " << first;
   }
 }
 

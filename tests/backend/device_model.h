@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -74,11 +75,24 @@ class DeviceModel {
 
   Stream open(std::vector<std::int32_t> tokens) {
     Stream stream{std::move(tokens), {}, 0};
-    for (std::size_t i = 0; i * kBlockSize < stream.tokens.size(); ++i) {
-      stream.blocks.push_back(free_blocks_.back());
-      free_blocks_.pop_back();
-    }
+    take_blocks(stream);
     return stream;
+  }
+
+  /// Moves a stream's keys and values to the host; whoever is opened next gets its blocks.
+  void put_away(Stream& stream) {
+    swap_space_ = backend_->make_swap_space(*cache_, kNumSlots);
+    std::vector<BlockCopy> copies;  // longer than a device may take at once
+    for (int slot = 0; slot < kSpareSlots; ++slot) copies.push_back({stream.blocks[0], slot});
+    std::ranges::copy(places_of(stream), std::back_inserter(copies));
+    swap_space_->copy_out(copies);
+    std::ranges::copy(stream.blocks, std::back_inserter(free_blocks_));
+    stream.blocks.clear();
+  }
+  /// Into other blocks.
+  void bring_back(Stream& stream) {
+    take_blocks(stream);
+    swap_space_->copy_in(places_of(stream));
   }
 
   /// Advances each stream by its number of tokens in one step; returns the logits of all of them.
@@ -104,6 +118,22 @@ class DeviceModel {
   }
 
  private:
+  static constexpr int kSpareSlots = 300;
+  static constexpr int kNumSlots = 400;
+
+  void take_blocks(Stream& stream) {
+    for (std::size_t i = 0; i * kBlockSize < stream.tokens.size(); ++i) {
+      stream.blocks.push_back(free_blocks_.back());
+      free_blocks_.pop_back();
+    }
+  }
+  static std::vector<BlockCopy> places_of(const Stream& stream) {
+    std::vector<BlockCopy> places;
+    for (int i = 0; i * kBlockSize < stream.num_done; ++i)
+      places.push_back({stream.blocks[static_cast<std::size_t>(i)], kSpareSlots + i});
+    return places;
+  }
+
   /// A step that wants the logits of all its tokens; returns their number.
   int run(const std::vector<std::pair<Stream*, int>>& parts,
           const std::vector<TokenChoice>& choices) {
@@ -147,6 +177,7 @@ class DeviceModel {
   VectorPtr final_norm_;
   std::vector<LayerWeights> layers_;
   std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<KvSwapSpace> swap_space_;
   std::unique_ptr<Activations> activations_;
   std::vector<BlockId> free_blocks_;
 };

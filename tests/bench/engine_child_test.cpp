@@ -27,6 +27,8 @@ EngineConfig unusual_config() {
   config.scheduler = SchedulerPolicy::kStatic;
   config.kv_allocation = KvAllocation::kContiguous;
   config.prefix_cache = false;
+  config.preemption = PreemptionMode::kSwap;
+  config.swap_space_bytes = std::int64_t{3} << 29;
   config.seed = ~std::uint64_t{0};
   return config;
 }

@@ -12,6 +12,7 @@
 
 #include "backend/backend.h"
 #include "sampler/sampler.h"
+#include "tests/engine/host_swap_space.h"
 
 namespace iol::test {
 
@@ -25,6 +26,9 @@ class AheadBackend : public Backend {
   VectorPtr upload(const StackedMatrix& vector) override { return inner_->upload(vector); }
   std::unique_ptr<KvCache> make_kv_cache(const KvCacheShape& shape) override {
     return inner_->make_kv_cache(shape);
+  }
+  std::unique_ptr<KvSwapSpace> make_swap_space(KvCache& cache, int num_slots) override {
+    return std::make_unique<HostSwapSpace>(dynamic_cast<cpu::CpuKvCache&>(cache), num_slots);
   }
   std::unique_ptr<Activations> make_activations(const TransformerShape& shape, int max_tokens,
                                                 int max_logit_tokens) override {

@@ -237,6 +237,11 @@ TEST(Engine, refuses_impossible_configurations) {
               ThrowsMessage<InputError>(HasSubstr("was made for 2048")));
   EXPECT_THAT(create([](EngineConfig& c) { c.kv_cache_tokens = std::int64_t{1} << 40; }),
               ThrowsMessage<ResourceError>(HasSubstr("'iol plan' shows what fits")));
+  EXPECT_THAT(create([](EngineConfig& c) {
+                c.device.kind = DeviceKind::kCpu;
+                c.preemption = PreemptionMode::kSwap;
+              }),
+              ThrowsMessage<InputError>(HasSubstr("in the host's memory already")));
   EXPECT_THAT(create([](EngineConfig& c) { c.model = "/nowhere/at/all"; }),
               testing::Throws<InputError>());
   EXPECT_THAT(create([](EngineConfig& c) { c.dtype = DType::kI8; }), testing::Throws<InputError>());

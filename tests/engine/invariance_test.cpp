@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "base/random.h"
+#include "engine/loaded_model.h"
 #include "tests/engine/collector.h"
 #include "tests/engine/draft_folder.h"
 
@@ -124,11 +125,18 @@ EngineConfig random_config(RandomStream& random) {
   config.kv_cache_tokens =
       random.below(2) == 0 ? 256 : 256 + static_cast<std::int64_t>(random.below(1024));
   config.speculation = random_speculation(random);
+  const bool preempts = config.scheduler == SchedulerPolicy::kInFlight &&
+                        config.kv_allocation == KvAllocation::kPaged;
+  if (device_of(config).kind == DeviceKind::kCuda && preempts && random.below(3) != 0) {
+    config.preemption = PreemptionMode::kSwap;  // into little or much
+    config.swap_space_bytes = std::int64_t{1} << (19 + random.below(6));
+  }
   return config;
 }
 
 TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedules) {
   std::int64_t num_preemptions = 0;
+  std::int64_t num_swapped_in = 0;
   std::int64_t num_cached = 0;
   int num_cancelled = 0;
   std::int64_t num_drafts = 0;
@@ -153,6 +161,7 @@ TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedul
     }
     engine->drain();
     num_preemptions += engine->stats().num_preemptions;
+    num_swapped_in += engine->stats().num_swapped_in_blocks;
     num_cached += engine->stats().cached_tokens;
     num_drafts += engine->stats().num_draft_tokens;
     num_accepted += engine->stats().num_accepted_draft_tokens;
@@ -174,6 +183,9 @@ TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedul
   // The schedules did contain what they are meant to contain; how often depends on the machine's
   // speed.
   EXPECT_GT(num_preemptions, kNumTrials / 10);
+  if (device_of(base_config()).kind == DeviceKind::kCuda) {
+    EXPECT_GT(num_swapped_in, kNumTrials / 5);
+  }
   EXPECT_GT(num_cached, 5 * kNumTrials);
   EXPECT_GT(num_cancelled, kNumTrials / 10);
   EXPECT_GT(num_accepted, 20 * kNumTrials);

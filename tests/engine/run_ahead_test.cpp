@@ -91,8 +91,11 @@ struct EngineRun {
   std::int64_t num_placeholders = 0;
 };
 
-EngineRun run(std::uint64_t trial, Kind kind, const SpeculationConfig& speculation = {}) {
+EngineRun run(std::uint64_t trial, Kind kind, const SpeculationConfig& speculation = {},
+              std::int64_t swap_space_bytes = 0) {
   EngineConfig config = config_of(trial);
+  if (swap_space_bytes > 0) config.preemption = PreemptionMode::kSwap;
+  config.swap_space_bytes = swap_space_bytes;
   config.speculation = speculation;
   LoadedModel model = load_model(config);
   config.kv_dtype = model.kv_dtype;
@@ -133,6 +136,7 @@ void expect_same(const EngineRun& got, const EngineRun& want) {
   EXPECT_EQ(got.stats.generated_tokens, want.stats.generated_tokens);
   EXPECT_EQ(got.stats.draft_error, "");
   EXPECT_EQ(got.stats.num_blocks_used, 0);
+  EXPECT_EQ(got.stats.num_swap_slots_used, 0);
   EXPECT_EQ(got.stats.num_running, 0);
 }
 
@@ -176,6 +180,32 @@ TEST(RunAhead, drafts_change_no_token) {
   EXPECT_GT(num_preemptions, 0);
   EXPECT_GT(num_accepted, 10 * kNumDraftedTrials);
   EXPECT_GT(num_drafts - num_accepted, 10 * kNumDraftedTrials);
+}
+
+/// With room for everything, and with so little that some are recomputed.
+TEST(RunAhead, tokens_and_ends_are_the_same_where_sequences_are_swapped) {
+  std::int64_t num_preemptions = 0;
+  std::int64_t num_out = 0;
+  std::int64_t num_in = 0;
+  for (std::uint64_t trial = 0; trial < std::uint64_t{kNumDraftedTrials}; ++trial) {
+    SCOPED_TRACE(::testing::Message() << "trial " << trial);
+    const EngineRun want = run(trial, Kind::kWaits);
+    for (const std::int64_t swap_space_bytes : {std::int64_t{32} << 20, std::int64_t{1} << 18}) {
+      const EngineRun plain = run(trial, Kind::kRunsAhead, {}, swap_space_bytes);
+      ASSERT_NO_FATAL_FAILURE(expect_same(plain, want));
+      const EngineRun drafted =
+          run(trial, Kind::kRunsAheadAndSamples, speculation_of(trial), swap_space_bytes);
+      ASSERT_NO_FATAL_FAILURE(expect_same(drafted, want));
+      for (const EngineRun* got : {&plain, &drafted}) {
+        num_preemptions += got->stats.num_preemptions;
+        num_out += got->stats.num_swapped_out_blocks;
+        num_in += got->stats.num_swapped_in_blocks;
+      }
+    }
+  }
+  EXPECT_GT(num_preemptions, 10);
+  EXPECT_GT(num_in, 20);
+  EXPECT_GE(num_out, num_in);
 }
 
 void expect_cancelled_requests_to_end_once(const SpeculationConfig& speculation) {

@@ -18,6 +18,8 @@ struct Totals {
   int failed = 0;
   int drafts = 0;
   int accepted = 0;
+  std::int64_t swapped_out = 0;
+  std::int64_t swapped_in = 0;
 };
 
 SimulationConfig random_config(std::uint64_t seed) {
@@ -40,6 +42,7 @@ SimulationConfig random_config(std::uint64_t seed) {
   config.max_arrivals_per_step = between(0, 4);
   if (random.below(3) == 0) config.cancel_rate = 0.05;
   if (random.below(6) == 0) config.failure_rate = 0.02;
+  if (random.below(2) == 0) config.blocks.num_swap_slots = between(1, 2 * config.blocks.num_blocks);
   if (random.below(2) == 0) {
     config.max_drafts = between(1, 6);
     config.scheduler.max_step_drafts = between(1, 12);
@@ -66,6 +69,8 @@ Totals run_many(SchedulerPolicy policy, KvAllocation allocation, std::uint64_t n
     totals.finished += simulation.num_finished();
     totals.cancelled += simulation.num_cancelled();
     totals.failed += simulation.num_failed();
+    totals.swapped_out += simulation.num_swapped_out();
+    totals.swapped_in += simulation.num_swapped_in();
   }
   return totals;
 }
@@ -80,6 +85,8 @@ TEST(SchedulerRandom, in_flight_paged_keeps_every_rule) {
   EXPECT_GT(totals.failed, 100);
   EXPECT_GT(totals.drafts, 20000);
   EXPECT_GT(totals.accepted, 10000);
+  EXPECT_GT(totals.swapped_in, 1000);
+  EXPECT_GT(totals.swapped_out, totals.swapped_in);  // some ended on the host, some were shared
 }
 
 TEST(SchedulerRandom, in_flight_contiguous_keeps_every_rule_and_never_preempts) {

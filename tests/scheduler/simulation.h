@@ -58,6 +58,7 @@ class Simulation {
     }
     ASSERT_EQ(num_finished_ + num_cancelled_ + num_failed_, config_.num_requests);
     ASSERT_EQ(blocks_.num_blocks_used(), 0);
+    ASSERT_EQ(blocks_.num_swap_slots_used(), 0);
     blocks_.clear_prefixes();
     ASSERT_EQ(blocks_.pool().num_free(), config_.blocks.num_blocks);
   }
@@ -67,6 +68,8 @@ class Simulation {
   [[nodiscard]] int num_cancelled() const { return num_cancelled_; }
   [[nodiscard]] int num_failed() const { return num_failed_; }
   [[nodiscard]] std::int64_t num_preemptions() const { return scheduler_.num_preemptions(); }
+  [[nodiscard]] std::int64_t num_swapped_out() const { return num_swapped_out_; }
+  [[nodiscard]] std::int64_t num_swapped_in() const { return num_swapped_in_; }
   [[nodiscard]] int num_drafts() const { return num_drafts_; }
   [[nodiscard]] int num_accepted() const { return num_accepted_; }
   [[nodiscard]] std::int64_t num_hit_tokens() const {
@@ -122,6 +125,7 @@ class Simulation {
     const auto preemptions_before = scheduler_.num_preemptions();
     if (config_.max_drafts > 0) draft();
     const Batch& batch = scheduler_.schedule();
+    swap();
     ASSERT_EQ(batch.empty(), live_.empty());
     if (batch.empty()) return;
     check_queues(before, scheduler_.num_preemptions() - preemptions_before);
@@ -157,6 +161,20 @@ class Simulation {
         sequence->draft_tokens.push_back(guessed.back());
       }
     }
+  }
+
+  /// Out, then in, as a device does it. What was brought back is gone from the host.
+  void swap() {
+    for (const auto [block, slot] : blocks_.swap_copies().out) {
+      host_[slot] = contents_[block];
+      ++num_swapped_out_;
+    }
+    for (const auto [block, slot] : blocks_.swap_copies().in) {
+      ASSERT_TRUE(host_.contains(slot));
+      contents_[block] = host_.extract(slot).mapped();
+      ++num_swapped_in_;
+    }
+    blocks_.clear_swap_copies();
   }
 
   /// Admission takes the first of those waiting, preemption the last of those running.
@@ -319,6 +337,7 @@ class Simulation {
   Scheduler scheduler_;
   std::map<std::uint64_t, std::unique_ptr<Live>> live_;
   std::map<BlockId, Tokens> contents_;
+  std::map<std::int32_t, Tokens> host_;  // by slot
   std::vector<std::uint64_t> finish_order_;
   int num_submitted_ = 0;
   int num_finished_ = 0;
@@ -327,6 +346,8 @@ class Simulation {
   int num_steps_ = 0;
   int num_drafts_ = 0;
   int num_accepted_ = 0;
+  std::int64_t num_swapped_out_ = 0;
+  std::int64_t num_swapped_in_ = 0;
 };
 
 }  // namespace iol::testing

@@ -11,6 +11,7 @@
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/cuda_kv_cache.h"
 #include "backend/cuda/cuda_matrix.h"
+#include "backend/cuda/cuda_swap_space.h"
 #include "backend/cuda/kernels/kernel_level.h"
 #include "backend/cuda/kernels/kernels.h"
 #include "backend/cuda/kernels/sample.h"
@@ -77,6 +78,10 @@ class CudaBackend final : public Backend {
   std::unique_ptr<KvCache> make_kv_cache(const KvCacheShape& shape) override {
     select();
     return std::make_unique<CudaKvCache>(shape);
+  }
+  std::unique_ptr<KvSwapSpace> make_swap_space(KvCache& cache, int num_slots) override {
+    select();
+    return std::make_unique<CudaSwapSpace>(static_cast<CudaKvCache&>(cache), num_slots, stream_);
   }
   std::unique_ptr<Activations> make_activations(const TransformerShape& shape, int max_tokens,
                                                 int max_logit_tokens) override {

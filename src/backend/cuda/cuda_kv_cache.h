@@ -11,6 +11,7 @@ class CudaKvCache final : public KvCache {
   explicit CudaKvCache(const KvCacheShape& shape);
   [[nodiscard]] const KvCacheShape& shape() const override { return shape_; }
   [[nodiscard]] CacheView layer(int layer) const;
+  [[nodiscard]] std::byte* data() const { return buffer_.data(); }
 
  private:
   KvCacheShape shape_;

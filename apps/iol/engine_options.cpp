@@ -2,6 +2,7 @@
 
 #include "backend/kv_format.h"
 #include "base/error.h"
+#include "engine/preemption_check.h"
 #include "model/resolve.h"
 #include "quantization/manifest.h"
 #include "quantization/quantized_checkpoint.h"
@@ -217,6 +218,7 @@ EngineConfig engine_config(const EngineOptions& options, const std::string& mode
   take_preemption(options, config);
   config.deterministic = options.deterministic;
   config.speculation = speculation_config(options);
+  check_preemption(config);
   return config;
 }
 

@@ -8,6 +8,7 @@
 #include "engine/draft_model.h"
 #include "engine/engine_loop.h"
 #include "engine/loaded_model.h"
+#include "engine/preemption_check.h"
 #include "engine/speculation_limits.h"
 #include "model/memory_plan.h"
 
@@ -25,24 +26,6 @@ void check(const EngineConfig& config) {
     throw_input_error("block_size is {}; expected a multiple of 16 tokens", config.block_size);
   }
   validate(config.speculation);
-}
-
-/// Before anything is loaded: where there is nothing to swap, or nowhere to swap it to.
-void check_preemption(const EngineConfig& config) {
-  if (config.preemption != PreemptionMode::kSwap) return;
-  if (device_of(config).kind == DeviceKind::kCpu) {
-    throw_input_error(
-        "--preemption-mode swap: on the CPU keys and values are in the host's memory already; "
-        "leave it out, or use --device cuda");
-  }
-  if (config.kv_allocation == KvAllocation::kContiguous ||
-      config.scheduler == SchedulerPolicy::kStatic) {
-    throw_input_error(
-        "--preemption-mode swap: nothing is ever preempted with {}; leave one of the two out",
-        config.kv_allocation == KvAllocation::kContiguous ? "--kv-allocation contiguous"
-                                                          : "--scheduler static");
-  }
-  require_memory({DeviceKind::kCpu, 0}, config.swap_space_bytes, "--swap-space");
 }
 
 /// Of both models: a draft model's cache has room for the same tokens.

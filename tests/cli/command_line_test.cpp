@@ -69,6 +69,7 @@ const Refusal kRefusals[] = {
     {"doctor --device gpu", "--device gpu: expected auto, cpu or cuda[:N]"},
     {"generate demo -p x --dtype f8", "expected auto, f32, f16 or bf16"},
     {"generate demo -p x --device cpu --preemption-mode swap", "in the host's memory already"},
+    {"bench demo --device cpu --preemption-mode swap", "in the host's memory already"},
     {"generate demo -p x --preemption-mode drop", "--preemption-mode"},
     {"generate demo -p x --swap-space 2", "--swap-space 2: nothing is swapped"},
     {"generate demo -p x --preemption-mode swap --swap-space 0", "--swap-space"},

@@ -6,6 +6,7 @@
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/cuda_device.h"
 #include "base/error.h"
+#include "engine/gpu_holders.h"
 #include "engine/memory_check.h"
 
 namespace iol {
@@ -29,19 +30,25 @@ Device resolve_device(const Device& asked) {
 }
 
 std::int64_t available_memory_bytes(const Device& device) {
-  return device.kind == DeviceKind::kCuda ? cuda_free_bytes(device.index)
-                                          : available_memory_bytes();
+  if (device.kind != DeviceKind::kCuda) return available_memory_bytes();
+  try {
+    return cuda_free_bytes(device.index);
+  } catch (const ResourceError& error) {  // not even room for what CUDA itself takes
+    throw_resource_error("{} can't be used: {}{}; wait until it is free, or use --device cpu",
+                         device_name(device), error.what(), holders_text(device));
+  }
 }
 
-void require_memory(const Device& device, std::int64_t needed_bytes, std::string_view what) {
-  if (device.kind != DeviceKind::kCuda) return require_memory(needed_bytes, what);
+void require_memory(const Device& device, std::int64_t needed_bytes, std::string_view what,
+                    std::string_view advice) {
+  if (device.kind != DeviceKind::kCuda) return require_memory(needed_bytes, what, advice);
   const std::int64_t available = available_memory_bytes(device);
   if (needed_bytes <= available) return;
   throw_resource_error(
-      "{} needs {:.2f} GB of GPU memory, but {:.2f} GB are free on {}; a shorter --max-context, "
-      "fewer --max-batch or --quant need less, 'iol plan' shows what fits",
+      "{} needs {:.2f} GB of GPU memory, but {:.2f} GB are free on {}{}; {}'iol plan' shows what "
+      "fits",
       what, static_cast<double>(needed_bytes) / 1e9, static_cast<double>(available) / 1e9,
-      device_name(device));
+      device_name(device), holders_text(device), advice);
 }
 
 std::int64_t activation_bytes(const Device& device, const TransformerShape& shape, int max_tokens,
@@ -58,9 +65,11 @@ WeightPacking packing_of(const Device& device) {
 }
 
 std::unique_ptr<Backend> make_backend(const BackendChoice& choice) {
-  if (choice.device.kind == DeviceKind::kCuda)
+  if (choice.device.kind == DeviceKind::kCuda) {
+    static_cast<void>(available_memory_bytes(choice.device));  // says more of a GPU that is full
     return make_cuda_backend(
         {choice.device.index, choice.num_threads, choice.dtype, choice.deterministic});
+  }
   return make_cpu_backend({choice.isa, choice.num_threads, choice.dtype});
 }
 

@@ -18,8 +18,10 @@ Device resolve_device(const Device& asked);
 /// Bytes that can still be taken from a (resolved) device's memory.
 std::int64_t available_memory_bytes(const Device& device);
 
-/// Throws ResourceError when `needed_bytes` for `what` are more than available on the device.
-void require_memory(const Device& device, std::int64_t needed_bytes, std::string_view what);
+/// Throws ResourceError when `needed_bytes` for `what` are more than available on the device, with
+/// `advice` as above require_memory() of the host.
+void require_memory(const Device& device, std::int64_t needed_bytes, std::string_view what,
+                    std::string_view advice = {});
 
 /// Bytes that Backend::make_activations() reserves on the device.
 std::int64_t activation_bytes(const Device& device, const TransformerShape& shape, int max_tokens,

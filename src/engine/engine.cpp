@@ -1,5 +1,7 @@
 #include "engine/engine.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/cpu.h"
@@ -77,6 +79,23 @@ void fill_cache_size(EngineConfig& config, const LoadedModel& model,
   config.kv_cache_tokens = std::max<std::int64_t>(std::min(wanted, affordable), config.block_size);
 }
 
+/// What of keys and values fits beside the activations, when not all that was asked for does.
+std::string cache_that_fits(const EngineConfig& config, const LoadedModel& model,
+                            const std::optional<DraftModel>& draft) {
+  const std::int64_t activations = activations_of(config, model, draft);
+  const std::int64_t rest = available_memory_bytes(model.device) - activations;
+  const std::int64_t num_tokens =
+      rest / kv_token_bytes(model, draft) / config.block_size * config.block_size;
+  if (rest <= 0 || num_tokens == 0) {
+    return fmt::format(
+        "activations alone take {:.2f} GB, which fewer --max-batch and --max-step-tokens lower; ",
+        static_cast<double>(activations) / 1e9);
+  }
+  const std::string_view halved =
+      is_quantized_kv(model.kv_dtype) ? "" : ", about twice as many with --kv-cache fp8";
+  return fmt::format("{} tokens fit (--kv-cache-tokens{}); ", num_tokens, halved);
+}
+
 }  // namespace
 
 std::unique_ptr<Engine> Engine::create(const EngineConfig& config) {
@@ -92,7 +111,8 @@ std::unique_ptr<Engine> Engine::create(const EngineConfig& config) {
       model.device,
       filled.kv_cache_tokens * kv_token_bytes(model, draft) + activations_of(filled, model, draft),
       draft ? "the KV caches of both models with the activations"
-            : "the KV cache with the activations");
+            : "the KV cache with the activations",
+      cache_that_fits(filled, model, draft));
   return std::make_unique<EngineLoop>(std::move(filled), std::move(model), std::move(draft));
 }
 

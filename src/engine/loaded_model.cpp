@@ -59,13 +59,31 @@ std::unique_ptr<Tokenizer> load_tokenizer_of(const ResolvedModel& resolved) {
   return Tokenizer::load(resolved.folder);
 }
 
+/// "with --quant int8 it needs 1.24 GB; " for the formats that would do; empty when none would.
+std::string formats_that_fit(const ModelConfig& config, DType dtype, const Device& device) {
+  const std::int64_t available = available_memory_bytes(device);
+  std::string text;
+  for (const auto& traits : kWeightFormats) {
+    Quantization quant;
+    quant.format = traits.format;
+    const std::int64_t bytes = weight_bytes(config, dtype, quant, packing_of(device));
+    if (bytes > available) continue;
+    text += fmt::format("{} {} {:.2f} GB", text.empty() ? "it needs with --quant" : ",",
+                        weight_format_name(traits.format), static_cast<double>(bytes) / 1e9);
+  }
+  return text.empty() ? "no format of it fits; " : text + "; ";
+}
+
 void require_weight_memory(const std::string& name, const ModelConfig& config, DType dtype,
                            const Quantization& quant, const Device& device) {
+  const std::int64_t bytes = weight_bytes(config, dtype, quant, packing_of(device));
+  if (bytes <= available_memory_bytes(device)) return;
   require_memory(
-      device, weight_bytes(config, dtype, quant, packing_of(device)),
+      device, bytes,
       fmt::format("'{}' in {}", name,
                   quant.format == WeightFormat::kNone ? dtype_name(dtype)
-                                                      : weight_format_name(quant.format)));
+                                                      : weight_format_name(quant.format)),
+      formats_that_fit(config, dtype, device));
 }
 
 Device device_of(const EngineConfig& config) {

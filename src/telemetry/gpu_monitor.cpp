@@ -33,6 +33,7 @@ struct ProcessInfo {
 constexpr unsigned long long kUnknownMemory = ~0ULL;
 
 constexpr double kMilli = 1e-3;
+constexpr const char* kProcesses = "process_memory_bytes";  // in missing()
 
 }  // namespace
 
@@ -124,28 +125,37 @@ std::optional<Number> GpuMonitor::ask(const char* field, Function function,
   return std::nullopt;
 }
 
-std::optional<std::int64_t> GpuMonitor::process_memory(pid_t process) {
-  constexpr const char* kField = "process_memory_bytes";
+std::vector<GpuProcess> GpuMonitor::processes() {
   constexpr unsigned kSpare = 8;  // processes that come between the two calls
+  if (!unavailable_reason_.empty()) return {};
+  missing_.erase(kProcesses);
   if (library_->compute_processes == nullptr) {
-    missing_[kField] = "the driver's NVML doesn't offer it";
-    return std::nullopt;
+    missing_[kProcesses] = "the driver's NVML doesn't offer it";
+    return {};
   }
   unsigned count = 0;
   Result result = library_->compute_processes(device_, &count, nullptr);
+  std::vector<ProcessInfo> infos(count + kSpare);
   if (result == kInsufficientSize || result == kSuccess) {
-    std::vector<ProcessInfo> processes(count + kSpare);
-    count = static_cast<unsigned>(processes.size());
-    result = library_->compute_processes(device_, &count, processes.data());
-    processes.resize(result == kSuccess ? count : 0);
-    for (const ProcessInfo& info : processes) {
-      if (info.pid != static_cast<unsigned>(process) || info.used_gpu_memory == kUnknownMemory)
-        continue;
-      return static_cast<std::int64_t>(info.used_gpu_memory);
-    }
+    count = static_cast<unsigned>(infos.size());
+    result = library_->compute_processes(device_, &count, infos.data());
   }
-  missing_[kField] = result == kSuccess ? "NVML doesn't show the process's memory (a container?)"
-                                        : library_->text_of(result);
+  infos.resize(result == kSuccess ? count : 0);
+  if (result != kSuccess) missing_[kProcesses] = library_->text_of(result);
+  std::vector<GpuProcess> processes;
+  for (const ProcessInfo& info : infos) {
+    if (info.used_gpu_memory == kUnknownMemory) continue;
+    processes.push_back(
+        {static_cast<pid_t>(info.pid), static_cast<std::int64_t>(info.used_gpu_memory)});
+  }
+  return processes;
+}
+
+std::optional<std::int64_t> GpuMonitor::process_memory(pid_t process) {
+  for (const GpuProcess& each : processes()) {
+    if (each.process == process) return each.memory_bytes;
+  }
+  missing_.emplace(kProcesses, "NVML doesn't show the process's memory (a container?)");
   return std::nullopt;
 }
 

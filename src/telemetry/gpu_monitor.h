@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace iol {
 
@@ -26,6 +27,12 @@ struct GpuReading {
   std::optional<int> memory_clock_mhz;
   std::optional<int> temperature_c;
   std::optional<std::uint64_t> throttle_reasons;  // bits, see throttle_text()
+};
+
+/// A process with work on a GPU.
+struct GpuProcess {
+  pid_t process = 0;
+  std::int64_t memory_bytes = 0;
 };
 
 /// What doesn't change while a GPU works.
@@ -50,6 +57,8 @@ class GpuMonitor {
   /// `process` is the one whose memory is wanted.
   GpuReading read(pid_t process);
   GpuFacts facts();
+  /// Those whose memory the driver shows, which in a container may be none.
+  std::vector<GpuProcess> processes();
 
   /// Why nothing at all can be read; empty when something can.
   [[nodiscard]] const std::string& unavailable_reason() const { return unavailable_reason_; }

@@ -5,6 +5,7 @@
 
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/cuda_error.h"
+#include "backend/cuda/cuda_support.h"
 #include "backend/cuda/device_memory.h"
 #include "backend/cuda/kernels/kernels.h"
 
@@ -17,7 +18,7 @@ TEST(CudaErrorKinds, memory_that_is_short_loses_no_device) {
     FAIL() << "an error passed";
   } catch (const DeviceError&) {
     FAIL() << "it was taken for a lost device";
-  } catch (const ResourceError& error) {
+  } catch (const cuda::CudaOutOfMemory& error) {
     EXPECT_EQ(std::string(error.what()).rfind("CUDA: taking 1 GB failed: ", 0), 0U);
   }
 }
@@ -28,6 +29,26 @@ TEST(CudaErrorKinds, errors_that_stay_lose_the_device) {
     EXPECT_THROW(cuda::check(status, "a step"), DeviceError) << cudaGetErrorName(status);
   }
   EXPECT_NO_THROW(cuda::check(cudaSuccess, "a step"));
+}
+
+TEST(CudaSupport, an_old_driver_is_told_from_none_and_from_a_machine_without_gpus) {
+  EXPECT_EQ(cuda::why_no_device(cudaErrorInsufficientDriver, 0),
+            "no NVIDIA driver on this machine");
+  EXPECT_EQ(cuda::why_no_device(cudaErrorNoDevice, 13000), "no NVIDIA GPU on this machine");
+  EXPECT_EQ(cuda::why_no_device(cudaErrorInsufficientDriver, 11080),
+            "the NVIDIA driver supports CUDA 11.8, this build needs " +
+                cuda::version_text(CUDART_VERSION) + " or later");
+  EXPECT_EQ(cuda::why_no_device(cudaErrorSystemNotReady, 13000),
+            std::string("CUDA: ") + cudaGetErrorString(cudaErrorSystemNotReady));
+}
+
+TEST(CudaSupport, gpus_without_binary_code_are_refused_by_name) {
+  for (const int capability : {80, 86, 89, 90})
+    EXPECT_EQ(cuda::why_not_this_device("a card", capability), "");
+  EXPECT_EQ(cuda::why_not_this_device("Tesla T4", 75),
+            "Tesla T4 has compute capability 7.5; this build runs on 8.0 to 9.0");
+  EXPECT_EQ(cuda::why_not_this_device("NVIDIA B200", 100),
+            "NVIDIA B200 has compute capability 10.0; this build runs on 8.0 to 9.0");
 }
 
 /// Exits with 0 when the runtime says what is expected of it: once a kernel has gone astray nothing

@@ -118,6 +118,7 @@ class CudaBackend final : public Backend {
   void attend_tiles(CudaActivations& a, AttentionTask& task);
   /// True when attention rotates and appends: every slice of the step is one tile of few rows.
   [[nodiscard]] bool attention_takes_heads(const RopeAppendTask& heads) const;
+  bool capture(Graph& graph, const std::function<void()>& operations);
   /// Behind a step: copies what the host reads of it.
   void fetch_results(CudaActivations& a, int num_logits);
   /// What queries are multiplied with keys as.
@@ -185,9 +186,11 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
     if (found == a.graphs.end()) {  // seen for the first time: run as it comes
       operations();
       if (capturable) a.graphs.emplace(key, Graph());
-    } else {
-      if (!found->second.is_captured()) found->second = Graph::capture(stream_, operations);
+    } else if (found->second.is_captured() || capture(found->second, operations)) {
       found->second.launch(stream_);
+    } else {
+      ran_prepared_ = true;  // as it will be until there is memory for a graph
+      operations();
     }
     fetch_results(a, static_cast<int>(input.logit_tokens.size()));
   } catch (...) {
@@ -195,6 +198,16 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
     throw;
   }
   in_step_ = false;
+}
+
+/// False when somebody else has taken the memory that a graph needs: the step can do without.
+bool CudaBackend::capture(Graph& graph, const std::function<void()>& operations) {
+  try {
+    graph = Graph::capture(stream_, operations);
+    return true;
+  } catch (const CudaOutOfMemory&) {
+    return false;
+  }
 }
 
 void CudaBackend::fetch_results(CudaActivations& a, int num_logits) {

@@ -14,6 +14,12 @@ class CudaError : public ResourceError {
   using ResourceError::ResourceError;
 };
 
+/// The device has not enough memory for something: now, perhaps, and for this alone.
+class CudaOutOfMemory : public CudaError {
+ public:
+  using CudaError::CudaError;
+};
+
 /// True for errors after which every call of this process fails: its context is void.
 constexpr bool loses_device(cudaError_t status) {
   switch (status) {
@@ -38,13 +44,14 @@ constexpr bool loses_device(cudaError_t status) {
   }
 }
 
-/// "CUDA: <what> failed: <the runtime's words>", as DeviceError or CudaError, when `status` is an
-/// error.
+/// "CUDA: <what> failed: <the runtime's words>", as DeviceError, CudaOutOfMemory or CudaError, when
+/// `status` is an error.
 inline void check(cudaError_t status, std::string_view what) {
   if (status == cudaSuccess) return;
   static_cast<void>(cudaGetLastError());  // an error that isn't sticky is ours alone
   const std::string message = fmt::format("CUDA: {} failed: {}", what, cudaGetErrorString(status));
   if (loses_device(status)) throw DeviceError(message);
+  if (status == cudaErrorMemoryAllocation) throw CudaOutOfMemory(message);
   throw CudaError(message);
 }
 

@@ -191,8 +191,7 @@ MatrixPtr MatrixPacker::pack(const StackedMatrix& source, DType dtype) {
   const QuantizedTensor* first = source.parts[0].quantized;
   if (first != nullptr && first->input_order != nullptr)
     matrix->set_input_order(first->input_order);
-  stream_.synchronize("packing a weight matrix");  // the source may go away
-  return matrix;
+  return matrix;  // of the source all is in the staging buffers, whatever is on its way yet
 }
 
 void MatrixPacker::pack_part(const StackedMatrix& source, DType dtype, int part_index, int base_row,

@@ -22,7 +22,7 @@ DeviceBuffer::DeviceBuffer(std::size_t bytes, std::string_view what) : bytes_(by
   const cudaError_t status = cudaMalloc(&data, bytes);
   if (status == cudaErrorMemoryAllocation) {
     static_cast<void>(cudaGetLastError());
-    throw CudaError(fmt::format(
+    throw CudaOutOfMemory(fmt::format(
         "{} needs {:.2f} GB of GPU memory, but {:.2f} GB are free; 'iol plan' shows what fits",
         what, static_cast<double>(bytes) / 1e9, static_cast<double>(free_bytes()) / 1e9));
   }

@@ -7,12 +7,14 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/cuda/cuda_device.h"
+#include "base/error.h"
 #include "bench/environment.h"
 #include "bench/limits/machine_limits.h"
 #include "bench/pytorch_subject.h"
 #include "bench/records.h"
 #include "command.h"
 #include "commands.h"
+#include "engine/device_backend.h"
 #include "engine/memory_check.h"
 #include "telemetry/gpu_monitor.h"
 
@@ -52,6 +54,21 @@ json gpu_state_record(const std::string& uuid) {
   return record;
 }
 
+/// Fills what of a GPU can only be asked for with CUDA at work on it, or says why it can't be.
+void ask_gpu(const DoctorOptions& options, int index, json& entry) try {
+  entry["memory_free_bytes"] = available_memory_bytes(Device{DeviceKind::kCuda, index});
+  if (options.quick) return;
+  const CudaLimits limits = measure_cuda_limits(index);
+  entry["limits"] = {{"read_bytes_per_s", limits.read_bytes_per_s},
+                     {"bf16_flops", limits.bf16_flops},
+                     {"f16_flops", limits.f16_flops},
+                     {"int8_ops", limits.int8_ops},
+                     {"fp8_flops", limits.fp8_flops > 0 ? json(limits.fp8_flops) : json(nullptr)},
+                     {"instructions", limits.instructions}};
+} catch (const ResourceError& error) {
+  entry["trouble"] = error.what();
+}
+
 /// Every GPU that this build can use, or why there is none.
 json gpu_record(const DoctorOptions& options) {
   const CudaStatus& status = cuda_status();
@@ -67,21 +84,12 @@ json gpu_record(const DoctorOptions& options) {
                   {"compute_capability",
                    fmt::format("{}.{}", device.capability / 10, device.capability % 10)},
                   {"memory_bytes", device.memory_bytes},
-                  {"memory_free_bytes", cuda_free_bytes(device.index)},
+                  {"memory_free_bytes", nullptr},
                   {"multiprocessors", device.num_multiprocessors},
                   {"l2_cache_bytes", device.l2_cache_bytes},
                   {"now", gpu_state_record(device.uuid)},
                   {"limits", nullptr}};
-    if (!options.quick) {
-      const CudaLimits limits = measure_cuda_limits(device.index);
-      entry["limits"] = {
-          {"read_bytes_per_s", limits.read_bytes_per_s},
-          {"bf16_flops", limits.bf16_flops},
-          {"f16_flops", limits.f16_flops},
-          {"int8_ops", limits.int8_ops},
-          {"fp8_flops", limits.fp8_flops > 0 ? json(limits.fp8_flops) : json(nullptr)},
-          {"instructions", limits.instructions}};
-    }
+    ask_gpu(options, device.index, entry);
     record["devices"].push_back(std::move(entry));
   }
   return record;
@@ -198,9 +206,13 @@ void print_gpus(const json& record) {
     print_line("UUID", text_of(device["uuid"]));
     print_line("compute capability", text_of(device["compute_capability"]));
     print_line("multiprocessors", text_of(device["multiprocessors"]));
+    const auto& free_bytes = device["memory_free_bytes"];
     print_line("memory",
-               fmt::format("{:.1f} GB, {:.1f} GB free", device["memory_bytes"].get<double>() / 1e9,
-                           device["memory_free_bytes"].get<double>() / 1e9));
+               fmt::format("{:.1f} GB, {} free", device["memory_bytes"].get<double>() / 1e9,
+                           free_bytes.is_null()
+                               ? "unknown"
+                               : fmt::format("{:.1f} GB", free_bytes.get<double>() / 1e9)));
+    if (device.contains("trouble")) print_line("trouble", text_of(device["trouble"]));
     print_line("driver", fmt::format("CUDA {} (this build: {})", text_of(record["driver_cuda"]),
                                      text_of(record["runtime_cuda"])));
     print_gpu_state(device["now"]);

@@ -29,14 +29,24 @@ Device resolve_device(const Device& asked) {
   return asked;
 }
 
-std::int64_t available_memory_bytes(const Device& device) {
-  if (device.kind != DeviceKind::kCuda) return available_memory_bytes();
+namespace {
+
+/// A GPU may not even have room for what CUDA itself takes.
+template <class Use>
+auto use_gpu(const Device& device, const Use& use) {
   try {
-    return cuda_free_bytes(device.index);
-  } catch (const ResourceError& error) {  // not even room for what CUDA itself takes
+    return use();
+  } catch (const ResourceError& error) {
     throw_resource_error("{} can't be used: {}{}; wait until it is free, or use --device cpu",
                          device_name(device), error.what(), holders_text(device));
   }
+}
+
+}  // namespace
+
+std::int64_t available_memory_bytes(const Device& device) {
+  if (device.kind != DeviceKind::kCuda) return available_memory_bytes();
+  return use_gpu(device, [&] { return cuda_free_bytes(device.index); });
 }
 
 void require_memory(const Device& device, std::int64_t needed_bytes, std::string_view what,
@@ -66,9 +76,10 @@ WeightPacking packing_of(const Device& device) {
 
 std::unique_ptr<Backend> make_backend(const BackendChoice& choice) {
   if (choice.device.kind == DeviceKind::kCuda) {
-    static_cast<void>(available_memory_bytes(choice.device));  // says more of a GPU that is full
-    return make_cuda_backend(
-        {choice.device.index, choice.num_threads, choice.dtype, choice.deterministic});
+    return use_gpu(choice.device, [&] {
+      return make_cuda_backend(
+          {choice.device.index, choice.num_threads, choice.dtype, choice.deterministic});
+    });
   }
   return make_cpu_backend({choice.isa, choice.num_threads, choice.dtype});
 }

@@ -39,7 +39,8 @@ std::string holders_text(const Device& device) {
   for (const CudaDevice& each : cuda_status().devices) {
     if (each.index != device.index) continue;
     GpuMonitor monitor(each.uuid);
-    return holders_text(monitor.processes(), ::getpid(), monitor.read(::getpid()).memory_used_bytes);
+    return holders_text(monitor.processes(), ::getpid(),
+                        monitor.read(::getpid()).memory_used_bytes);
   }
   return {};
 }

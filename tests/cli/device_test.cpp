@@ -67,7 +67,7 @@ TEST(Device, doctor_lists_gpus_or_says_why_there_are_none) {
   const auto& first = gpu.at("devices").at(0);
   EXPECT_EQ(first.at("uuid"), cuda_status().devices[0].uuid);
   EXPECT_GT(first.at("memory_free_bytes"), 0);
-  EXPECT_TRUE(first.at("power_w").is_null());
+  EXPECT_TRUE(first.at("now").contains("power_w"));
 }
 
 TEST(Device, the_engines_configuration_keeps_it) {

@@ -107,13 +107,17 @@ TEST_F(GpuOccupied, a_gpu_without_room_for_cuda_itself_is_refused_in_one_line) {
   expect_refusal(outcome);
   EXPECT_THAT(outcome.error, AllOf(HasSubstr("cuda:0 can't be used: CUDA: "), HasSubstr("memory"),
                                    HasSubstr("or use --device cpu")));
+  const Outcome doctor = run_iol("doctor --quick");
+  EXPECT_EQ(doctor.exit_code, 0) << doctor.error;
+  EXPECT_THAT(doctor.out, AllOf(HasSubstr("GB, unknown free"), HasSubstr("can't be used: CUDA: ")));
 }
 
 TEST_F(GpuOccupied, a_cache_that_finds_no_room_is_refused_with_the_tokens_that_fit) {
   const Outcome outcome =
       run_iol("generate demo -p x --device cuda --kv-cache-tokens 100000000000");
   expect_refusal(outcome);
-  EXPECT_THAT(outcome.error, ContainsRegex("; [0-9]+ tokens fit [(]--kv-cache-tokens, about twice"));
+  EXPECT_THAT(outcome.error,
+              ContainsRegex("; [0-9]+ tokens fit [(]--kv-cache-tokens, about twice"));
 }
 
 }  // namespace

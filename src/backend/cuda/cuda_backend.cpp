@@ -58,7 +58,8 @@ class CudaBackend final : public Backend {
       : device_(device_at(options.index)),
         guard_(options.index),
         dtype_(options.dtype),
-        packer_(stream_, options.num_threads > 0 ? options.num_threads : default_num_threads()),
+        num_threads_(options.num_threads > 0 ? options.num_threads : default_num_threads()),
+        packer_(stream_, num_threads_),
         linear_(stream_, options.dtype, options.deterministic) {
     check_compute_dtype(dtype_);
     check_kernel_level();
@@ -81,7 +82,8 @@ class CudaBackend final : public Backend {
   }
   std::unique_ptr<KvSwapSpace> make_swap_space(KvCache& cache, int num_slots) override {
     select();
-    return std::make_unique<CudaSwapSpace>(static_cast<CudaKvCache&>(cache), num_slots, stream_);
+    return std::make_unique<CudaSwapSpace>(static_cast<CudaKvCache&>(cache), num_slots,
+                                           num_threads_, stream_);
   }
   std::unique_ptr<Activations> make_activations(const TransformerShape& shape, int max_tokens,
                                                 int max_logit_tokens) override {
@@ -128,6 +130,7 @@ class CudaBackend final : public Backend {
   const CudaDevice& device_;
   DeviceGuard guard_;
   DType dtype_;
+  int num_threads_;  // of the host
   Stream stream_;
   MatrixPacker packer_;
   LinearOperation linear_;

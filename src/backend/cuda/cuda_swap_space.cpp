@@ -7,9 +7,10 @@
 
 namespace iol::cuda {
 
-CudaSwapSpace::CudaSwapSpace(CudaKvCache& cache, int num_slots, const Stream& stream)
+CudaSwapSpace::CudaSwapSpace(CudaKvCache& cache, int num_slots, int num_threads,
+                             const Stream& stream)
     : cache_(cache),
-      buffer_(cache.shape().block_bytes() * static_cast<std::size_t>(num_slots),
+      memory_(cache.shape().block_bytes() * static_cast<std::size_t>(num_slots), num_threads,
               "pinning the host's memory of --swap-space"),
       stream_(stream) {}
 
@@ -17,7 +18,7 @@ void CudaSwapSpace::copy(std::span<const BlockCopy> copies, bool to_host) const 
   const KvCacheShape& shape = cache_.shape();
   CopyBlocksTask task;
   task.cache = cache_.data();
-  task.host = buffer_.data();
+  task.host = memory_.device_data();
   task.block_bytes = static_cast<std::int64_t>(shape.block_bytes()) / shape.num_layers;
   task.layer_bytes = task.block_bytes * shape.num_blocks;
   task.num_layers = shape.num_layers;

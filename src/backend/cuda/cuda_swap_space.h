@@ -10,8 +10,8 @@ namespace iol::cuda {
 class CudaSwapSpace final : public KvSwapSpace {
  public:
   /// `cache` and `stream` outlive it. Throws ResourceError when the host can't pin so much.
-  CudaSwapSpace(CudaKvCache& cache, int num_slots, const Stream& stream);
-  [[nodiscard]] std::size_t size_bytes() const override { return buffer_.size_bytes(); }
+  CudaSwapSpace(CudaKvCache& cache, int num_slots, int num_threads, const Stream& stream);
+  [[nodiscard]] std::size_t size_bytes() const override { return memory_.size_bytes(); }
   void copy_out(std::span<const BlockCopy> copies) override { copy(copies, true); }
   void copy_in(std::span<const BlockCopy> copies) override { copy(copies, false); }
 
@@ -19,7 +19,7 @@ class CudaSwapSpace final : public KvSwapSpace {
   void copy(std::span<const BlockCopy> copies, bool to_host) const;
 
   CudaKvCache& cache_;
-  PinnedBuffer buffer_;
+  MappedHostMemory memory_;
   const Stream& stream_;
 };
 

@@ -1,6 +1,9 @@
 #include "backend/cuda/device_memory.h"
 
+#include <cstring>
+
 #include "backend/cuda/cuda_error.h"
+#include "base/thread_pool.h"
 
 namespace iol::cuda {
 
@@ -46,6 +49,22 @@ PinnedBuffer::PinnedBuffer(std::size_t bytes, std::string_view what) : bytes_(by
 PinnedBuffer::~PinnedBuffer() {
   if (data_ != nullptr) static_cast<void>(cudaFreeHost(data_));
 }
+
+MappedHostMemory::MappedHostMemory(std::size_t bytes, int num_threads, std::string_view what)
+    : memory_(bytes) {
+  ThreadPool threads(num_threads);
+  threads.for_ranges(static_cast<std::int64_t>(bytes), std::int64_t{2} << 20,
+                     [&](std::int64_t begin, std::int64_t end, int) {
+                       std::memset(memory_.data() + begin, 0,
+                                   static_cast<std::size_t>(end - begin));
+                     });
+  check(cudaHostRegister(memory_.data(), bytes, cudaHostRegisterMapped), what);
+  void* device_data = nullptr;
+  check(cudaHostGetDevicePointer(&device_data, memory_.data(), 0), what);
+  device_data_ = static_cast<std::byte*>(device_data);
+}
+
+MappedHostMemory::~MappedHostMemory() { static_cast<void>(cudaHostUnregister(memory_.data())); }
 
 Stream::Stream() {
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/huge_buffer.h"
+
 namespace iol::cuda {
 
 /// Bytes on the device, zero-filled.
@@ -58,6 +60,23 @@ class PinnedBuffer {
   }
   std::byte* data_ = nullptr;
   std::size_t bytes_ = 0;
+};
+
+/// Huge pages of the host that the device can read and write by itself, filled by several threads:
+/// for gigabytes, which a PinnedBuffer takes half a second each for.
+class MappedHostMemory {
+ public:
+  MappedHostMemory(std::size_t bytes, int num_threads, std::string_view what);
+  ~MappedHostMemory();
+  MappedHostMemory(const MappedHostMemory&) = delete;
+  MappedHostMemory& operator=(const MappedHostMemory&) = delete;
+  /// As the device sees it.
+  [[nodiscard]] std::byte* device_data() const { return device_data_; }
+  [[nodiscard]] std::size_t size_bytes() const { return memory_.size_bytes(); }
+
+ private:
+  HugeBuffer memory_;
+  std::byte* device_data_ = nullptr;
 };
 
 class Stream {

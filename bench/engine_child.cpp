@@ -312,33 +312,35 @@ void serve_run(Engine& engine, const json& message, double slow_steps, LineWrite
 }  // namespace
 
 json engine_config_json(const EngineConfig& config) {
-  return {{"model", config.model},
-          {"device", device_name(config.device)},
-          {"dtype", dtype_json(config.dtype)},
-          {"kv_dtype", config.kv_dtype ? json(kv_format_name(*config.kv_dtype)) : json(nullptr)},
-          {"quant", weight_format_name(config.quant.format)},
-          {"quant_group_size", config.quant.group_size},
-          {"quant_head", weight_format_name(config.quant.head)},
-          {"quant_keep", config.quant.keep},
-          {"verify", config.verify},
-          {"isa", config.isa ? json(isa_name(*config.isa)) : json(nullptr)},
-          {"threads", config.num_threads},
-          {"max_batch", config.max_batch},
-          {"max_step_tokens", config.max_step_tokens},
-          {"max_context", config.max_context},
-          {"kv_cache_tokens", config.kv_cache_tokens},
-          {"block_size", config.block_size},
-          {"scheduler", policy_name(config.scheduler)},
-          {"kv_allocation", allocation_name(config.kv_allocation)},
-          {"prefix_cache", config.prefix_cache},
-          {"preemption", preemption_name(config.preemption)},
-          {"swap_space_bytes", config.swap_space_bytes},
-          {"deterministic", config.deterministic},
-          {"draft", draft_text(config.speculation)},
-          {"draft_quant", weight_format_name(config.speculation.quant)},
-          {"draft_depth", optional_json(config.speculation.depth)},
-          {"simulated_acceptance", optional_json(config.speculation.simulated_acceptance)},
-          {"seed", config.seed}};
+  return {
+      {"model", config.model},
+      {"device", device_name(config.device)},
+      {"dtype", dtype_json(config.dtype)},
+      {"kv_dtype", config.kv_dtype ? json(kv_format_name(*config.kv_dtype)) : json(nullptr)},
+      {"quant", weight_format_name(config.quant.format)},
+      {"quant_group_size", config.quant.group_size},
+      {"quant_head", weight_format_name(config.quant.head)},
+      {"quant_keep", config.quant.keep},
+      {"verify", config.verify},
+      {"isa", config.isa ? json(isa_name(*config.isa)) : json(nullptr)},
+      {"threads", config.num_threads},
+      {"max_batch", config.max_batch},
+      {"max_step_tokens", config.max_step_tokens},
+      {"max_context", config.max_context},
+      {"kv_cache_tokens", config.kv_cache_tokens},
+      {"block_size", config.block_size},
+      {"scheduler", policy_name(config.scheduler)},
+      {"kv_allocation", allocation_name(config.kv_allocation)},
+      {"prefix_cache", config.prefix_cache},
+      {"preemption", preemption_name(config.preemption)},
+      {"swap_space_bytes",
+       config.preemption == PreemptionMode::kSwap ? json(config.swap_space_bytes) : json(nullptr)},
+      {"deterministic", config.deterministic},
+      {"draft", draft_text(config.speculation)},
+      {"draft_quant", weight_format_name(config.speculation.quant)},
+      {"draft_depth", optional_json(config.speculation.depth)},
+      {"simulated_acceptance", optional_json(config.speculation.simulated_acceptance)},
+      {"seed", config.seed}};
 }
 
 EngineConfig parse_engine_config(const json& json) try {
@@ -369,7 +371,8 @@ EngineConfig parse_engine_config(const json& json) try {
   config.preemption = json.at("preemption") == preemption_name(PreemptionMode::kSwap)
                           ? PreemptionMode::kSwap
                           : PreemptionMode::kRecompute;
-  config.swap_space_bytes = json.at("swap_space_bytes").get<std::int64_t>();
+  if (!json.at("swap_space_bytes").is_null())
+    config.swap_space_bytes = json.at("swap_space_bytes").get<std::int64_t>();
   config.deterministic = json.at("deterministic").get<bool>();
   config.speculation = parse_speculation_fields(json);
   config.seed = json.at("seed").get<std::uint64_t>();

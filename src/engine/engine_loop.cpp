@@ -1,44 +1,17 @@
 #include "engine/engine_loop.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "engine/cache_config.h"
 #include "engine/speculation_limits.h"
 #include "model/transformer.h"
 
 namespace iol {
 namespace {
-
-KvCacheShape cache_shape(const EngineConfig& config, const LoadedModel& model) {
-  const auto num_blocks =
-      static_cast<int>((config.kv_cache_tokens + config.block_size - 1) / config.block_size);
-  return kv_cache_shape(model.config, num_blocks, config.block_size, model.kv_dtype);
-}
-
-int num_swap_slots(const EngineConfig& config, const KvCacheShape& shape) {
-  if (config.preemption != PreemptionMode::kSwap) return 0;
-  const auto block_bytes = static_cast<std::int64_t>(shape.block_bytes());
-  const std::int64_t num_slots = config.swap_space_bytes / block_bytes;
-  if (num_slots < 1) {
-    throw_input_error("--swap-space: {} bytes hold no block, which has {}; raise it",
-                      config.swap_space_bytes, block_bytes);
-  }
-  return static_cast<int>(std::min<std::int64_t>(num_slots, std::numeric_limits<int>::max()));
-}
-
-BlockTablesConfig tables_config(const EngineConfig& config, const KvCacheShape& shape) {
-  BlockTablesConfig tables;
-  tables.num_blocks = shape.num_blocks;
-  tables.block_size = shape.block_size;
-  tables.allocation = config.kv_allocation;
-  tables.prefix_cache = config.prefix_cache;
-  tables.num_swap_slots = num_swap_slots(config, shape);
-  return tables;
-}
 
 /// The last event of a request that ends without a token.
 TokenEvent end_event(FinishReason reason, std::string error = {}) {
@@ -64,7 +37,7 @@ EngineLoop::EngineLoop(EngineConfig config, LoadedModel model, std::optional<Dra
       stop_checker_(model_.config.eos_token_ids, config_.max_context) {
   stats_.num_blocks = cache_->shape().num_blocks;
   if (config_.preemption == PreemptionMode::kSwap) {
-    stats_.num_swap_slots = num_swap_slots(config_, cache_->shape());
+    stats_.num_swap_slots = tables_config(config_, cache_->shape()).num_swap_slots;
     swap_space_ = model_.backend->make_swap_space(*cache_, stats_.num_swap_slots);
     IOL_CHECK(swap_space_ != nullptr);
   }

@@ -22,17 +22,18 @@ constexpr std::size_t kColdBytes = std::size_t{200} << 20;  // beyond any L2 cac
 /// Shapes worth a look for that many tokens.
 std::vector<WideShape> shapes_for(int tokens) {
   if (tokens > kFewTokens)
-    return {{64, 1, 32},  {64, 1, 64},   {64, 1, 96},  {64, 1, 128},
-            {128, 1, 64}, {128, 1, 128}, {128, 1, 192}};
+    return {{64, 1, 32},  {64, 1, 64},  {64, 1, 96},   {64, 1, 128},
+            {64, 1, 192}, {128, 1, 64}, {128, 1, 128}, {128, 1, 192}};
   const int tile = tokens <= 16 ? 16 : tokens <= 32 ? 32 : 64;
-  return {{tile, 1, 32}, {tile, 1, 64}, {tile, 1, 96}, {tile, 1, 128},
-          {tile, 4, 64}, {tile, 8, 64}, {tile, 8, 128}};
+  return {{tile, 1, 32},  {tile, 1, 64}, {tile, 1, 96}, {tile, 1, 128},
+          {tile, 1, 192}, {tile, 4, 64}, {tile, 8, 64}, {tile, 8, 128}};
 }
 
 const char* layout_name(MatrixLayout layout) {
   if (layout == MatrixLayout::kBf16) return "bf16";
   if (layout == MatrixLayout::kF16) return "f16";
   if (layout == MatrixLayout::kInt8) return "int8";
+  if (layout == MatrixLayout::kInt4) return "int4";
   return layout == MatrixLayout::kFp8 ? "fp8" : "int8-wo";
 }
 
@@ -83,9 +84,11 @@ double microseconds(const LinearCase& linear, int num_copies, const Stream& stre
 }
 
 void measure(const LinearShape& shape, double peak, double read_peak, const Stream& stream) {
-  const std::size_t bytes = static_cast<std::size_t>(shape.rows) *
-                            static_cast<std::size_t>(shape.columns) *
-                            static_cast<std::size_t>(weight_bytes(shape.layout));
+  const auto numbers =
+      static_cast<std::size_t>(shape.rows) * static_cast<std::size_t>(shape.columns);
+  std::size_t bytes = numbers * static_cast<std::size_t>(weight_bits(shape.layout)) / 8;
+  if (shape.layout == MatrixLayout::kInt4)  // a scale and a zero point
+    bytes += numbers / static_cast<std::size_t>(shape.group_size) * 5;
   const int num_copies = std::clamp(static_cast<int>(kColdBytes / bytes) + 1, 4, 64);
   const LinearCase linear(shape, num_copies);
   linear.clear();
@@ -149,9 +152,10 @@ int bench(const std::vector<MatrixLayout>& layouts, const std::vector<int>& toke
       {"8b-down", 4096, 14336, Epilogue::kAdd},
   };
   for (const MatrixLayout layout : layouts) {
-    const double peak = layout == MatrixLayout::kFp8    ? limits.fp8_flops
-                        : layout == MatrixLayout::kInt8 ? limits.int8_ops
-                                                        : limits.bf16_flops;
+    const double peak = layout == MatrixLayout::kFp8 ? limits.fp8_flops
+                        : layout == MatrixLayout::kInt8 || layout == MatrixLayout::kInt4
+                            ? limits.int8_ops
+                            : limits.bf16_flops;
     for (const int tokens : token_counts) {
       for (const Matrix& matrix : matrices) {
         if (!names.empty() && std::find(names.begin(), names.end(), matrix.name) == names.end())
@@ -174,8 +178,9 @@ int main(int argc, char** argv) {
   std::vector<std::string> names;
   for (const std::string& argument : std::vector<std::string>(argv + 1, argv + argc)) {
     const std::size_t known = layouts.size();
-    for (const MatrixLayout layout : {MatrixLayout::kBf16, MatrixLayout::kF16, MatrixLayout::kFp8,
-                                      MatrixLayout::kInt8, MatrixLayout::kInt8Bf16}) {
+    for (const MatrixLayout layout :
+         {MatrixLayout::kBf16, MatrixLayout::kF16, MatrixLayout::kFp8, MatrixLayout::kInt8,
+          MatrixLayout::kInt8Bf16, MatrixLayout::kInt4}) {
       if (argument == iol::cuda::layout_name(layout)) layouts.push_back(layout);
     }
     if (layouts.size() > known) continue;

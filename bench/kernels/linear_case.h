@@ -18,16 +18,35 @@ struct LinearShape {
   std::string name;
   MatrixLayout layout = MatrixLayout::kBf16;
   int rows = 0;     // N, a multiple of 64
-  int columns = 0;  // K, a multiple of 64
+  int columns = 0;  // K, a multiple of 64; of int4 of the group
   int tokens = 0;   // T
   Epilogue epilogue = Epilogue::kStore;
+  int group_size = 128;  // int4
 };
 
-constexpr int weight_bytes(MatrixLayout layout) { return is_half(layout) ? 2 : 1; }
+constexpr int weight_bits(MatrixLayout layout) {
+  return layout == MatrixLayout::kInt4 ? 4 : is_half(layout) ? 16 : 8;
+}
 /// Bytes of an element of the left operand.
 constexpr int row_element_bytes(MatrixLayout layout, RowForm form) {
-  const bool is_byte = layout == MatrixLayout::kInt8 || layout == MatrixLayout::kFp8;
+  const bool is_byte = layout == MatrixLayout::kInt8 || layout == MatrixLayout::kFp8 ||
+                       layout == MatrixLayout::kInt4;
   return is_byte && form != RowForm::kWidened ? 1 : 2;
+}
+
+/// What a matrix of that shape looks like; its operands aren't there yet.
+inline MatrixView view_of(const LinearShape& shape) {
+  MatrixView view;
+  view.layout = shape.layout;
+  view.rows = shape.rows;
+  view.columns = view.padded_columns = shape.columns;
+  if (shape.layout == MatrixLayout::kInt4) {
+    view.group_size = shape.group_size;
+    view.padded_group = (shape.group_size + 31) / 32 * 32;
+    view.num_groups = shape.columns / shape.group_size;
+    view.padded_columns = (view.num_groups * view.padded_group + 63) / 64 * 64;
+  }
+  return view;
 }
 
 /// Operands in device memory, and room for the result. Weights are drawn in the packed order, so
@@ -36,14 +55,19 @@ class LinearCase {
  public:
   explicit LinearCase(const LinearShape& shape, int num_copies = 1)
       : shape_(shape),
-        weights_(copies_bytes(shape, num_copies), "weights"),
+        view_(view_of(shape)),
+        weights_(static_cast<std::size_t>(num_copies) * matrix_bytes(), "weights"),
         x_(row_bytes(RowForm::kPlain), "rows"),
         dealt_(row_bytes(RowForm::kDealt), "dealt rows"),
         widened_(row_bytes(RowForm::kWidened), "widened rows"),
         unmade_(
             static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.columns) * 4,
             "rows that aren't made yet"),
-        scales_(static_cast<std::size_t>(shape.rows + shape.tokens) * 4, "scales"),
+        scales_(num_scales(shape.rows) * 4, "scales of weights"),
+        zeros_(num_scales(shape.rows), "zero points"),
+        x_scales_(num_scales(dealt_scales(shape.tokens)) * 4, "scales of rows"),
+        dealt_scales_(x_scales_.size_bytes(), "scales of dealt rows"),
+        x_sums_(x_scales_.size_bytes(), "sums of rows"),
         out_(static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.rows) * 4,
              "results"),
         best_(static_cast<std::size_t>(shape.tokens) * 8, "the largest") {
@@ -55,18 +79,17 @@ class LinearCase {
     return 2.0 * shape_.tokens * shape_.rows * shape_.columns;
   }
   [[nodiscard]] std::size_t matrix_bytes() const {
-    return static_cast<std::size_t>(shape_.rows) * static_cast<std::size_t>(shape_.columns) *
-           static_cast<std::size_t>(weight_bytes(shape_.layout));
+    return static_cast<std::size_t>(shape_.rows) * padded() *
+           static_cast<std::size_t>(weight_bits(shape_.layout)) / 8;
   }
 
   /// The product of all tokens with rows of x in that form, and copy `copy` of the weights.
   [[nodiscard]] LinearTask task(RowForm form, int copy = 0) const {
     LinearTask task;
+    task.matrix = view_;
     task.matrix.data = weights_.data() + static_cast<std::size_t>(copy) * matrix_bytes();
-    task.matrix.layout = shape_.layout;
-    task.matrix.rows = shape_.rows;
-    task.matrix.columns = task.matrix.padded_columns = shape_.columns;
     task.matrix.scales = scales_.as<const float>();
+    if (shape_.layout == MatrixLayout::kInt4) task.matrix.zeros = zeros_.as<const std::uint8_t>();
     if (form == RowForm::kUnmade)  // a row's own numbers serve as the norm's weights
       task.x.source = {unmade_.data(), Element::kF32, shape_.columns, unmade_.as<const float>(),
                        1e-5};
@@ -74,7 +97,8 @@ class LinearCase {
                     : form == RowForm::kPlain ? x_.data()
                     : form == RowForm::kDealt ? dealt_.data()
                                               : widened_.data();
-    task.x.scales = scales_.as<float>() + shape_.rows;
+    task.x.scales = form == RowForm::kDealt ? dealt_scales_.as<float>() : x_scales_.as<float>();
+    task.x.sums = x_sums_.as<std::int32_t>();
     task.x.form = form;
     task.num_tokens = shape_.tokens;
     task.epilogue = shape_.epilogue;
@@ -85,13 +109,14 @@ class LinearCase {
     task.best = best_.as<unsigned long long>();
     return task;
   }
-  /// The same for tokens [first, first + count).
+  /// The same for tokens [first, first + count) of plain rows.
   [[nodiscard]] LinearTask part(LinearTask task, int first, int count) const {
     const auto offset = static_cast<std::size_t>(first);
     const auto row =
-        static_cast<std::size_t>(shape_.columns * row_element_bytes(shape_.layout, task.x.form));
+        padded() * static_cast<std::size_t>(row_element_bytes(shape_.layout, task.x.form));
     task.x.values = static_cast<std::byte*>(task.x.values) + offset * row;
-    task.x.scales += first;
+    task.x.scales += num_scales(first);
+    task.x.sums += num_scales(first);
     task.out = static_cast<std::byte*>(task.out) +
                offset * static_cast<std::size_t>(task.out_stride * element_bytes(task.out_element));
     task.best += first;
@@ -116,14 +141,17 @@ class LinearCase {
   }
 
  private:
-  static std::size_t copies_bytes(const LinearShape& shape, int num_copies) {
-    return static_cast<std::size_t>(num_copies) * static_cast<std::size_t>(shape.rows) *
-           static_cast<std::size_t>(shape.columns) *
-           static_cast<std::size_t>(weight_bytes(shape.layout));
+  [[nodiscard]] std::size_t padded() const {
+    return static_cast<std::size_t>(view_.padded_columns);
+  }
+  /// Scales of `count` rows or tokens.
+  [[nodiscard]] std::size_t num_scales(int count) const {
+    return static_cast<std::size_t>(count) *
+           static_cast<std::size_t>(std::max(view_.num_groups, 1));
   }
   [[nodiscard]] std::size_t row_bytes(RowForm form) const {
-    return static_cast<std::size_t>(shape_.tokens) *
-           static_cast<std::size_t>(shape_.columns * row_element_bytes(shape_.layout, form));
+    return static_cast<std::size_t>(shape_.tokens) * padded() *
+           static_cast<std::size_t>(row_element_bytes(shape_.layout, form));
   }
 
   /// Random numbers of the layout's kind, none of them NaN.
@@ -160,16 +188,16 @@ class LinearCase {
       upload(weights_, at, weights.data(), std::min(block, weights_.size_bytes() - at));
     const int element = row_element_bytes(shape_.layout, RowForm::kPlain);
     const int unique = std::min(shape_.tokens, kUniqueRows);
-    const auto numbers =
-        static_cast<std::size_t>(unique) * static_cast<std::size_t>(shape_.columns);
+    const std::size_t numbers = static_cast<std::size_t>(unique) * padded();
     const auto bytes = static_cast<std::size_t>(element);
-    const auto rows = random_elements(numbers * bytes, element == 2, is_fp8, shape_.layout, 2);
+    auto rows = random_elements(numbers * bytes, element == 2, is_fp8, shape_.layout, 2);
+    if (shape_.layout == MatrixLayout::kInt4) clear_padding(rows);
     std::vector<std::byte> dealt(rows.size());
     std::vector<std::uint16_t> widened(numbers);
     const int run = run_pieces(shape_.layout, RowForm::kDealt);
     const int widened_run = run_pieces(shape_.layout, RowForm::kWidened);
     for (std::size_t i = 0; i < numbers; ++i) {
-      const std::size_t base = i - i % static_cast<std::size_t>(shape_.columns);
+      const std::size_t base = i - i % padded();
       const auto k = static_cast<int>(i - base);
       const auto to = base + static_cast<std::size_t>(dealt_column(k, element, run));
       std::memcpy(&dealt[to * bytes], &rows[i * bytes], bytes);
@@ -184,13 +212,51 @@ class LinearCase {
     fill_rows(x_, rows.data(), rows.size());
     fill_rows(dealt_, dealt.data(), dealt.size());
     fill_rows(widened_, widened.data(), numbers * 2);
-    std::vector<float> scales(scales_.size_bytes() / 4);
     RandomStream random(3);
-    std::vector<float> unmade(numbers);
+    std::vector<float> unmade(static_cast<std::size_t>(unique * shape_.columns));
     for (auto& number : unmade) number = static_cast<float>(random.uniform() * 2 - 1);
-    fill_rows(unmade_, unmade.data(), numbers * 4);
-    for (auto& scale : scales) scale = static_cast<float>(0.5 + random.uniform()) / 64;
+    fill_rows(unmade_, unmade.data(), unmade.size() * 4);
+    fill_scales(rows, random);
+  }
+  /// int4: x is zero where groups are padded.
+  void clear_padding(std::vector<std::byte>& rows) const {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto column = static_cast<int>(i % padded());
+      if (column >= view_.num_groups * view_.padded_group ||
+          column % view_.padded_group >= view_.group_size)
+        rows[i] = std::byte{0};
+    }
+  }
+  void fill_scales(const std::vector<std::byte>& rows, RandomStream& random) {
+    const auto draw = [&](std::size_t count) {
+      std::vector<float> scales(count);
+      for (auto& scale : scales) scale = static_cast<float>(0.5 + random.uniform()) / 64;
+      return scales;
+    };
+    const auto scales = draw(scales_.size_bytes() / 4);
     upload(scales_, 0, scales.data(), scales_.size_bytes());
+    const auto x_scales = draw(x_scales_.size_bytes() / 4);
+    upload(x_scales_, 0, x_scales.data(), x_scales_.size_bytes());
+    if (shape_.layout != MatrixLayout::kInt4)
+      return upload(dealt_scales_, 0, x_scales.data(), x_scales_.size_bytes());
+    std::vector<std::uint8_t> zeros(zeros_.size_bytes());
+    for (auto& zero : zeros) zero = static_cast<std::uint8_t>(random.below(16));
+    upload(zeros_, 0, zeros.data(), zeros.size());
+    std::vector<float> dealt(x_scales.size());
+    std::vector<std::int32_t> sums(x_scales.size());
+    const auto stride = static_cast<std::size_t>(dealt_scales(shape_.tokens));
+    const auto groups = static_cast<std::size_t>(view_.num_groups);
+    const auto group_bytes = static_cast<std::size_t>(view_.padded_group);
+    for (std::size_t token = 0; token < static_cast<std::size_t>(shape_.tokens); ++token) {
+      for (std::size_t group = 0; group < groups; ++group) {
+        dealt[group * stride + token] = x_scales[token * groups + group];
+        const std::size_t begin = token * padded() % rows.size() + group * group_bytes;
+        for (std::size_t i = begin; i < begin + group_bytes; ++i)
+          sums[token * groups + group] += static_cast<std::int8_t>(rows[i]);
+      }
+    }
+    upload(dealt_scales_, 0, dealt.data(), dealt.size() * 4);
+    upload(x_sums_, 0, sums.data(), sums.size() * 4);
   }
   static void upload(const DeviceBuffer& to, std::size_t at, const void* from, std::size_t bytes) {
     copy_to_device(to.data() + at, from, bytes, "filling operands");
@@ -199,7 +265,9 @@ class LinearCase {
   static constexpr int kUniqueRows = 61;  // a prime: no two tiles of tokens are alike
 
   LinearShape shape_;
-  DeviceBuffer weights_, x_, dealt_, widened_, unmade_, scales_, out_, best_;
+  MatrixView view_;
+  DeviceBuffer weights_, x_, dealt_, widened_, unmade_, scales_, zeros_, x_scales_, dealt_scales_,
+      x_sums_, out_, best_;
 };
 
 }  // namespace iol::cuda

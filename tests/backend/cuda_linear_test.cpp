@@ -15,7 +15,7 @@ std::vector<WideShape> all_shapes() {
   std::vector<WideShape> shapes;
   for (const int tokens : {16, 32, 64}) {
     for (const int split : {1, 4, 8}) {
-      for (const int rows : {32, 96, 128}) shapes.push_back({tokens, split, rows});
+      for (const int rows : {32, 96, 128, 192}) shapes.push_back({tokens, split, rows});
     }
   }
   for (const int rows : {64, 128, 160, 192}) shapes.push_back({128, 1, rows});
@@ -56,6 +56,8 @@ std::string name_of(const testing::TestParamInfo<MatrixLayout>& info) {
       return "int8_times_bf16";
     case MatrixLayout::kInt8F16:
       return "int8_times_f16";
+    case MatrixLayout::kInt4:
+      return "int4";
     default:
       return "fp8";
   }
@@ -69,15 +71,17 @@ class CudaLinearTest : public testing::TestWithParam<MatrixLayout> {
   }
 };
 
-// Rows that end within a block, K whose parts are odd or empty, tokens that end within a tile.
+// Rows that end within a block, K whose parts are odd or empty, tokens that end within a tile; of
+// int4 groups that are several stages, one, a part of one, and such that end anywhere (padded: 16
+// to 32, 88 to 96).
 const LinearShape kCases[] = {
-    {"", MatrixLayout::kBf16, 192, 64, 9, Epilogue::kStore},
-    {"", MatrixLayout::kBf16, 448, 2048, 7, Epilogue::kLogits},
-    {"", MatrixLayout::kBf16, 320, 1472, 27, Epilogue::kSwiGlu},
-    {"", MatrixLayout::kBf16, 192, 64, 65, Epilogue::kStore},
-    {"", MatrixLayout::kBf16, 320, 704, 130, Epilogue::kAdd},
-    {"", MatrixLayout::kBf16, 256, 5632, 100, Epilogue::kSwiGlu},
-    {"", MatrixLayout::kBf16, 1088, 2048, 257, Epilogue::kLogits},
+    {"", MatrixLayout::kBf16, 192, 64, 9, Epilogue::kStore, 32},
+    {"", MatrixLayout::kBf16, 448, 2048, 7, Epilogue::kLogits, 128},
+    {"", MatrixLayout::kBf16, 320, 1472, 27, Epilogue::kSwiGlu, 64},
+    {"", MatrixLayout::kBf16, 192, 64, 65, Epilogue::kStore, 16},
+    {"", MatrixLayout::kBf16, 320, 704, 130, Epilogue::kAdd, 88},
+    {"", MatrixLayout::kBf16, 256, 5632, 100, Epilogue::kSwiGlu, 256},
+    {"", MatrixLayout::kBf16, 1088, 2048, 257, Epilogue::kLogits, 128},
 };
 
 TEST_P(CudaLinearTest, every_shape_gives_the_bits_of_the_portable_kernels) {
@@ -135,10 +139,84 @@ TEST_P(CudaLinearTest, rows_in_the_wrong_order_are_noticed) {
   EXPECT_NE(product(linear, task), product_by_few(linear));
 }
 
+/// int4, from packed numbers in host memory: the formula of linear_int4.cu in double.
+class Int4Reference {
+ public:
+  explicit Int4Reference(const LinearTask& task) : matrix_(task.matrix) {
+    const auto tokens = static_cast<std::size_t>(task.num_tokens);
+    const auto groups = static_cast<std::size_t>(matrix_.num_groups);
+    const auto rows = static_cast<std::size_t>(matrix_.rows);
+    const auto padded = static_cast<std::size_t>(matrix_.padded_columns);
+    read(weights_, task.matrix.data, rows * padded / 2);
+    read(zeros_, task.matrix.zeros, rows * groups);
+    read(scales_, task.matrix.scales, rows * groups);
+    read(x_, task.x.values, tokens * padded);
+    read(x_scales_, task.x.scales, tokens * groups);
+  }
+  [[nodiscard]] double result(int token, int row) const {
+    double sum = 0;
+    for (int column = 0; column < matrix_.columns; ++column) {
+      const int group = column / matrix_.group_size;
+      const int at = padded_column(matrix_, column);
+      const auto byte = weights_[static_cast<std::size_t>(element_offset(matrix_, row, at))];
+      const int tile_group = row / kTileRows * matrix_.num_groups + group;
+      const auto scale = static_cast<std::size_t>(tile_group * kTileRows + row % kTileRows);
+      const int code = (byte >> int4_shift(at) & 15) - zeros_[scale];
+      sum += double{scales_[scale]} * code *
+             x_[static_cast<std::size_t>(token * matrix_.padded_columns + at)] *
+             x_scales_[static_cast<std::size_t>(token * matrix_.num_groups + group)];
+    }
+    return sum;
+  }
+
+ private:
+  template <class T>
+  static void read(std::vector<T>& to, const void* from, std::size_t count) {
+    to.resize(count);
+    check(cudaMemcpy(to.data(), from, count * sizeof(T), cudaMemcpyDeviceToHost), "reading");
+  }
+  MatrixView matrix_;
+  std::vector<std::uint8_t> weights_, zeros_;
+  std::vector<std::int8_t> x_;
+  std::vector<float> scales_, x_scales_;
+};
+
+TEST_P(CudaLinearTest, int4_products_are_those_of_the_formula) {
+  if (GetParam() != MatrixLayout::kInt4) GTEST_SKIP() << "of int4";
+  std::vector<LinearShape> shapes(std::begin(kCases), std::end(kCases));
+  // For few tokens: scales in shared memory, and so many that they find no room there.
+  shapes.push_back({"", MatrixLayout::kInt4, 64, 2048, 5, Epilogue::kStore, 128});
+  shapes.push_back({"", MatrixLayout::kInt4, 64, 14336, 8, Epilogue::kStore, 16});
+  for (LinearShape shape : shapes) {
+    if (shape.epilogue == Epilogue::kSwiGlu) continue;
+    shape.layout = GetParam();
+    const LinearCase linear(shape);
+    const RowForm form = shape.tokens > 8 ? RowForm::kDealt : RowForm::kPlain;
+    const auto got = product(linear, linear.task(form));
+    const Int4Reference reference(linear.task(RowForm::kPlain));
+    double off = 0;
+    double norm = 0;
+    for (int token = 0; token < shape.tokens; token += 3) {
+      for (int row = 0; row < shape.rows; row += 5) {
+        const double want = reference.result(token, row);
+        const double value =
+            std::bit_cast<float>(got[static_cast<std::size_t>(token * shape.rows + row)]);
+        off += (value - want) * (value - want);
+        norm += want * want;
+      }
+    }
+    // Each group adds a rounding of its scale and one of the sum, 2^-24 of a number at most.
+    const int groups = shape.columns / shape.group_size;
+    EXPECT_LT(std::sqrt(off / norm), 0x1p-23 * std::sqrt(groups)) << shape.columns;
+    EXPECT_GT(norm, 0);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, CudaLinearTest,
                          testing::Values(MatrixLayout::kBf16, MatrixLayout::kF16,
                                          MatrixLayout::kInt8, MatrixLayout::kInt8Bf16,
-                                         MatrixLayout::kInt8F16, MatrixLayout::kFp8),
+                                         MatrixLayout::kInt8F16, MatrixLayout::kFp8,
+                                         MatrixLayout::kInt4),
                          name_of);
 
 }  // namespace

@@ -32,7 +32,7 @@ struct Layout {
     hidden = aligned(rows * hidden_size * 4);
     operand_row = widest * 4;
     operand = aligned(rows * operand_row);
-    operand_scales = aligned(rows * widest / kSmallestGroup * 4);
+    operand_scales = aligned((rows + 3) * widest / kSmallestGroup * 4);  // see dealt_scales()
     operand_sums = operand_scales;
     qkv = aligned(rows * (num_heads + 2 * num_kv_heads) * head_dim * 4);
     queries = aligned(rows * attended_size * 4);

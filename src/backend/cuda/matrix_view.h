@@ -108,18 +108,20 @@ enum class RowForm : std::uint8_t {
 /// linear_tile.cuh, piece i goes to the four lanes' i-th pieces. 0: the form isn't dealt.
 IOL_HOST_DEVICE constexpr int run_pieces(MatrixLayout layout, RowForm form) {
   if (form == RowForm::kPlain || form == RowForm::kUnmade) return 0;
+  if (layout == MatrixLayout::kInt4) return 2;
   const bool has_bytes_times_halves = layout == MatrixLayout::kInt8Bf16 ||
                                       layout == MatrixLayout::kInt8F16 || form == RowForm::kWidened;
   return has_bytes_times_halves ? 8 : 4;
 }
-/// Where element `column`, of `bytes` bytes, is put in a row dealt in runs of `run` pieces (4 or
+/// Where element `column`, of `bytes` bytes, is put in a row dealt in runs of `run` pieces (2, 4 or
 /// 8); 0: in a row that isn't dealt.
 IOL_HOST_DEVICE constexpr int dealt_column(int column, int bytes, int run) {
   if (run == 0) return column;
   const int in_piece = 4 / bytes;
   const int piece = column / in_piece;
   const int in_block = piece & (4 * run - 1);
-  const int place = (in_block & (run - 1)) * 4 + (run == 8 ? in_block >> 3 : in_block >> 2);
+  const int lane = in_block >> (run == 8 ? 3 : run == 4 ? 2 : 1);
+  const int place = (in_block & (run - 1)) * 4 + lane;
   return (piece - in_block + place) * in_piece + column % in_piece;
 }
 

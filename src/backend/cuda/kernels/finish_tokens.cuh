@@ -2,7 +2,8 @@
 // Epilogue of linear_wgmma.cuh: a warpgroup finishes its 64 rows, some tokens at a time, through
 // shared memory. A thread has four rows, the same for all its tokens. A block runs through this
 // code once or a few times and fetches it from far away, so the ways through it are short.
-#include "backend/cuda/kernels/linear_cluster.cuh"
+#include "backend/cuda/kernels/cluster.cuh"
+#include "backend/cuda/kernels/linear_tile.cuh"
 
 namespace iol::cuda {
 
@@ -13,21 +14,6 @@ inline constexpr int kSumStride = kFinishRows + 4;
 /// Tokens whose sums are in shared memory at a time.
 template <int kTokens>
 inline constexpr int kChunkTokens = kTokens < 32 ? kTokens : 32;
-
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-/// Four numbers as load_from() reads one.
-__device__ __forceinline__ float4 load_four_from(const float* local, int rank) {
-  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(local));
-  std::uint32_t remote;
-  float4 v;
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
-  asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-               : "r"(remote)
-               : "memory");
-  return v;
-}
-#endif
 
 /// Of `threads` threads that use barrier `which`.
 __device__ __forceinline__ void named_barrier(int which, int threads) {

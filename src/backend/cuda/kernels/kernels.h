@@ -31,11 +31,14 @@ struct RowSource {
 /// Rows of the left operand of a matrix, as its layout asks for them.
 struct OperandRows {
   void* values = nullptr;        // [T, padded_columns]: f32, f16, bf16, int8 or E4M3
-  float* scales = nullptr;       // [T] of int8 and fp8; [T, groups] of int4
-  std::int32_t* sums = nullptr;  // [T, groups] of int4: of the row's integers
+  float* scales = nullptr;       // [T] of int8 and fp8; [T, groups] of int4, see dealt_scales()
+  std::int32_t* sums = nullptr;  // [T, groups] of int4, but dealt: of the row's integers
   RowForm form = RowForm::kPlain;
   RowSource source;  // of RowForm::kUnmade alone
 };
+
+/// The scales of dealt rows of int4 are [groups, dealt_scales(T)].
+IOL_HOST_DEVICE constexpr int dealt_scales(int num_tokens) { return (num_tokens + 3) / 4 * 4; }
 
 // --- pack.cu
 
@@ -100,7 +103,7 @@ enum class Epilogue : std::uint8_t {
 struct WideShape {
   int tokens = 0;  // 16, 32, 64 or 128
   int split = 1;   // blocks that share it, each with parts of K: 1, or 4 or 8 of up to 64 tokens
-  int rows = 128;  // a multiple of 32, up to 128; of 128 tokens up to 192
+  int rows = 128;  // a multiple of 32, up to 128; of 128 tokens (int4: 64) up to 192
   bool operator==(const WideShape&) const = default;
 };
 

@@ -24,6 +24,10 @@ __device__ __forceinline__ void let_next_start() {
 #endif
 }
 
+/// A block may have that much dynamic shared memory without cudaFuncSetAttribute: 48 KB less what
+/// is the system's and some for static variables.
+inline constexpr int kSharedBytesUnasked = 46 * 1024;
+
 inline bool can_overlap() { return takes_hopper_kernels(); }
 
 /// `cluster`: blocks of the grid's x that share their memory; more than one take compute capability

@@ -9,6 +9,11 @@ namespace {
 /// Bytes times 16-bit numbers: four multiplications to a block of K.
 bool is_wide(const LinearTask& task) { return run_pieces(task.matrix.layout, task.x.form) == 8; }
 
+/// int4: a stage's multiplications, and what its groups take between them.
+double grouped_stage(int groups, int tokens) {
+  return 0.20 + 0.045 * groups + (0.0012 + 0.0011 * groups) * tokens;
+}
+
 /// Microseconds of a product in a shape on an H200, fitted to what bench/kernels/linear_bench.cpp
 /// measures: of 60 products the shape it finds best is the best or within a twentieth of it. Only
 /// the ratios of these numbers matter.
@@ -28,14 +33,16 @@ double wide_time(const LinearTask& task, const WideShape& shape, int processors)
   const int wide = is_wide(task) ? 2 : 1;
   const int token_units = (task.num_tokens + shape.tokens - 1) / shape.tokens;
   const int units = token_units * ((task.matrix.rows + shape.rows - 1) / shape.rows);
-  const double weights = shape.rows / 8.0;  // kilobytes of a stage
+  const bool has_groups = task.matrix.layout == MatrixLayout::kInt4;
+  const double weights = shape.rows / (has_groups ? 16.0 : 8.0);  // kilobytes of a stage
   const double kilobytes = shape.tokens * wide / 8.0 + weights;
   // A cluster lies within a group of multiprocessors, which leaves a tenth of them over.
   const int clustered = processors * 10 / 11;
   const int at_once = shape.split == 1 ? processors : 2 * clustered / shape.split;
   const double busy = std::min(1.0, static_cast<double>(units * shape.split) / processors);
   double stage = std::max({kLeast * wide, kStage + kGroupStage * wide * groups * shape.tokens / 128,
-                           kKilobyte * kilobytes + kWeights * busy * weights / token_units});
+                           kKilobyte * kilobytes + kWeights * busy * weights / token_units,
+                           has_groups ? grouped_stage(groups, shape.tokens) : 0.0});
   double unit = kUnit + kUnitTokens * shape.tokens / 32 + kUnitGroup * (groups - 1);
   if (shape.split > 1) {
     unit += kExchange;
@@ -48,15 +55,14 @@ double wide_time(const LinearTask& task, const WideShape& shape, int processors)
 /// What is ahead of the others somewhere.
 constexpr WideShape kFewTokenShapes[] = {{64, 1, 32},  {64, 1, 64}, {64, 1, 96},
                                          {64, 1, 128}, {64, 4, 64}, {64, 8, 128}};
-constexpr WideShape kManyTokenShapes[] = {{128, 1, 64}, {128, 1, 128}, {128, 1, 192}};
+constexpr WideShape kManyTokenShapes[] = {{128, 1, 64}, {128, 1, 128}, {128, 1, 192}, {64, 1, 192}};
 
 }  // namespace
 
 RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact) {
   constexpr int kFewTokens = 8;  // the portable kernel is faster
   constexpr int kExactTokens = 64;
-  if (is_plain_rows(matrix.layout) || matrix.layout == MatrixLayout::kInt4 ||
-      num_tokens <= kFewTokens || !takes_hopper_kernels())
+  if (is_plain_rows(matrix.layout) || num_tokens <= kFewTokens || !takes_hopper_kernels())
     return RowForm::kPlain;
   const bool widens =
       matrix.layout == MatrixLayout::kFp8 && (is_exact || num_tokens <= kExactTokens);
@@ -64,6 +70,7 @@ RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact) {
 }
 
 bool can_make_row(const MatrixView& matrix, int num_tokens) {
+  // int4: see linear_groups.cuh.
   if (is_plain_rows(matrix.layout) || matrix.layout == MatrixLayout::kInt4 ||
       matrix.columns % 4 != 0)
     return false;
@@ -77,8 +84,12 @@ bool has_shape(const LinearTask& task, const WideShape& shape) {
       task.matrix.layout == MatrixLayout::kFp8 && task.x.form == RowForm::kDealt;
   if (adds_stages && (shape.tokens < 64 || shape.split > 1)) return false;
   // No registers are left for the sums of two parts, or for weights beside sums of 128 tokens.
-  if (is_wide(task) && shape.tokens == 64 && shape.split == 4) return false;
-  if (shape.rows > 128) return shape.tokens == 128 && shape.split == 1 && !is_wide(task);
+  const bool has_more_sums = is_wide(task) || task.matrix.layout == MatrixLayout::kInt4;
+  if (has_more_sums && shape.tokens == 64 && shape.split == 4) return false;
+  if (shape.rows > 128) {
+    const int tokens = task.matrix.layout == MatrixLayout::kInt4 ? 64 : 128;
+    return shape.tokens == tokens && shape.split == 1 && !is_wide(task);
+  }
   return shape.split == 1 || shape.tokens <= 64;
 }
 

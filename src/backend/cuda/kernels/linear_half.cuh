@@ -45,6 +45,7 @@ __device__ __forceinline__ void multiply_wide(const TwoVectors& w, const WideRow
 
 struct FloatFormat {
   static constexpr bool kAddsStages = false;
+  static constexpr bool kHasGroups = false;
   static constexpr bool kHasRowScales = false;
   static constexpr bool kHasTokenScales = false;
   using Sum = FloatSum;

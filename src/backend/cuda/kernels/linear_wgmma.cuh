@@ -22,6 +22,7 @@
 //   multiply_all(d, a, b, accumulate)
 //   kHasRowScales, kHasTokenScales, scaled(sum, token's, row's)
 //                                as value(), with the scales that the format has
+//   kHasGroups                   weights in groups along K, see wgmma_groups.cuh
 //   kAddsStages                  its instruction keeps fewer bits of a sum than f32 has: every
 //                                four blocks are summed from zero and added to the total, not
 //                                every part
@@ -30,6 +31,7 @@
 
 #include "backend/cuda/kernels/finish_tokens.cuh"
 #include "backend/cuda/kernels/wgmma.cuh"
+#include "backend/cuda/kernels/wgmma_groups.cuh"
 #include "backend/cuda/kernels/wgmma_ring.cuh"
 
 namespace iol::cuda {
@@ -208,12 +210,16 @@ struct RingEmptier {
   }
 };
 
+template <class Format, int kTokens, int kBuffers>
+using EmptierOf = std::conditional_t<Format::kHasGroups, GroupEmptier<Format, kTokens>,
+                                     RingEmptier<Format, kTokens, kBuffers>>;
+
 #endif
 
 template <class Format, int kGroups, int kTokens, int kSplit>
 __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::kThreads,
                                   WgmmaBlock<Format, kGroups, kTokens, kSplit>::kAtOnce)
-    linear_wgmma_kernel(const __grid_constant__ WgmmaArgs args) {
+    linear_wgmma_kernel(const __grid_constant__ WgmmaArgsOf<Format> args) {
 #if defined(IOL_HAS_WGMMA)
   using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit>;
   using Part = typename Format::Part;
@@ -254,9 +260,10 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
   }
   wait_for_previous();
   const int tile = min(static_cast<int>(threadIdx.x) / 32, args.tiles - 1);
-  RingEmptier<Format, kTokens, Block::kBuffers> emptier = {
+  EmptierOf<Format, kTokens, Block::kBuffers> emptier = {
       args, ring, Block::kRowBytes + tile * Block::kTileBytes + threadIdx.x % 32 * 16,
       shared_address(memory) / 16};
+  if constexpr (Format::kHasGroups) emptier.coming = share.stages(args);
   if constexpr (kSplit == 1) {
     constexpr int kChunk = kChunkTokens<kTokens>;
     auto* sums = reinterpret_cast<float*>(memory + Block::kRingBytes) + group * kChunk * kSumStride;
@@ -309,12 +316,39 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
 #endif
 }
 
+/// What a stage has besides weights and rows of x.
+template <int kTokens>
+void add_groups(const LinearTask& task, GroupedWgmmaArgs& args) {
+  constexpr int kStageColumns = kStageBlocks * 64;
+  constexpr int kScaleWords = kTileRows * 4 / kWeightWordBytes;  // of a tile and group
+  constexpr int kZeroWords = kTileRows / kWeightWordBytes;
+  const MatrixView& matrix = task.matrix;
+  const int size = matrix.padded_group;
+  args.group_steps = size / 32;
+  args.step_groups = inverse_of(args.group_steps);
+  args.stage_groups = size % kStageColumns == 0 ? 1 : size < 64 ? 4 : 2;
+  const int tiles = matrix.rows / kTileRows;
+  const int groups = matrix.num_groups;
+  args.scales = word_map(matrix.scales, groups * kScaleWords, tiles,
+                         args.stage_groups * kScaleWords, args.tiles);
+  args.zeros = word_map(matrix.zeros, groups * kZeroWords, tiles, args.stage_groups * kZeroWords,
+                        args.tiles);
+  args.x_scales = word_map(task.x.scales, dealt_scales(task.num_tokens) * 4 / kWeightWordBytes,
+                           groups, kTokens * 4 / kWeightWordBytes, args.stage_groups);
+  // Boxes begin at multiples of 128 bytes, swizzled ones, the next stage's, of 1,024.
+  const auto aligned = [](int bytes, int to) { return (bytes + to - 1) / to * to; };
+  args.scales_at = args.stage_bytes;
+  args.zeros_at = args.scales_at + args.tiles * args.stage_groups * kTileRows * 4;
+  args.x_scales_at = aligned(args.zeros_at + args.tiles * args.stage_groups * kTileRows, 128);
+  args.stage_bytes = aligned(args.x_scales_at + args.stage_groups * kTokens * 4, 1024);
+}
+
 template <class Format, int kGroups, int kTokens, int kSplit>
 void launch_wgmma(const LinearTask& task, int rows, StreamHandle stream) {
   using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit>;
   auto* kernel = linear_wgmma_kernel<Format, kGroups, kTokens, kSplit>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Block::kSharedBytes);
-  WgmmaArgs args;
+  WgmmaArgsOf<Format> args;
   args.linear = linear_args<Format>(task);
   for (int part = 0; part <= kNumParts; ++part)
     args.part_begin[part] =
@@ -323,6 +357,7 @@ void launch_wgmma(const LinearTask& task, int rows, StreamHandle stream) {
   args.token_units = (task.num_tokens + kTokens - 1) / kTokens;
   args.units = args.token_units * ((task.matrix.rows + rows - 1) / rows);
   args.stage_bytes = Block::kRowBytes + args.tiles * Block::kTileBytes;
+  if constexpr (Format::kHasGroups) add_groups<kTokens>(task, args);
   args.stages = std::min(Block::kRingBytes / args.stage_bytes, kMostStages);
   args.weights = word_map(
       args.linear.weights, num_blocks(task.matrix) * (Format::kTileBytes / kWeightWordBytes),
@@ -337,9 +372,12 @@ template <class Format, int kTokens>
 void launch_few(const WideShape& shape, const LinearTask& task, StreamHandle stream) {
   if constexpr (!Format::kAddsStages) {
     if (shape.split == 8) return launch_wgmma<Format, 2, kTokens, 8>(task, shape.rows, stream);
-    if constexpr (!(kTokens == 64 && Format::kSteps == 4)) {  // see has_shape()
+    if constexpr (kTokens < 64 || (Format::kSteps == 2 && !Format::kHasGroups)) {  // has_shape()
       if (shape.split == 4) return launch_wgmma<Format, 2, kTokens, 4>(task, shape.rows, stream);
     }
+  }
+  if constexpr (Format::kHasGroups && kTokens == 64) {
+    if (shape.rows > 128) return launch_wgmma<Format, 3, kTokens, 1>(task, shape.rows, stream);
   }
   launch_wgmma<Format, 2, kTokens, 1>(task, shape.rows, stream);
 }
@@ -353,7 +391,7 @@ void launch_wgmma(const LinearTask& task, StreamHandle stream) {
     if (shape.tokens == 32) return launch_few<Format, 32>(shape, task, stream);
   }
   if (shape.tokens == 64) return launch_few<Format, 64>(shape, task, stream);
-  if constexpr (Format::kSteps == 2) {
+  if constexpr (Format::kSteps == 2 && !Format::kHasGroups) {
     if (shape.rows > 128) return launch_wgmma<Format, 3, 128, 1>(task, shape.rows, stream);
   }
   launch_wgmma<Format, 2, 128, 1>(task, shape.rows, stream);

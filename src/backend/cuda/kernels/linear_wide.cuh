@@ -5,7 +5,7 @@
 //
 // Sums are made in the order of linear_tile.cuh - the parts of K one after the other, each from
 // zero, added in ascending order - so that both give the same bits.
-#include "backend/cuda/kernels/linear_cluster.cuh"
+#include "backend/cuda/kernels/linear_tile.cuh"
 
 namespace iol::cuda {
 

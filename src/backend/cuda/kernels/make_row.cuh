@@ -146,7 +146,7 @@ void launch_making(const LinearTask& task, StreamHandle stream) {
   auto* kernel = linear_making_kernel<Format, kFours, kTiles, kDepth, kMinBlocks>;
   const int bytes = kPartsBytes<kTiles, 1> + made_row_bytes<Format>(task.matrix) +
                     (task.x.source.norm != nullptr ? task.matrix.columns * 4 : 0);
-  if (bytes > 48 * 1024)
+  if (bytes > kSharedBytesUnasked)
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   launch_kernel(kernel, dim3(task.matrix.rows / (kTiles * kTileRows)), 32 * kNumParts, bytes,
                 stream, linear_args<Format>(task), task.x.source);

@@ -7,24 +7,17 @@
 
 namespace iol::cuda {
 
+/// Plain rows.
+template <class Format>
+void launch_portable(const LinearTask& task, StreamHandle stream) {
+  task.num_tokens > 64 ? launch_wide<Format>(task, stream) : launch_linear<Format>(task, stream);
+}
+
 template <class Format>
 void multiply_rows(const LinearTask& task, StreamHandle stream) {
-  constexpr int kClusterMostRows = 4096;  // matrices with more keep the card busy without
-  constexpr int kFewBlocks = 96;          // would leave multiprocessors idle
-  if constexpr (Format::kSteps > 0) {
-    if (task.x.form == RowForm::kDealt) return launch_wgmma<Format>(task, stream);
-    if (task.x.form == RowForm::kUnmade) return launch_making<typename Format::Made>(task, stream);
-  }
-  const int wide_blocks = (task.matrix.rows / kTileRows + kWideTiles - 1) / kWideTiles *
-                          ((task.num_tokens + kWideTokens - 1) / kWideTokens);
-  if (task.num_tokens > 64 && (wide_blocks >= kFewBlocks || !can_overlap())) {
-    launch_wide<Format>(task, stream);
-  } else if (task.num_tokens > 8 && can_overlap() &&
-             (task.num_tokens > 64 || task.matrix.rows <= kClusterMostRows)) {
-    launch_cluster<Format>(task, stream);
-  } else {
-    launch_linear<Format>(task, stream);
-  }
+  if (task.x.form == RowForm::kDealt) return launch_wgmma<Format>(task, stream);
+  if (task.x.form == RowForm::kUnmade) return launch_making<typename Format::Made>(task, stream);
+  launch_portable<Format>(task, stream);
 }
 
 }  // namespace iol::cuda

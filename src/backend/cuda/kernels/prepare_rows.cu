@@ -3,12 +3,13 @@
 // for each of their groups, and the sum of the group's codes. One block of threads for each row,
 // which its threads hold in registers, four neighbours at a time; padding becomes zero.
 #include "backend/cuda/kernels/launch.cuh"
-#include "backend/cuda/kernels/operand_rows.cuh"
+#include "backend/cuda/kernels/operand_groups.cuh"
 
 namespace iol::cuda {
 namespace {
 
 constexpr int kThreads = kRowThreads;
+constexpr int kGroupWarps = 4;  // of a block that codes groups
 
 /// Columns 4 (t + j kThreads) .. + 3 of the row belong to thread t.
 template <int kFours>
@@ -71,49 +72,56 @@ __device__ __forceinline__ void write_codes(const PrepareTask& task, const Row<k
   if (threadIdx.x == 0) task.out.scales[blockIdx.x] = coder.scale();
 }
 
-/// A warp for each group; the row goes through shared memory, since groups may take their columns
-/// from anywhere.
+/// Where codes and scales of row `token` of an int4 operand go.
+struct GroupWriter {
+  const PrepareTask& task;
+  std::int64_t token;
+  std::byte* row;
+  int run;
+  __device__ __forceinline__ GroupWriter(const PrepareTask& prepare, int index)
+      : task(prepare), token(index) {
+    row = static_cast<std::byte*>(task.out.values) + token * task.matrix.padded_columns;
+    run = run_pieces(task.matrix.layout, task.out.form);
+  }
+  [[nodiscard]] __device__ __forceinline__ auto codes() const {
+    return [this](int column, std::uint32_t four) {
+      *reinterpret_cast<std::uint32_t*>(row + dealt_column(column, 1, run)) = four;
+    };
+  }
+  [[nodiscard]] __device__ __forceinline__ auto scale() const {
+    return [this](int group, float scale, int sum) {
+      if (task.out.form == RowForm::kDealt) {
+        task.out.scales[std::int64_t{group} * dealt_scales(task.num_rows) + token] = scale;
+        return;
+      }
+      task.out.scales[token * task.matrix.num_groups + group] = scale;
+      task.out.sums[token * task.matrix.num_groups + group] = sum;
+    };
+  }
+};
+
 template <int kFours>
 __device__ __forceinline__ void write_groups(const PrepareTask& task, const Row<kFours>& in) {
   extern __shared__ float row[];  // [K]
   const MatrixView& matrix = task.matrix;
+  const GroupWriter writer(task, blockIdx.x);
+  if (has_whole_groups(matrix)) {
+#pragma unroll
+    for (int j = 0; j < kFours; ++j) {
+      const int column = first_column(j);
+      if (column < matrix.columns)  // alike for all of a warp
+        code_whole_group(in[j], column, writer.codes(), writer.scale());
+    }
+    return;
+  }
 #pragma unroll
   for (int j = 0; j < kFours; ++j) {
     const int column = first_column(j);
     if (column < matrix.columns) *reinterpret_cast<float4*>(row + column) = in[j];
   }
   __syncthreads();
-  const int lane = threadIdx.x % 32;
-  auto* codes = static_cast<std::int8_t*>(task.out.values) +
-                static_cast<std::int64_t>(blockIdx.x) * matrix.padded_columns;
-  const auto value_at = [&](int column) {
-    return row[matrix.input_order != nullptr ? matrix.input_order[column] : column];
-  };
-  for (int group = threadIdx.x / 32; group < matrix.num_groups; group += kThreads / 32) {
-    const int first = group * matrix.group_size;
-    float largest = 0;
-    for (int i = lane; i < matrix.group_size; i += 32)
-      largest = fmaxf(largest, fabsf(value_at(first + i)));
-    largest = warp_max(largest);
-    const float inverse = reciprocal_scale(127.0F, largest, kLeastMagnitude);
-    int sum = 0;
-    for (int i = lane; i < matrix.padded_group; i += 32) {
-      const int code = i < matrix.group_size
-                           ? __float2int_rn(scaled_within(value_at(first + i), inverse, 127.0F))
-                           : 0;
-      codes[group * matrix.padded_group + i] = static_cast<std::int8_t>(code);
-      sum += code;
-    }
-    sum = warp_sum(sum);
-    if (lane == 0) {
-      const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * matrix.num_groups + group;
-      task.out.scales[at] = __fdiv_rn(largest, 127.0F);
-      task.out.sums[at] = sum;
-    }
-  }
-  for (int i = matrix.num_groups * matrix.padded_group + threadIdx.x; i < matrix.padded_columns;
-       i += kThreads)
-    codes[i] = 0;
+  code_groups(matrix, threadIdx.x / 32, kRowWarps, SharedRow{row, matrix.input_order},
+              writer.codes(), writer.scale());
 }
 
 template <int kFours>
@@ -178,15 +186,48 @@ void launch(const PrepareTask& task, StreamHandle stream) {
   // Whole fours; only groups need them.
   const int shared_bytes =
       task.matrix.layout == MatrixLayout::kInt4 ? (task.matrix.columns + 3) / 4 * 16 : 0;
-  if (shared_bytes > 48 * 1024)
+  if (shared_bytes > kSharedBytesUnasked)
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
   launch_kernel(kernel, dim3(task.num_rows), kThreads, shared_bytes, stream, task);
+}
+
+/// Rows without a norm for an int4 matrix: a warp for each group, which needs no other's numbers.
+__global__ void __launch_bounds__(32 * kGroupWarps) prepare_groups_kernel(PrepareTask task) {
+  let_next_start();
+  const MatrixView& matrix = task.matrix;
+  const RowSource& from = task.source;
+  const int warps = gridDim.y * kGroupWarps;
+  const int warp = blockIdx.y * kGroupWarps + threadIdx.x / 32;
+  const int token = blockIdx.x;
+  const GroupWriter writer(task, token);
+  wait_for_previous();
+  const int source = task.row_index != nullptr ? task.row_index[token] : token;
+  const std::int64_t base = static_cast<std::int64_t>(source) * from.stride;
+  const std::int32_t* order = matrix.input_order;
+  const auto four_at = [&](int column) {
+    if (order == nullptr) return load_four(from.x, from.element, base, column, matrix.columns);
+    const auto at = [&](int i) {
+      return load_element(from.x, from.element, base + order[column + i]);
+    };
+    return float4{at(0), at(1), at(2), at(3)};
+  };
+  const int lane_column = warp * 128 + threadIdx.x % 32 * 4;
+  if (has_whole_groups(matrix)) {
+    if (lane_column < matrix.columns)
+      code_whole_group(four_at(lane_column), lane_column, writer.codes(), writer.scale());
+    return;
+  }
+  code_groups(matrix, warp, warps, four_at, writer.codes(), writer.scale());
 }
 
 }  // namespace
 
 void prepare_rows(const PrepareTask& task, StreamHandle stream) {
   const MatrixView& matrix = task.matrix;
+  if (matrix.layout == MatrixLayout::kInt4 && task.source.norm == nullptr && task.best == nullptr) {
+    const dim3 grid(task.num_rows, (matrix.num_groups + kGroupWarps - 1) / kGroupWarps);
+    return launch_kernel(prepare_groups_kernel, grid, 32 * kGroupWarps, 0, stream, task);
+  }
   const int size = matrix.layout == MatrixLayout::kInt4 ? matrix.columns : matrix.padded_columns;
   const int fours = (size + 4 * kThreads - 1) / (4 * kThreads);
   if (fours <= 1) return launch<1>(task, stream);

@@ -17,12 +17,6 @@ __device__ __forceinline__ float warp_max(float value) {
     value = fmaxf(value, __shfl_xor_sync(0xffffffffU, value, offset));
   return value;
 }
-__device__ __forceinline__ int warp_sum(int value) {
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2)
-    value += __shfl_xor_sync(0xffffffffU, value, offset);
-  return value;
-}
 
 /// `scratch`: one number for each warp; free again when the call returns.
 template <int kThreads>

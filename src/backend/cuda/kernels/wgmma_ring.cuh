@@ -3,7 +3,11 @@
 // linear_wgmma.cuh. A stage is two blocks of K: rows of x for kTokens tokens, swizzled by the copy
 // engine, then packed weights, tile after tile. No stage crosses the end of a part of K, so a
 // stage's second block may be of no use; copies bring whole boxes even so, and what lies outside
-// the matrix or behind the last token is zero.
+// the matrix or behind the last token is zero. Of weights in groups along K (int4) a stage also has
+// scales and zero points of the groups that it touches: [tile][group][16], and scales of rows of x:
+// [group][token].
+#include <type_traits>
+
 #include "backend/cuda/kernels/copy_engine.cuh"
 #include "backend/cuda/kernels/linear_tile.cuh"
 #include "backend/cuda/kernels/row_map.h"
@@ -27,6 +31,24 @@ struct WgmmaArgs {
   int stage_bytes;
 };
 
+/// Of weights in groups.
+struct GroupedWgmmaArgs : WgmmaArgs {
+  CUtensorMap scales;    // a row of words to a tile of 16 rows
+  CUtensorMap zeros;     // likewise
+  CUtensorMap x_scales;  // a row of words to a group
+  int group_steps;       // groups of 32 columns that share a scale
+  unsigned step_groups;  // for group_of()
+  int stage_groups;      // that a stage touches at most
+  int scales_at;         // bytes from a stage's beginning
+  int zeros_at;
+  int x_scales_at;
+};
+template <class Format>
+using WgmmaArgsOf = std::conditional_t<Format::kHasGroups, GroupedWgmmaArgs, WgmmaArgs>;
+
+/// 2^31 / steps, rounded up, or one more: makes a division of group_of().
+inline unsigned inverse_of(int steps) { return (1U << 31) / static_cast<unsigned>(steps) + 1; }
+
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 
 /// The stages in the order in which they are filled and emptied.
@@ -45,12 +67,22 @@ struct Ring {
   __device__ __forceinline__ void wait_full() const { wait_phase(full + stage, parity); }
 };
 
+/// The group of step `step` of K, below 2^16.
+__device__ __forceinline__ int group_of(int step, unsigned step_groups) {
+  return static_cast<int>(__umulhi(2U * static_cast<unsigned>(step) + 1, step_groups));
+}
+
 /// What a block of threads has to do: its parts of K of the units that fall to it.
 struct Share {
   int first_unit;
   int stride;
   int first_part;
   int last_part;  // one behind the last
+  /// Stages, when all parts are whole stages.
+  [[nodiscard]] __device__ __forceinline__ int stages(const WgmmaArgs& args) const {
+    const int units = first_unit < args.units ? (args.units - first_unit - 1) / stride + 1 : 0;
+    return units * (args.part_begin[last_part] - args.part_begin[first_part]) / kStageBlocks;
+  }
 };
 
 /// Two warps fill the ring, one with weights, which need no other kernel's results, the other with
@@ -59,27 +91,51 @@ template <class Format, int kTokens>
 struct RingFiller {
   static constexpr int kRowBytes = kTokens * kStageBlocks * Format::kRowBytes;
   static constexpr int kTileBytes = kStageBlocks * Format::kTileBytes;
-  const WgmmaArgs& args;
+  const WgmmaArgsOf<Format>& args;
   Ring ring;
   Share share;
 
   __device__ __forceinline__ void fill_weights() {
     prefetch_map(&args.weights);
+    if constexpr (Format::kHasGroups) {
+      prefetch_map(&args.scales);
+      prefetch_map(&args.zeros);
+    }
     fill([&](int offset, int block, int row_unit, int) {
       if (!is_elected()) return;
       std::uint64_t* full = ring.full + ring.stage;
-      arrive_expecting(full, args.tiles * kTileBytes);
+      const int tile = row_unit * args.tiles;
+      if constexpr (Format::kHasGroups) {
+        constexpr int kGroupBytes = kTileRows * (sizeof(float) + 1);
+        arrive_expecting(full, args.tiles * (kTileBytes + args.stage_groups * kGroupBytes));
+        const int group = group_of(block * Format::kSteps, args.step_groups);
+        std::byte* stage = ring.memory + offset;
+        copy_box(stage + args.scales_at, &args.scales, group * (kTileRows * 4 / kWeightWordBytes),
+                 tile, full);
+        copy_box(stage + args.zeros_at, &args.zeros, group * (kTileRows / kWeightWordBytes), tile,
+                 full);
+      } else {
+        arrive_expecting(full, args.tiles * kTileBytes);
+      }
       copy_box(ring.memory + kRowBytes + offset, &args.weights,
-               block * (Format::kTileBytes / kWeightWordBytes), row_unit * args.tiles, full);
+               block * (Format::kTileBytes / kWeightWordBytes), tile, full);
     });
   }
   __device__ __forceinline__ void fill_rows() {
     prefetch_map(&args.x);
+    if constexpr (Format::kHasGroups) prefetch_map(&args.x_scales);
     wait_for_previous();
     fill([&](int offset, int block, int, int token_unit) {
       if (!is_elected()) return;
       std::uint64_t* full = ring.full + ring.stage;
-      arrive_expecting(full, kRowBytes);
+      if constexpr (Format::kHasGroups) {
+        arrive_expecting(full, kRowBytes + args.stage_groups * kTokens * 4);
+        copy_box(ring.memory + offset + args.x_scales_at, &args.x_scales,
+                 token_unit * (kTokens * 4 / kWeightWordBytes),
+                 group_of(block * Format::kSteps, args.step_groups), full);
+      } else {
+        arrive_expecting(full, kRowBytes);
+      }
 #pragma unroll
       for (int box = 0; box < kRowBytes / (kTokens * kBoxBytes); ++box)
         copy_box(ring.memory + offset + box * kTokens * kBoxBytes, &args.x,

@@ -109,7 +109,8 @@ void run(const std::string& name, const std::string& format, int context) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  run(argc > 1 ? argv[1] : "demo", argc > 2 ? argv[2] : "none", argc > 3 ? std::atoi(argv[3]) : 200);
+  run(argc > 1 ? argv[1] : "demo", argc > 2 ? argv[2] : "none",
+      argc > 3 ? std::atoi(argv[3]) : 200);
   return 0;
 } catch (const std::exception& error) {
   fmt::print(stderr, "step_bench: {}\n", error.what());

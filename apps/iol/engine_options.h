@@ -38,7 +38,7 @@ struct EngineOptions {
 /// Adds --quant and its companions.
 void add_quantization_options(CLI::App& command, EngineOptions& options);
 
-/// Adds --draft and its companions, of commands that generate.
+/// Adds --draft and its companions, of commands that generate or say what that takes.
 void add_speculation_options(CLI::App& command, EngineOptions& options);
 
 /// Adds the common options and those of the engine.

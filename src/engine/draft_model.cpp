@@ -7,34 +7,6 @@
 namespace iol {
 namespace {
 
-void refuse_target_itself(const ResolvedModel& draft, const LoadedModel& target,
-                          const std::string& name) {
-  const bool same_folder = !draft.synthetic && !target.synthetic &&
-                           std::filesystem::equivalent(draft.folder, target.folder);
-  const bool same_shape = draft.synthetic && target.synthetic && name == target.name;
-  if (!same_folder && !same_shape) return;
-  throw_input_error(
-      "--draft {}: this is the model itself, which can't be faster than itself; name a smaller one "
-      "of the same family",
-      name);
-}
-
-void check_vocabulary(const ModelConfig& draft, const LoadedModel& target,
-                      const std::string& name) {
-  if (draft.vocab_size == target.config.vocab_size) return;
-  throw_input_error(
-      "--draft {}: its vocabulary has {} tokens, that of '{}' {}; name a model of the same family",
-      name, draft.vocab_size, target.name, target.config.vocab_size);
-}
-
-void check_context(const ModelConfig& draft, int max_context, const std::string& name) {
-  if (draft.max_position_embeddings >= max_context) return;
-  throw_input_error(
-      "--draft {}: it was made for {} positions, and sequences may have {}; lower --max-context, "
-      "or name another draft",
-      name, draft.max_position_embeddings, max_context);
-}
-
 /// Nothing for an id without a token, as padded vocabularies have.
 std::optional<std::string> spelling(const Tokenizer& tokenizer, std::int32_t id) {
   if (id >= tokenizer.vocab_size()) return std::nullopt;
@@ -80,15 +52,39 @@ Quantization quantization_of(const WeightSource& source, WeightFormat asked,
 
 }  // namespace
 
+void check_draft_config(const DraftCandidate& draft, const DraftTarget& target) {
+  const std::string& name = draft.name;
+  const bool same_folder = !draft.resolved.synthetic && !target.folder.empty() &&
+                           std::filesystem::equivalent(draft.resolved.folder, target.folder);
+  if (same_folder || (draft.resolved.synthetic && name == target.name)) {
+    throw_input_error(
+        "--draft {}: this is the model itself, which can't be faster than itself; name a smaller "
+        "one of the same family",
+        name);
+  }
+  if (draft.config.vocab_size != target.vocab_size) {
+    throw_input_error(
+        "--draft {}: its vocabulary has {} tokens, that of '{}' {}; name a model of the same "
+        "family",
+        name, draft.config.vocab_size, target.name, target.vocab_size);
+  }
+  if (draft.config.max_position_embeddings < target.max_context) {
+    throw_input_error(
+        "--draft {}: it was made for {} positions, and sequences may have {}; lower --max-context, "
+        "or name another draft",
+        name, draft.config.max_position_embeddings, target.max_context);
+  }
+}
+
 DraftModel load_draft_model(const EngineConfig& config, const LoadedModel& target) {
   const std::string& name = config.speculation.model;
   const ResolvedModel resolved = resolve_model(name);
-  refuse_target_itself(resolved, target, name);
   DraftModel draft;
   draft.name = name;
   draft.config = load_model_config(resolved);
-  check_vocabulary(draft.config, target, name);
-  check_context(draft.config, config.max_context, name);
+  check_draft_config({name, resolved, draft.config},
+                     {target.name, target.synthetic ? std::filesystem::path() : target.folder,
+                      target.config.vocab_size, config.max_context});
   check_tokenizer(load_tokenizer_of(resolved).get(), target, name);
   const auto source = open_weights_of(resolved, draft.config, config.seed, config.verify);
   draft.kv_dtype = target.kv_dtype;

@@ -312,7 +312,7 @@ void EngineLoop::take_tokens(RequestState& state, const ScheduledSequence& sched
       accepted = speculation_->accept_simulated();
       if (accepted) sampled.token = sequence.draft_tokens[draft];
     }
-    if (judges) speculation_->on_judged(state.drafts, accepted);
+    if (judges) speculation_->on_judged(state.drafts, i, accepted);
     goes_on = publish_token(state, std::move(sampled), accepted);
   }
   if (goes_on && !sequence.draft_tokens.empty()) scheduler_.on_drafts_verified(scheduled);

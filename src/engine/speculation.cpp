@@ -10,9 +10,7 @@ namespace {
 
 // Before any draft was judged: what is common, so that the first request tries.
 constexpr double kUsualAcceptance = 0.6;
-constexpr double kUsualWeight = 6;
-// A new request begins with what others saw, until it has about as many tokens of its own.
-constexpr double kInheritedWeight = 6;
+// In judged drafts.
 constexpr double kRequestMemory = 40;
 constexpr double kEngineMemory = 400;
 
@@ -25,8 +23,8 @@ Speculation::Speculation(const SpeculationConfig& config, std::unique_ptr<ModelD
       model_(std::move(model)),
       scheduler_(scheduler),
       policy_(config.depth),
-      lookup_acceptance_(kUsualAcceptance, kUsualWeight, kEngineMemory),
-      model_acceptance_(kUsualAcceptance, kUsualWeight, kEngineMemory) {}
+      lookup_acceptance_(kUsualAcceptance, kEngineMemory),
+      model_acceptance_(kUsualAcceptance, kEngineMemory) {}
 
 bool Speculation::expects_drafts(Requests& requests) {
   last_draft_ns_ = 0;
@@ -80,6 +78,8 @@ void Speculation::propose(Requests& requests) {
 void Speculation::collect(Requests& requests) {
   candidates_.clear();
   choices_.clear();
+  lookup_acceptance_.fade();
+  model_acceptance_.fade();
   const auto& running = scheduler_.queues().running();
   const bool prompts_come_first = scheduler_.config().policy == SchedulerPolicy::kStatic;
   const auto decodes = [](const Sequence* sequence) { return sequence->is_decoding; };
@@ -92,6 +92,8 @@ void Speculation::collect(Requests& requests) {
                   scheduler_.config().max_context - sequence->num_tokens() - 1});
     if (most < 1) continue;
     RequestState& request = *requests.at(sequence->id);
+    if (request.drafts.lookup_acceptance) request.drafts.lookup_acceptance->fade();
+    if (request.drafts.model_acceptance) request.drafts.model_acceptance->fade();
     judge_guess(request.drafts, *sequence);
     Draft& draft = request.drafts.draft;
     draft.sequence = sequence;
@@ -124,8 +126,8 @@ void Speculation::judge_guess(DraftState& state, const Sequence& sequence) {
   if (!state.guess || state.guess->position >= tokens.size()) return;
   const bool is_right = tokens[state.guess->position] == state.guess->token;
   state.guess.reset();
-  if (state.lookup_acceptance) state.lookup_acceptance->observe(is_right);
-  lookup_acceptance_.observe(is_right);
+  if (state.lookup_acceptance) state.lookup_acceptance->observe(0, is_right);
+  lookup_acceptance_.observe(0, is_right);
 }
 
 StepOutlook Speculation::outlook() const {
@@ -157,10 +159,10 @@ Acceptance& Speculation::acceptance_of_all(const DraftState& state) {
   return state.from_model ? model_acceptance_ : lookup_acceptance_;
 }
 
-double Speculation::acceptance_of(DraftState& state) {
+Acceptance& Speculation::acceptance_of(DraftState& state) {
   auto& own = state.acceptance();
-  if (!own) own.emplace(acceptance_of_all(state).rate(), kInheritedWeight, kRequestMemory);
-  return own->rate();
+  if (!own) own.emplace(acceptance_of_all(state), kRequestMemory);
+  return *own;
 }
 
 void Speculation::describe_choices() {
@@ -173,7 +175,9 @@ void Speculation::describe_choices() {
       choice.most = state.draft.max_tokens;
       choice.num_missing = model_->num_missing(request->sequence);
     }
-    choice.acceptance = acceptance_of(state);
+    const Acceptance& acceptance = acceptance_of(state);
+    choice.likely = acceptance.likely_chances();
+    choice.hopeful = acceptance.hopeful_chances();
     choices_.push_back(choice);
   }
 }
@@ -207,19 +211,21 @@ void Speculation::ask_model() {
 
 void Speculation::on_step(const Batch& batch, const std::optional<StepTime>& time) {
   stats_.num_draft_tokens += batch.num_draft_tokens;
+  const std::int64_t num_accepted = stats_.num_accepted_tokens - num_accepted_before_;
+  num_accepted_before_ = stats_.num_accepted_tokens;
   if (!time) return;
-  const bool has_drafts = batch.num_draft_tokens > 0;
-  policy_.on_step(batch.num_tokens(), static_cast<double>(time->step_ns) * 1e-9, has_drafts);
-  if (has_drafts) {
+  policy_.on_step({batch.num_tokens(), static_cast<double>(time->step_ns) * 1e-9,
+                   batch.num_draft_tokens, static_cast<int>(num_accepted)});
+  if (batch.num_draft_tokens > 0) {
     policy_.on_turnaround(static_cast<double>(time->turnaround_ns) * 1e-9);
   }
 }
 
-void Speculation::on_judged(DraftState& state, bool accepted) {
+void Speculation::on_judged(DraftState& state, int place, bool accepted) {
   Acceptance& all = acceptance_of_all(state);
-  if (state.acceptance()) state.acceptance()->observe(accepted);
-  all.observe(accepted);
-  stats_.acceptance = all.rate();
+  if (state.acceptance()) state.acceptance()->observe(place, accepted);
+  all.observe(place, accepted);
+  stats_.acceptance = all.overall_rate();
   if (accepted) ++stats_.num_accepted_tokens;
 }
 

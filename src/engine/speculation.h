@@ -50,8 +50,8 @@ class Speculation {
   void propose(Requests& requests);
   /// A step ran. `time`: nothing where it tells nothing about others.
   void on_step(const Batch& batch, const std::optional<StepTime>& time);
-  /// A draft of a request was judged, those before it having been accepted.
-  void on_judged(DraftState& state, bool accepted);
+  /// A draft of a request was judged, those before it having been accepted. `place` from 0.
+  void on_judged(DraftState& state, int place, bool accepted);
   void forget(RequestId request);
   void clear_prefixes();
 
@@ -76,7 +76,7 @@ class Speculation {
   [[nodiscard]] StepOutlook outlook() const;
   /// Of who made the draft: over all requests, and of this one.
   Acceptance& acceptance_of_all(const DraftState& state);
-  double acceptance_of(DraftState& state);
+  Acceptance& acceptance_of(DraftState& state);
 
   SpeculationConfig config_;
   std::unique_ptr<NgramDrafter> lookup_;
@@ -88,7 +88,8 @@ class Speculation {
   RandomStream simulation_{0, 17};
   SpeculationStats stats_;
   std::int64_t last_draft_ns_ = 0;
-  bool is_waited_for_ = false;  // expects_drafts() said yes
+  std::int64_t num_accepted_before_ = 0;  // by the end of the step before
+  bool is_waited_for_ = false;            // expects_drafts() said yes
   // Scratch of a step.
   std::vector<RequestState*> candidates_;
   std::vector<DepthChoice> choices_;

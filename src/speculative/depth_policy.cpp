@@ -13,21 +13,30 @@ constexpr std::array kCaps = {1, 2, 3, 4, 5, 6, 8, 10, 12, 16};
 constexpr int kFirstDrafts = 4;
 constexpr double kGainToSwitch = 1.02;
 constexpr double kGainToBegin = 1.04;
-constexpr double kProbeShare = 0.005;
-constexpr int kStepsUntilPlain = 250;
+// Steps with drafts between plain ones: few at first, twice as many each time.
+constexpr int kFirstUntilPlain = 4;
+constexpr int kMostUntilPlain = 200;
 // Of a turnaround's difference from the mean, what the mean takes at least.
 constexpr double kTurnaroundGain = 0.02;
-
-/// The sum of a^1 ... a^count.
-double expected_accepted(double acceptance, int count) {
-  double chance = 1;
-  double sum = 0;
-  for (int i = 0; i < count; ++i) {
-    chance *= acceptance;
-    sum += chance;
-  }
-  return sum;
-}
+// Accounts: shares of the time that goes by, and what they hold at most, in plain steps.
+constexpr double kTrialShare = 0.004;
+constexpr double kMostTrialSteps = 4;
+// Or what catching up would have cost lately, up to so many.
+constexpr double kMostWantedSteps = 100;
+constexpr double kLedgerShare = 0.005;
+constexpr double kFirstLedgerSteps = 4;
+constexpr double kMostLedgerSteps = 8;
+constexpr double kMostDebtSteps = 2;
+// A trial costs at least this part of a plain step: no two in a row where both are alike.
+constexpr double kLeastTrialSteps = 0.02;
+// Trials that follow once a draft model has been caught up with.
+constexpr int kTrialsAfterCatchUp = 6;
+// Steps over which catching up is expected to pay.
+constexpr double kInstalments = 64;
+// What the ledger must hold of it when it begins.
+constexpr double kRiskOfCatchingUp = 0.5;
+// What the ledger always pays, in plain steps: rows that are as good as free.
+constexpr double kFreeSteps = 0.005;
 
 }  // namespace
 
@@ -35,12 +44,46 @@ DepthPolicy::DepthPolicy(std::optional<int> fixed_depth)
     : fixed_depth_(fixed_depth),
       verify_(kGuessedStepSeconds),
       draft_(kGuessedStepSeconds),
-      depth_(fixed_depth.value_or(0)) {}
+      depth_(fixed_depth.value_or(0)),
+      num_until_plain_(kFirstUntilPlain) {}
 
-void DepthPolicy::on_step(int num_rows, double seconds, bool has_drafts) {
-  verify_.observe(num_rows, seconds);
-  num_since_plain_ = has_drafts ? num_since_plain_ + 1 : 0;
-  if (depth_ == 0) credit_seconds_ += kProbeShare * seconds;
+void DepthPolicy::on_step(const StepOutcome& outcome) {
+  verify_.observe(outcome.num_rows, outcome.seconds);
+  draft_.fade();
+  num_since_plain_ = outcome.num_drafts > 0 ? num_since_plain_ + 1 : 0;
+  if (outcome.num_drafts == 0) plain_seconds_ = verify_.seconds(outcome.num_rows);
+  const double seconds = std::min(outcome.seconds, 2 * verify_.seconds(outcome.num_rows));
+  if (!has_begun_) ledger_seconds_ = kFirstLedgerSteps * seconds;
+  has_begun_ = true;
+  trial_seconds_ = std::min(trial_seconds_ + kTrialShare * seconds,
+                            std::max(kMostTrialSteps * plain_seconds_, wanted_seconds_));
+  ledger_seconds_ += kLedgerShare * seconds;
+  if (drafted_seconds_ > 0) {
+    instalments_seconds_ += std::max(0.0, drafted_seconds_ - drafting_seconds_);
+    drafted_seconds_ = 0;
+  }
+  if (outcome.num_drafts > 0) {
+    const double instalment = instalments_seconds_ / kInstalments;
+    instalments_seconds_ -= instalment;
+    // By what its rows are now known to take.
+    const int num_plain_rows = outcome.num_rows - outcome.num_drafts;
+    const double row_seconds =
+        std::max(0.0, verify_.seconds(outcome.num_rows) - verify_.seconds(num_plain_rows));
+    ledger_seconds_ += outcome.num_accepted * token_seconds_ - row_seconds - drafting_seconds_ -
+                       turnaround_seconds_ - instalment;
+  } else if (depth_ == 0) {
+    ledger_seconds_ -= instalments_seconds_;
+    instalments_seconds_ = 0;
+  }
+  ledger_seconds_ = std::clamp(ledger_seconds_, -kMostDebtSteps * plain_seconds_,
+                               kMostLedgerSteps * plain_seconds_);
+}
+
+void DepthPolicy::on_draft_pass(int num_rows, double seconds) {
+  // The first one touches weights and cache for the first time and says nothing of those to come.
+  if (has_drafted_) draft_.observe(num_rows, seconds);
+  drafted_seconds_ += std::min(seconds, 2 * draft_seconds(num_rows));
+  has_drafted_ = true;
 }
 
 void DepthPolicy::on_turnaround(double seconds) {
@@ -58,23 +101,24 @@ void DepthPolicy::choose(std::span<DepthChoice> choices, const StepOutlook& outl
   if (fixed_depth_) return choose_fixed(choices, outlook);
   for (DepthChoice& choice : choices) choice.depth = 0;
   if (choices.empty()) return;
-  if (!verify_.has_seen_about(outlook.num_decodes) || num_since_plain_ >= kStepsUntilPlain) return;
-  plain_tok_s_ = promise_of(choices, outlook).tokens_per_second;
-  double best_rate = plain_tok_s_;
-  double kept_rate = depth_ == 0 ? plain_tok_s_ : 0;
-  int best_cap = 0;
-  for (const int cap : kCaps) {
-    const double rate = apply_cap(choices, outlook, cap).tokens_per_second;
-    if (cap == depth_) kept_rate = rate;
-    if (rate > best_rate) {
-      best_rate = rate;
-      best_cap = cap;
-    }
+  const Promise plain = promise_of(choices, outlook, View::kLikely);
+  plain_seconds_ = plain.seconds;
+  token_seconds_ = 1 / plain.rate();
+  plain_tok_s_ = promised_tok_s_ = plain.rate();
+  if (!verify_.has_seen_about(outlook.num_decodes)) return;
+  if (num_since_plain_ >= num_until_plain_) {
+    num_until_plain_ = std::min(2 * num_until_plain_, kMostUntilPlain);
+    return;
   }
-  const double gain_needed = depth_ == 0 ? kGainToBegin : kGainToSwitch;
-  if (best_rate >= gain_needed * kept_rate || kept_rate <= plain_tok_s_) depth_ = best_cap;
-  promised_tok_s_ = apply_cap(choices, outlook, depth_).tokens_per_second;
-  if (depth_ == 0) probe(choices, outlook);
+  Promise chosen = exploit(choices, outlook, plain);
+  promised_tok_s_ = chosen.rate();
+  chosen = try_another(choices, outlook, chosen).value_or(chosen);
+  drafting_seconds_ = chosen.drafting_seconds;
+}
+
+bool DepthPolicy::may_pay(const Promise& promise) const {
+  return promise.extra_seconds + kRiskOfCatchingUp * promise.missed_seconds <=
+         std::max(ledger_seconds_, kFreeSteps * plain_seconds_);
 }
 
 void DepthPolicy::choose_fixed(std::span<DepthChoice> choices, const StepOutlook& outlook) const {
@@ -85,8 +129,28 @@ void DepthPolicy::choose_fixed(std::span<DepthChoice> choices, const StepOutlook
   }
 }
 
+DepthPolicy::Promise DepthPolicy::exploit(std::span<DepthChoice> choices,
+                                          const StepOutlook& outlook, const Promise& plain) {
+  double best_rate = plain.rate();
+  double kept_rate = depth_ == 0 ? plain.rate() : 0;
+  int best_cap = 0;
+  for (const int cap : kCaps) {
+    const Promise promise = apply_cap(choices, outlook, cap, View::kLikely);
+    if (!may_pay(promise)) continue;
+    if (cap == depth_) kept_rate = promise.rate();
+    if (promise.rate() > best_rate) {
+      best_rate = promise.rate();
+      best_cap = cap;
+    }
+  }
+  const bool gains = depth_ > 0 && kept_rate > plain.rate();
+  const double gain_needed = depth_ == 0 ? kGainToBegin : gains ? kGainToSwitch : 0;
+  if (best_rate >= gain_needed * kept_rate) depth_ = best_cap;
+  return apply_cap(choices, outlook, depth_, View::kLikely);
+}
+
 DepthPolicy::Promise DepthPolicy::apply_cap(std::span<DepthChoice> choices,
-                                            const StepOutlook& outlook, int cap) const {
+                                            const StepOutlook& outlook, int cap, View view) const {
   const int num_rows = outlook.num_decodes + outlook.num_prefill_tokens;
   const int most = std::max(1, static_cast<int>(choices.size()) * cap);
   const double row_seconds = (verify_.seconds(num_rows + most) - verify_.seconds(num_rows)) / most;
@@ -98,63 +162,108 @@ DepthPolicy::Promise DepthPolicy::apply_cap(std::span<DepthChoice> choices,
   const int most_rows = std::max(2 * verify_.most_rows(), num_rows + kFirstDrafts);
   int num_left = std::min(outlook.most_drafts, most_rows - num_rows);
   for (DepthChoice& choice : choices) {
-    double chance = 1;
+    const DraftChances& chances = view == View::kLikely ? choice.likely : choice.hopeful;
+    const int most_depth = std::min({cap, choice.most, num_left});
     choice.depth = 0;
-    while (choice.depth < std::min({cap, choice.most, num_left})) {
-      chance *= choice.acceptance;
-      if (chance < worth_it) break;
+    while (choice.depth < most_depth &&
+           chances[static_cast<std::size_t>(choice.depth)] >= worth_it) {
       ++choice.depth;
     }
     num_left -= choice.depth;
   }
-  return promise_of(choices, outlook);
+  return promise_of(choices, outlook, view);
 }
 
 DepthPolicy::Promise DepthPolicy::promise_of(std::span<const DepthChoice> choices,
-                                             const StepOutlook& outlook) const {
+                                             const StepOutlook& outlook, View view) const {
   const int num_rows = outlook.num_decodes + outlook.num_prefill_tokens;
+  Promise promise;
+  promise.num_tokens = std::max(outlook.num_decodes, 1);
   int num_drafts = 0;
-  double num_tokens = std::max(outlook.num_decodes, 1);
   int num_passes = 0;
   int num_drafting = 0;
   int num_missing = 0;
   for (const DepthChoice& choice : choices) {
+    const DraftChances& chances = view == View::kLikely ? choice.likely : choice.hopeful;
+    for (int i = 0; i < choice.depth; ++i) {
+      promise.num_tokens += static_cast<double>(chances[static_cast<std::size_t>(i)]);
+    }
     num_drafts += choice.depth;
-    num_tokens += expected_accepted(choice.acceptance, choice.depth);
     if (!choice.from_model || choice.depth == 0) continue;
     num_passes = std::max(num_passes, choice.depth);
     ++num_drafting;
     num_missing += choice.num_missing;
   }
-  Promise promise;
   promise.extra_seconds = verify_.seconds(num_rows + num_drafts) - verify_.seconds(num_rows);
+  if (view == View::kHopeful && num_drafts > 0) {
+    promise.extra_seconds -= verify_.doubt_seconds(num_rows + num_drafts);
+  }
+  promise.extra_seconds = std::max(promise.extra_seconds, 0.0);
   if (num_drafts > 0) promise.extra_seconds += turnaround_seconds_;
   if (num_passes > 0) {
-    // What a draft model has missed is computed once and pays over the steps to come.
-    promise.extra_seconds += draft_seconds(num_drafting) * num_passes +
-                             std::min(draft_seconds(num_missing) - draft_seconds(num_drafting),
-                                      draft_seconds(num_drafting));
+    const double pass_seconds = draft_seconds(num_drafting);
+    promise.missed_seconds =
+        std::max(0.0, draft_seconds(std::max(num_missing, num_drafting)) - pass_seconds);
+    promise.drafting_seconds = num_passes * pass_seconds;
+    promise.extra_seconds += promise.drafting_seconds;
   }
-  const double plain_seconds = verify_.seconds(std::max(outlook.num_decodes, 1));
-  promise.tokens_per_second = num_tokens / (plain_seconds + std::max(promise.extra_seconds, 0.0));
+  promise.seconds = verify_.seconds(std::max(outlook.num_decodes, 1)) + promise.extra_seconds +
+                    promise.missed_seconds / kInstalments;
   return promise;
 }
 
-void DepthPolicy::probe(std::span<DepthChoice> choices, const StepOutlook& outlook) {
-  if (outlook.most_drafts < 1) return;
+std::optional<DepthPolicy::Promise> DepthPolicy::try_another(std::span<DepthChoice> choices,
+                                                             const StepOutlook& outlook,
+                                                             const Promise& chosen) {
+  if (outlook.most_drafts < 1 || trial_seconds_ < kLeastTrialSteps * plain_seconds_) return {};
+  double best_rate = kGainToBegin * chosen.rate();
+  int best_cap = 0;
+  for (const int cap : kCaps) {
+    if (cap == depth_) continue;
+    const Promise promise = apply_cap(choices, outlook, cap, View::kHopeful);
+    if (promise.rate() <= best_rate || !may_pay(promise)) continue;
+    best_rate = promise.rate();
+    best_cap = cap;
+  }
+  std::optional<Promise> trial;
+  if (best_cap > 0) {
+    apply_cap(choices, outlook, best_cap, View::kHopeful);
+    trial = pay_for_trial(choices, outlook, chosen, kTrialsAfterCatchUp);
+  }
+  if (!trial && depth_ == 0) trial = try_one(choices, outlook, chosen);
+  if (!trial) apply_cap(choices, outlook, depth_, View::kLikely);
+  return trial;
+}
+
+std::optional<DepthPolicy::Promise> DepthPolicy::try_one(std::span<DepthChoice> choices,
+                                                         const StepOutlook& outlook,
+                                                         const Promise& chosen) {
   DepthChoice* cheapest = nullptr;
   for (DepthChoice& choice : choices) {
+    choice.depth = 0;
     if (choice.most < 1) continue;
     if (cheapest == nullptr || choice.num_missing < cheapest->num_missing) cheapest = &choice;
   }
-  if (cheapest == nullptr) return;
-  const int num_rows = outlook.num_decodes + outlook.num_prefill_tokens;
-  double cost = turnaround_seconds_ +
-                std::max(0.0, verify_.seconds(num_rows + 1) - verify_.seconds(num_rows));
-  if (cheapest->from_model) cost += draft_seconds(std::max(cheapest->num_missing, 1));
-  if (cost > credit_seconds_) return;
-  credit_seconds_ = 0;
+  if (cheapest == nullptr || trial_seconds_ < kMostTrialSteps / 2 * plain_seconds_) return {};
   cheapest->depth = 1;
+  return pay_for_trial(choices, outlook, chosen, 1);
+}
+
+std::optional<DepthPolicy::Promise> DepthPolicy::pay_for_trial(std::span<const DepthChoice> choices,
+                                                               const StepOutlook& outlook,
+                                                               const Promise& chosen,
+                                                               int num_following) {
+  const Promise trial = promise_of(choices, outlook, View::kLikely);
+  if (!may_pay(trial)) return {};
+  const double loss =
+      std::max(trial.seconds - trial.num_tokens / chosen.rate(), kLeastTrialSteps * plain_seconds_);
+  // One or two missing tokens cost a draft model next to nothing.
+  const bool catches_up = trial.missed_seconds > loss;
+  const double needed = trial.missed_seconds + (catches_up ? num_following : 1) * loss;
+  wanted_seconds_ = std::min(needed, kMostWantedSteps * plain_seconds_);
+  if (trial_seconds_ < needed) return {};
+  trial_seconds_ -= loss + trial.missed_seconds;
+  return trial;
 }
 
 }  // namespace iol

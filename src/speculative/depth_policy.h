@@ -3,15 +3,15 @@
 #include <optional>
 #include <span>
 
+#include "speculative/acceptance.h"
 #include "speculative/step_times.h"
 
 namespace iol {
 
-constexpr int kMaxDraftDepth = 16;
-
 /// One decoding sequence, as the policy sees it before a step.
 struct DepthChoice {
-  double acceptance = 0;    // see Acceptance
+  DraftChances likely{};    // see Acceptance
+  DraftChances hopeful{};   // the most that they may well be
   int most = 0;             // drafts that it can take at all: found, or before its length ends
   bool from_model = false;  // drafts come from the draft model, a forward pass per token
   int num_missing = 0;      // tokens that the draft model computes before its first guess
@@ -26,22 +26,41 @@ struct StepOutlook {
   int most_drafts = 0;         // of all sequences together
 };
 
+/// What came of a step.
+struct StepOutcome {
+  int num_rows = 0;
+  double seconds = 0;  // without its drafting
+  int num_drafts = 0;
+  int num_accepted = 0;
+};
+
 /// Chooses how many tokens to draft for each sequence: always the same, or those that promise most
 /// tokens per second.
 ///
-/// The promise. A sequence that drafts k tokens, each accepted with chance a where those before it
-/// were, gets 1 + a + ... + a^k tokens out of the step. The step takes verify(rows) with one row
-/// per decode, per draft and per prompt token, and before it, where a draft model is asked,
-/// draft(rows) for each token of the longest draft, and on a device that would run ahead otherwise
-/// the host's turnaround. All times are learnt from steps that ran (StepTimes). A depth is chosen
-/// for the batch, and each sequence takes of it what pays for itself: the j-th draft where a^j is
-/// worth more than the time of its rows.
+/// The promise. A sequence that drafts k tokens gets one token out of the step, and of the drafts
+/// those up to the first that is wrong: 1 + c_1 + ... + c_k of them, where c_j is the chance that
+/// the first j are right. The step takes verify(rows) with one row per decode, per draft and per
+/// prompt token, and before it, where a draft model is asked, draft(rows) for each token of the
+/// longest draft, and on a device that would run ahead otherwise the host's turnaround. All times
+/// are learnt from steps that ran (StepTimes). A depth is chosen for the batch, and each sequence
+/// takes of it what pays for itself: the j-th draft where c_j is worth more than the time of its
+/// rows. The depth changes for a promise of 2 % more, from zero for one of 4 %.
 ///
-/// No thrash: the depth changes for a promise of 2 % more, from zero for one of 4 %. While the
-/// depth is zero one sequence drafts now and then, to see whether that still holds, when what it
-/// may cost is less than 0.5 % of the time since the last such probe. While it isn't, one step in
-/// 250 goes without drafts, and so does the first of each batch size: there is no promise without a
-/// plain step to compare with.
+/// What is not known well is tried, within two accounts of time, both filled by a share of the time
+/// that goes by:
+///  - a trial is a step with another depth than the chosen one, which may well promise more: when
+///    chances are as high, and times as short, as the evidence allows (optimism in the face of
+///    uncertainty; evidence fades, Garivier and Moulines 2011). It is paid for with what it is
+///    expected to lose against the chosen depth. A draft model that has fallen behind is caught up
+///    with only when several trials can follow. With a full account and no hope at all one draft of
+///    one sequence is tried.
+///  - the ledger: whatever drafts, trial or not, pays the time that it takes and is paid back the
+///    time of the tokens that it brought, up to a small saving. A depth is out of the question
+///    where the ledger could not pay if no draft were accepted, so drafts can't lose more against
+///    none than the share and the saving, whatever the estimates say (conservative bandits, Wu et
+///    al. 2016). Catching up is paid in instalments, the rest at once when drafting ends.
+/// One step in 200 goes without drafts, of the first ones more, and so does the first of each batch
+/// size: there is no promise without a plain step to compare with.
 class DepthPolicy {
  public:
   /// Nothing: chosen by the promise.
@@ -49,36 +68,55 @@ class DepthPolicy {
 
   /// Fills `depth` of each.
   void choose(std::span<DepthChoice> choices, const StepOutlook& outlook);
-  /// A step ran, without its drafting: how many rows, how long, and whether drafts were among them.
-  void on_step(int num_rows, double seconds, bool has_drafts);
+  /// The step for which depths were chosen last ran, or one for which none were asked.
+  void on_step(const StepOutcome& outcome);
   /// What a step with drafts took beside that, because the next one had to wait for its tokens.
   void on_turnaround(double seconds);
   /// The engine waited for a step because of a rehearsed choice, and nothing was drafted after all:
-  /// that was a probe, and the next must be earned.
-  void on_vain_wait() { credit_seconds_ = 0; }
+  /// that was a trial, and the next must be earned.
+  void on_vain_wait() { trial_seconds_ = 0; }
   /// A forward pass of the draft model ran.
-  void on_draft_pass(int num_rows, double seconds) { draft_.observe(num_rows, seconds); }
+  void on_draft_pass(int num_rows, double seconds);
 
   /// Tokens per second that the last choice promised, and that no drafts at all promised.
   [[nodiscard]] double promised_tok_s() const { return promised_tok_s_; }
   [[nodiscard]] double plain_tok_s() const { return plain_tok_s_; }
-  /// The cap that was chosen last; 0 in a probe too.
+  /// The cap that was chosen last; 0 in a trial from 0 too.
   [[nodiscard]] int depth() const { return depth_; }
 
  private:
+  /// How chances and times are looked at.
+  enum class View : std::uint8_t { kLikely, kHopeful };
   struct Promise {
-    double tokens_per_second = 0;
-    double extra_seconds = 0;
+    double num_tokens = 0;
+    double seconds = 0;           // of the step, prompts in it left out
+    double extra_seconds = 0;     // of them, for drafts
+    double drafting_seconds = 0;  // of them, in the draft model
+    double missed_seconds = 0;    // that a draft model spends once, to catch up
+    [[nodiscard]] double rate() const { return num_tokens / seconds; }
   };
 
   void choose_fixed(std::span<DepthChoice> choices, const StepOutlook& outlook) const;
   /// Sets every depth under the cap and says what comes of it.
-  Promise apply_cap(std::span<DepthChoice> choices, const StepOutlook& outlook, int cap) const;
+  Promise apply_cap(std::span<DepthChoice> choices, const StepOutlook& outlook, int cap,
+                    View view) const;
   /// Depths of each are given.
-  [[nodiscard]] Promise promise_of(std::span<const DepthChoice> choices,
-                                   const StepOutlook& outlook) const;
+  [[nodiscard]] Promise promise_of(std::span<const DepthChoice> choices, const StepOutlook& outlook,
+                                   View view) const;
   [[nodiscard]] double draft_seconds(int num_rows) const;
-  void probe(std::span<DepthChoice> choices, const StepOutlook& outlook);
+  /// Chooses depth_ by what is likely, and sets depths.
+  Promise exploit(std::span<DepthChoice> choices, const StepOutlook& outlook, const Promise& plain);
+  /// Sets depths of a trial instead, where one is due.
+  std::optional<Promise> try_another(std::span<DepthChoice> choices, const StepOutlook& outlook,
+                                     const Promise& chosen);
+  std::optional<Promise> try_one(std::span<DepthChoice> choices, const StepOutlook& outlook,
+                                 const Promise& chosen);
+  /// Whether the ledger can pay if no draft is accepted.
+  [[nodiscard]] bool may_pay(const Promise& promise) const;
+  /// Pays for the depths that are set, if there is enough.
+  std::optional<Promise> pay_for_trial(std::span<const DepthChoice> choices,
+                                       const StepOutlook& outlook, const Promise& chosen,
+                                       int num_following);
 
   std::optional<int> fixed_depth_;
   StepTimes verify_;
@@ -86,10 +124,20 @@ class DepthPolicy {
   double turnaround_seconds_ = 0;
   int num_turnarounds_ = 0;
   int depth_ = 0;
-  int num_since_plain_ = 0;    // steps, all with drafts
-  double credit_seconds_ = 0;  // what probes may cost now
+  int num_since_plain_ = 0;         // steps, all with drafts
+  int num_until_plain_;             // of them, before the next plain one
+  double trial_seconds_ = 0;        // what trials may cost now
+  double wanted_seconds_ = 0;       // what the last one would have cost
+  double ledger_seconds_ = 0;       // saved; below zero: in debt
+  double plain_seconds_ = 0;        // of a step without drafts, as the last choice saw it
+  double token_seconds_ = 0;        // of one of its tokens
+  double drafting_seconds_ = 0;     // of the draft model's passes, by the last choice
+  double drafted_seconds_ = 0;      // that passes took since
+  double instalments_seconds_ = 0;  // of catching up, to be paid
   double promised_tok_s_ = 0;
   double plain_tok_s_ = 0;
+  bool has_begun_ = false;
+  bool has_drafted_ = false;
 };
 
 }  // namespace iol

@@ -8,56 +8,114 @@ namespace {
 
 // Row counts up to here have an entry each, then 12 per doubling.
 constexpr int kExactRows = 24;
-// Of one more row, before two row counts were seen: in parts of the time of the first.
+// Of one more row, before two row counts were seen: in parts of the time of the first. It is learnt
+// from passes over many rows, and outlasts their entries.
 constexpr double kGuessedRowShare = 0.08;
-// Of an observation's surprise, what its own entry takes at least, and what the scale of all takes:
+constexpr int kManyRows = 8;
+constexpr double kRowShareGain = 0.3;
+// Of an observation's surprise, what the scale of all takes; an entry takes one part in its weight:
 // what is known well changes with the rest.
-constexpr double kEntryGain = 0.01;
 constexpr double kScaleGain = 0.05;
+constexpr double kMostWeight = 100;
+// Of its weight, what an entry keeps as others are observed. What was seen a few times, perhaps in
+// a slow moment, is forgotten in the end; other entries keep a little.
+constexpr double kKeepWeight = 0.99;
+constexpr double kLeastWeight = 0.04;
+constexpr double kLeastKnownWeight = 0.25;
+// An entry of so few observations is begun anew by one that took this much less time.
+constexpr int kFewSeen = 3;
+constexpr double kTooSlowToStand = 0.7;
+constexpr double kFirstVariance = 0.05 * 0.05;
+constexpr double kVarianceGain = 0.02;
 
 }  // namespace
 
-StepTimes::StepTimes(double seconds_guess) : seconds_guess_(seconds_guess) {}
+StepTimes::StepTimes(double seconds_guess)
+    : seconds_guess_(seconds_guess), row_share_(kGuessedRowShare), variance_(kFirstVariance) {}
 
 int StepTimes::bucket_of(int num_rows) {
   if (num_rows <= kExactRows) return std::max(num_rows, 1) - 1;
   const double doublings = std::log2(static_cast<double>(num_rows) / kExactRows);
-  return std::min(kExactRows + static_cast<int>(12 * doublings), kNumBuckets - 1);
+  return kExactRows + static_cast<int>(12 * doublings);
+}
+
+StepTimes::Entry* StepTimes::find_or_add(int num_rows, double seconds) {
+  const int bucket = bucket_of(num_rows);
+  const auto place = std::ranges::lower_bound(entries_, bucket, {}, &Entry::bucket);
+  if (place != entries_.end() && place->bucket == bucket) return &*place;
+  entries_.insert(place, {bucket, seconds / scale_, static_cast<double>(num_rows), 1, 1});
+  return nullptr;
+}
+
+void StepTimes::fade() {
+  for (Entry& entry : entries_) {
+    entry.weight *= kKeepWeight;
+    if (entry.num_seen >= kFewSeen) entry.weight = std::max(entry.weight, kLeastKnownWeight);
+  }
+  // The one that is known best stays.
+  const auto best = std::ranges::max_element(entries_, {}, &Entry::weight);
+  if (best == entries_.end()) return;
+  const double least = std::min(kLeastWeight, best->weight);
+  std::erase_if(entries_, [least](const Entry& entry) { return entry.weight < least; });
+}
+
+void StepTimes::learn_row_share(int num_rows, double seconds) {
+  if (entries_.empty() || num_rows < kManyRows * entries_.front().num_rows) return;
+  const Entry& few = entries_.front();
+  const double few_seconds = few.seconds * scale_;
+  const double share = (seconds / few_seconds - 1) / (num_rows - few.num_rows);
+  const double ratio = std::clamp(share / row_share_, 0.3, 3.0);
+  row_share_ *= std::pow(ratio, kRowShareGain);
 }
 
 void StepTimes::observe(int num_rows, double seconds) {
-  Entry& entry = entries_[static_cast<std::size_t>(bucket_of(num_rows))];
-  if (num_seen_ == 0) scale_ = 1;
-  if (entry.count == 0) {
-    ++num_seen_;
-    most_rows_ = std::max(most_rows_, num_rows);
-    entry = {seconds / scale_, static_cast<double>(num_rows), 1};
+  fade();
+  learn_row_share(num_rows, seconds);
+  Entry* const found = find_or_add(num_rows, seconds);
+  if (found == nullptr) return;
+  Entry& entry = *found;
+  const double ratio = seconds / (entry.seconds * scale_);
+  ++entry.num_seen;
+  if (entry.num_seen <= kFewSeen && ratio < kTooSlowToStand) {  // the earlier ones were slow starts
+    entry.seconds = seconds / scale_;
+    entry.weight = 1;
     return;
   }
-  const double ratio = seconds / (entry.seconds * scale_);
   const double error = std::log(std::clamp(ratio, 0.5, 2.0));
-  const double gain = std::max(kEntryGain, 1.0 / static_cast<double>(entry.count + 1));
+  entry.weight = std::min(entry.weight + 1, kMostWeight);
+  const double gain = 1 / entry.weight;
+  variance_ += kVarianceGain * (error * error - variance_);
   scale_ *= std::exp(kScaleGain * error);
   entry.seconds *= std::exp(gain * error);
   entry.num_rows += gain * (num_rows - entry.num_rows);
-  ++entry.count;
 }
 
 bool StepTimes::has_seen_about(int num_rows) const {
   const double rows = num_rows;
   return std::ranges::any_of(entries_, [rows](const Entry& entry) {
-    return entry.count > 0 && entry.num_rows <= rows && entry.num_rows >= 0.75 * rows;
+    return entry.num_rows <= rows && entry.num_rows >= 0.75 * rows;
   });
+}
+
+double StepTimes::doubt_seconds(int num_rows) const {
+  const Entry* nearest = nullptr;
+  const auto distance = [num_rows](const Entry& entry) {
+    return std::abs(entry.num_rows - num_rows);
+  };
+  for (const Entry& entry : entries_) {
+    if (nearest == nullptr || distance(entry) < distance(*nearest)) nearest = &entry;
+  }
+  const double weight = nearest == nullptr ? 1 : std::max(nearest->weight, 0.25);
+  return seconds(num_rows) * std::sqrt(variance_ / weight);
 }
 
 double StepTimes::seconds(int num_rows) const {
   const double rows = num_rows;
-  if (num_seen_ == 0) return seconds_guess_ * (1 + kGuessedRowShare * (rows - 1));
+  if (entries_.empty()) return seconds_guess_ * (1 + row_share_ * (rows - 1));
   // The entries around it; beyond the last, the last and one of about half its rows.
   const Entry* below = nullptr;
   const Entry* above = nullptr;
   for (const Entry& entry : entries_) {
-    if (entry.count == 0) continue;
     if (entry.num_rows <= rows) below = &entry;
     if (entry.num_rows < rows) continue;
     above = &entry;
@@ -69,15 +127,15 @@ double StepTimes::seconds(int num_rows) const {
     return scale_ * (below->seconds + part * (above->seconds - below->seconds));
   }
   if (below == nullptr) {  // fewer rows than ever seen
-    return scale_ * above->seconds * (1 + kGuessedRowShare * (rows - 1)) /
-           (1 + kGuessedRowShare * (above->num_rows - 1));
+    return scale_ * above->seconds * (1 + row_share_ * (rows - 1)) /
+           (1 + row_share_ * (above->num_rows - 1));
   }
   const Entry* half = nullptr;
   for (const Entry& entry : entries_) {
-    if (entry.count == 0 || &entry == below) continue;
+    if (&entry == below) continue;
     if (half == nullptr || entry.num_rows <= 0.6 * below->num_rows) half = &entry;
   }
-  double slope = kGuessedRowShare * below->seconds / std::max(below->num_rows, 1.0);
+  double slope = row_share_ * below->seconds / std::max(below->num_rows, 1.0);
   if (half != nullptr) {
     slope = std::max(0.0, (below->seconds - half->seconds) / (below->num_rows - half->num_rows));
   }

@@ -129,6 +129,9 @@ const Refusal kRefusals[] = {
     {"plan nowhere", "'nowhere'"},
     {"plan demo --context 4096", "2048 positions"},
     {"plan demo --batch 0", "--batch"},
+    {"plan demo --draft demo", "--draft demo: this is the model itself"},
+    {"plan demo --draft synthetic:tinyllama-1.1b", "its vocabulary has 32000 tokens"},
+    {"plan demo --draft nowhere", "'nowhere'"},
     {"report /nowhere", "/nowhere"},
 };
 

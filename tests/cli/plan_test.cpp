@@ -16,6 +16,7 @@ struct PlannedRun {
   const char* dtype;
   int context;
   int batch;
+  const char* draft = nullptr;
 };
 
 class Plan : public testing::TestWithParam<PlannedRun> {};
@@ -50,7 +51,9 @@ void use_everything(Engine& engine, const PlannedRun& run) {
 TEST_P(Plan, is_within_five_percent_of_what_the_run_takes) {
   const auto& run = GetParam();
   const std::string options = " --dtype " + std::string(run.dtype) + " --threads 2 --context " +
-                              std::to_string(run.context) + " --batch " + std::to_string(run.batch);
+                              std::to_string(run.context) + " --batch " +
+                              std::to_string(run.batch) +
+                              (run.draft == nullptr ? "" : " --draft " + std::string(run.draft));
   const json plan =
       json::parse(run_iol("plan " + std::string(run.model) + options + " --json").out);
   const auto planned = plan["total_bytes"].get<double>();
@@ -62,13 +65,17 @@ TEST_P(Plan, is_within_five_percent_of_what_the_run_takes) {
   config.max_context = run.context;
   config.max_batch = run.batch;
   config.prefix_cache = false;
+  if (run.draft != nullptr) {
+    config.speculation = parse_draft(run.draft);
+    config.speculation.depth = 2;  // so that the draft model's cache fills as well
+  }
   const auto engine = Engine::create(config);
   use_everything(*engine, run);
   const EngineMemory memory = engine->memory();
-  EXPECT_NEAR(
-      static_cast<double>(memory.weights_bytes + memory.kv_cache_bytes + memory.activations_bytes) /
-          planned,
-      1, 0.05);
+  EXPECT_NEAR(static_cast<double>(memory.weights_bytes + memory.kv_cache_bytes +
+                                  memory.activations_bytes + memory.draft_model_bytes) /
+                  planned,
+              1, 0.05);
   // And it is what the process takes, beside a tokenizer and some tables.
   const auto taken = static_cast<double>(resident_bytes() - before);
   EXPECT_GT(taken, 0.95 * planned);
@@ -78,7 +85,8 @@ TEST_P(Plan, is_within_five_percent_of_what_the_run_takes) {
 INSTANTIATE_TEST_SUITE_P(Models, Plan,
                          testing::Values(PlannedRun{"demo", "bf16", 2048, 1},
                                          PlannedRun{"demo", "f32", 512, 16},
-                                         PlannedRun{"demo", "f16", 256, 64}));
+                                         PlannedRun{"demo", "f16", 256, 64},
+                                         PlannedRun{"demo", "bf16", 1024, 16, "demo-draft"}));
 
 }  // namespace
 }  // namespace iol

@@ -36,6 +36,34 @@ TEST(StepTimes, one_outlier_is_hardly_seen) {
   EXPECT_LT(times.seconds(1), 0.0115);
 }
 
+TEST(StepTimes, a_slow_first_pass_does_not_stand) {
+  StepTimes times(1);
+  times.observe(1, 0.080);  // memory that is touched for the first time
+  times.observe(1, 0.010);
+  EXPECT_NEAR(times.seconds(1), 0.010, 1e-6);
+}
+
+TEST(StepTimes, what_was_seen_once_is_forgotten_in_the_end) {
+  StepTimes times(1);
+  for (int i = 0; i < 50; ++i) times.observe(1, 0.010);
+  times.observe(4, 0.080);  // a slow moment
+  EXPECT_GT(times.seconds(4), 0.05);
+  for (int i = 0; i < 600; ++i) times.observe(1, 0.010);
+  EXPECT_LT(times.seconds(4), 0.02);
+  EXPECT_EQ(times.most_rows(), 1);
+}
+
+TEST(StepTimes, doubt_shrinks_with_what_is_seen) {
+  StepTimes times(1);
+  RandomStream random(1);
+  const auto noisy = [&](double seconds) { return seconds * (0.9 + 0.2 * random.uniform()); };
+  for (int i = 0; i < 50; ++i) times.observe(1, noisy(0.010));
+  times.observe(2, noisy(0.011));
+  const double doubt = times.doubt_seconds(2);
+  for (int i = 0; i < 50; ++i) times.observe(2, noisy(0.011));
+  EXPECT_LT(times.doubt_seconds(2), doubt / 3);
+}
+
 TEST(StepTimes, noise_averages_out) {
   StepTimes times(1);
   RandomStream random(1);

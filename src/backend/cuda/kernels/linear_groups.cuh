@@ -4,6 +4,7 @@
 // the kernels in front are over, those of x behind that. Rings are short, and rows are made by a
 // kernel of their own even for one token: a block that takes few registers leaves room for the next
 // kernel's, whose first weights then come while this one computes.
+#include "backend/cuda/kernels/async_copy.cuh"
 #include "backend/cuda/kernels/linear_tile.cuh"
 
 namespace iol::cuda {
@@ -26,11 +27,8 @@ struct GroupPlaces {
 
 /// Begins to bring `bytes` bytes, a multiple of 16, into shared memory.
 __device__ __forceinline__ void bring(std::byte* shared, const void* from, int bytes) {
-  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
   for (int at = 16 * static_cast<int>(threadIdx.x); at < bytes; at += 16 * 32 * kNumParts)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address + at),
-                 "l"(static_cast<const std::byte*>(from) + at)
-                 : "memory");
+    copy_async(shared + at, static_cast<const std::byte*>(from) + at);
 }
 
 /// Rows for sum_part() that a kernel before has made; `memory`: of the scales.
@@ -56,7 +54,7 @@ struct GroupedRows {
       scales[i] = args.x_scales[i];
       sums[i] = args.x_sums[i];
     }
-    asm volatile("cp.async.wait_all;" ::: "memory");
+    wait_for_all_copies();
     __syncthreads();
   }
   [[nodiscard]] __device__ __forceinline__ const std::byte* row(int token) const {

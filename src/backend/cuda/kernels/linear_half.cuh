@@ -46,6 +46,7 @@ __device__ __forceinline__ void multiply_wide(const TwoVectors& w, const WideRow
 struct FloatFormat {
   static constexpr bool kAddsStages = false;
   static constexpr bool kHasGroups = false;
+  static constexpr bool kHoldsCodes = true;
   static constexpr bool kHasRowScales = false;
   static constexpr bool kHasTokenScales = false;
   using Sum = FloatSum;
@@ -55,6 +56,7 @@ struct FloatFormat {
 };
 
 struct HalfFormat : FloatFormat {
+  static constexpr bool kHoldsCodes = false;
   using Weights = TwoVectors;
   struct Row {
     uint4 v;

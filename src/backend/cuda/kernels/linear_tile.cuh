@@ -13,6 +13,7 @@
 //   multiply(sum, w, x)      sum += w x over the block
 //   value(args, ...)         the finished sum as f32
 //   Made                     the format that takes a row made by the block, see make_row.cuh
+//   kHoldsCodes              weights are of a byte or less
 #include "backend/cuda/kernels/epilogue.cuh"
 #include "backend/cuda/kernels/mma.cuh"
 
@@ -48,11 +49,16 @@ __device__ __forceinline__ uint4 load_cached(const void* p) {
 /// Where rows of x are: rows that a kernel before has made.
 ///   prepare()   before the kernels in front are over, all threads of the block
 ///   make()      behind that
+///   make_beside<kGroups>()
+///               likewise, when so many groups of copies have been begun since prepare()
 ///   row(token)
 struct MadeBefore {
+  static constexpr bool kInShared = false;
   const LinearArgs& args;
   __device__ __forceinline__ void prepare() const {}
   __device__ __forceinline__ void make() const {}
+  template <int kGroups>
+  __device__ __forceinline__ void make_beside() const {}
   [[nodiscard]] __device__ __forceinline__ const std::byte* row(int token) const {
     return args.x + token * args.x_row_bytes;
   }
@@ -249,9 +255,11 @@ void launch_linear(const LinearTask& task, StreamHandle stream) {
 template <class Format>
 void launch_linear(const LinearTask& task, StreamHandle stream) {
   if (task.num_tokens <= 8) {
-    // Gate and up in one block.
-    task.epilogue == Epilogue::kSwiGlu ? launch_linear<Format, 2, 1, 2, 3>(task, stream)
-                                       : launch_linear<Format, 1, 1, 8, 2>(task, stream);
+    if constexpr (Format::kHoldsCodes) {  // others take linear_ring.cuh
+      // Gate and up in one block.
+      task.epilogue == Epilogue::kSwiGlu ? launch_linear<Format, 2, 1, 2, 3>(task, stream)
+                                         : launch_linear<Format, 1, 1, 8, 2>(task, stream);
+    }
   } else if (task.num_tokens <= 16) {
     launch_linear<Format, 2, 2, 4, 2>(task, stream);
   } else if (task.num_tokens <= 32) {

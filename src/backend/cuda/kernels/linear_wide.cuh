@@ -5,6 +5,7 @@
 //
 // Sums are made in the order of linear_tile.cuh - the parts of K one after the other, each from
 // zero, added in ascending order - so that both give the same bits.
+#include "backend/cuda/kernels/async_copy.cuh"
 #include "backend/cuda/kernels/linear_tile.cuh"
 
 namespace iol::cuda {
@@ -14,18 +15,6 @@ inline constexpr int kWideTokens = 128;
 inline constexpr int kWideThreads = 256;
 inline constexpr int kWarpTiles = 2;
 inline constexpr int kWarpColumns = 8;  // of 8 tokens
-
-__device__ __forceinline__ void copy_async(void* shared, const void* global, bool present) {
-  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
-  const int bytes = present ? 16 : 0;  // the rest is filled with zeros
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global),
-               "r"(bytes));
-}
-__device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;"); }
-template <int kPending>
-__device__ __forceinline__ void wait_for_copies() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kPending));
-}
 
 /// A stage: one block of K, [tile] of weights, then [token] of rows.
 template <class Format>

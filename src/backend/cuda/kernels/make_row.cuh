@@ -4,7 +4,7 @@
 // the memory waits. (For two tokens it is slower already: every block makes them all.) The bits are
 // those of prepare_rows.cu: each of the block's eight warps does the work of two of the sixteen in
 // whose order a row is summed up.
-#include "backend/cuda/kernels/linear_tile.cuh"
+#include "backend/cuda/kernels/linear_ring.cuh"
 #include "backend/cuda/kernels/operand_rows.cuh"
 
 namespace iol::cuda {
@@ -14,17 +14,14 @@ enum class OperandNumber : std::uint8_t { kBf16, kF16, kInt8, kFp8 };
 /// Begins to bring the norm's weights into shared memory, before the kernels in front are over.
 __device__ __forceinline__ void bring_norm(const RowSource& source, int columns, float* norm) {
   if (source.norm == nullptr) return;
-  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(norm));
   for (int column = 4 * static_cast<int>(threadIdx.x); column < columns;
        column += 4 * 32 * kNumParts)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address + column * 4),
-                 "l"(source.norm + column)
-                 : "memory");
+    copy_async(norm + column, source.norm + column);
 }
 
 /// The token's row into `out`, its scale into `scale`; `norm`: of bring_norm(). kFours: runs of
-/// kRunColumns columns, at least.
-template <class Format, int kFours>
+/// kRunColumns columns, at least. kGroups: of copies begun since, which need not be here.
+template <class Format, int kFours, int kGroups>
 __device__ __forceinline__ void make_row(const LinearArgs& args, const RowSource& source,
                                          const float* norm, std::byte* out, float* scale) {
   constexpr bool kCoded =
@@ -53,7 +50,11 @@ __device__ __forceinline__ void make_row(const LinearArgs& args, const RowSource
       squares = warp_sum(squares);
       if (lane == 0) scratch[warp * kStrips + strip] = squares;
     }
-    asm volatile("cp.async.wait_all;" ::: "memory");
+    if constexpr (kGroups == 0) {
+      wait_for_all_copies();
+    } else {
+      wait_for_copies<kGroups>();
+    }
     __syncthreads();
     const float factor = norm_factor(scratch, size, source.eps);
 #pragma unroll
@@ -103,17 +104,20 @@ __device__ __forceinline__ void make_row(const LinearArgs& args, const RowSource
   __syncthreads();
 }
 
-/// The row for sum_part() that the block makes.
+/// The row that the block makes, for sum_part() and sum_ring().
 template <class Format, int kFours>
 struct MadeHere {
+  static constexpr bool kInShared = true;
   const LinearArgs& args;
   const RowSource& source;
   std::byte* made;
   float* norm;
   float* scale;
   __device__ __forceinline__ void prepare() const { bring_norm(source, args.matrix.columns, norm); }
-  __device__ __forceinline__ void make() const {
-    make_row<Format, kFours>(args, source, norm, made, scale);
+  __device__ __forceinline__ void make() const { make_beside<0>(); }
+  template <int kGroups>
+  __device__ __forceinline__ void make_beside() const {
+    make_row<Format, kFours, kGroups>(args, source, norm, made, scale);
   }
   [[nodiscard]] __device__ __forceinline__ const std::byte* row(int) const { return made; }
 };
@@ -138,32 +142,77 @@ __global__ void __launch_bounds__(32 * kNumParts, kMinBlocks)
       reinterpret_cast<float*>(row_memory));
 }
 
+/// Bytes of shared memory that a row takes besides what a product of rows made before needs.
+template <class Format>
+int making_bytes(const LinearTask& task) {
+  return made_row_bytes<Format>(task.matrix) +
+         (task.x.source.norm != nullptr ? task.matrix.columns * 4 : 0);
+}
+
 template <class Format, int kFours, int kTiles>
 void launch_making(const LinearTask& task, StreamHandle stream) {
   constexpr bool kIsShort = kFours <= 2;  // leaves registers for more weights on their way
   constexpr int kDepth = kTiles == 2 ? 2 : kIsShort ? 8 : 4;
   constexpr int kMinBlocks = kTiles == 2 && kIsShort ? 3 : 2;
   auto* kernel = linear_making_kernel<Format, kFours, kTiles, kDepth, kMinBlocks>;
-  const int bytes = kPartsBytes<kTiles, 1> + made_row_bytes<Format>(task.matrix) +
-                    (task.x.source.norm != nullptr ? task.matrix.columns * 4 : 0);
+  const int bytes = kPartsBytes<kTiles, 1> + making_bytes<Format>(task);
   if (bytes > kSharedBytesUnasked)
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   launch_kernel(kernel, dim3(task.matrix.rows / (kTiles * kTileRows)), 32 * kNumParts, bytes,
                 stream, linear_args<Format>(task), task.x.source);
 }
 
-template <class Format, int kTiles>
+template <class Format, int kFours, int kTiles, int kDepth>
+__global__ void __launch_bounds__(32 * kNumParts)
+    ring_making_kernel(const __grid_constant__ LinearArgs args,
+                       const __grid_constant__ RowSource source, int ring_bytes) {
+  using Rows = MadeHere<Format, kFours>;
+  extern __shared__ uint4 shared_memory[];  // the rings, or sums of the parts; the row, the norm
+  __shared__ float scale;
+  LinearArgs own = args;
+  own.x_scales = &scale;
+  auto* rings = reinterpret_cast<std::byte*>(shared_memory);
+  std::byte* row = rings + kNumParts * ring_bytes;
+  auto* norm = reinterpret_cast<float*>(row + made_row_bytes<Format>(args.matrix));
+  multiply_ring_block<Format, kTiles, kDepth>(own, Rows{args, source, row, norm, &scale}, rings,
+                                              ring_bytes);
+}
+
+/// As launch_ring().
+template <class Format, int kFours, int kTiles, int kDepth, int... kOthers>
+void launch_ring_making(const LinearTask& task, StreamHandle stream) {
+  using Rows = MadeHere<Format, kFours>;
+  const int ring_bytes = ring_bytes_of<Format, Rows, kTiles, kDepth>(task.matrix);
+  const int bytes = kNumParts * ring_bytes + making_bytes<Format>(task);
+  const dim3 grid(task.matrix.rows / (kTiles * kTileRows));
+  if constexpr (sizeof...(kOthers) > 0) {
+    if (!leaves_room(static_cast<int>(grid.x), bytes))
+      return launch_ring_making<Format, kFours, kTiles, kOthers...>(task, stream);
+  }
+  auto* kernel = ring_making_kernel<Format, kFours, kTiles, kDepth>;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  launch_kernel(kernel, grid, 32 * kNumParts, bytes, stream, linear_args<Format>(task),
+                task.x.source, ring_bytes);
+}
+
+/// Gate and up in one block.
+template <class Format, int kFours>
 void launch_making(const LinearTask& task, StreamHandle stream) {
-  task.matrix.padded_columns <= 2 * kRunColumns ? launch_making<Format, 2, kTiles>(task, stream)
-                                                : launch_making<Format, 4, kTiles>(task, stream);
+  const bool is_pair = task.epilogue == Epilogue::kSwiGlu;
+  if (takes_ring<Format>(task.matrix)) {
+    is_pair ? launch_ring_making<Format, kFours, 2, 4, 3, 2>(task, stream)
+            : launch_ring_making<Format, kFours, 1, 8, 6, 4, 2>(task, stream);
+  } else if constexpr (Format::kHoldsCodes) {
+    is_pair ? launch_making<Format, kFours, 2>(task, stream)
+            : launch_making<Format, kFours, 1>(task, stream);
+  }
 }
 
 /// A row of RowForm::kUnmade, see can_make_row().
 template <class Format>
 void launch_making(const LinearTask& task, StreamHandle stream) {
-  task.epilogue == Epilogue::kSwiGlu  // gate and up in one block
-      ? launch_making<Format, 2>(task, stream)
-      : launch_making<Format, 1>(task, stream);
+  task.matrix.padded_columns <= 2 * kRunColumns ? launch_making<Format, 2>(task, stream)
+                                                : launch_making<Format, 4>(task, stream);
 }
 
 }  // namespace iol::cuda

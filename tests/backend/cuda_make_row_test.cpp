@@ -15,7 +15,8 @@ struct MakingCase {
   Epilogue epilogue;
 };
 
-// Rows of one run of columns, of several, and that end within one.
+// Rows of one run of columns, of several, and that end within one; large matrices, whose weights
+// come through rings.
 const MakingCase kCases[] = {
     {64, 64, true, Element::kF32, Epilogue::kStore},
     {192, 1472, true, Element::kF32, Epilogue::kSwiGlu},
@@ -26,6 +27,9 @@ const MakingCase kCases[] = {
     {128, 5632, false, Element::kF32, Epilogue::kAdd},
     {128, 5632, false, Element::kF16, Epilogue::kSwiGlu},
     {64, 8192, true, Element::kF32, Epilogue::kSwiGlu},
+    {4160, 4096, true, Element::kF32, Epilogue::kStore},
+    {8192, 4096, true, Element::kF32, Epilogue::kSwiGlu},
+    {4096, 8192, false, Element::kBf16, Epilogue::kAdd},
 };
 
 class CudaMakeRowTest : public testing::TestWithParam<MatrixLayout> {

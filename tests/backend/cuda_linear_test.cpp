@@ -71,10 +71,9 @@ class CudaLinearTest : public testing::TestWithParam<MatrixLayout> {
   }
 };
 
-// Large matrices with a few tokens, whose weights come through rings; rows that end within a block,
-// K whose parts are odd or empty, tokens that end within a tile; of
-// int4 groups that are several stages, one, a part of one, and such that end anywhere (padded: 16
-// to 32, 88 to 96).
+// Large matrices with a few tokens; rows that end within a block, K whose parts are odd or empty,
+// tokens that end within a tile; of int4 groups that are several stages, one, a part of one, and
+// such that end anywhere (padded: 16 to 32, 88 to 96).
 const LinearShape kCases[] = {
     {"", MatrixLayout::kBf16, 4096, 4096, 5, Epilogue::kAdd, 128},
     {"", MatrixLayout::kBf16, 8192, 4160, 8, Epilogue::kSwiGlu, 64},

@@ -15,8 +15,7 @@ struct MakingCase {
   Epilogue epilogue;
 };
 
-// Rows of one run of columns, of several, and that end within one; large matrices, whose weights
-// come through rings.
+// Rows of one run of columns, of several, and that end within one; large matrices.
 const MakingCase kCases[] = {
     {64, 64, true, Element::kF32, Epilogue::kStore},
     {192, 1472, true, Element::kF32, Epilogue::kSwiGlu},

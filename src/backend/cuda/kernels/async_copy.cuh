@@ -5,8 +5,13 @@
 
 namespace iol::cuda {
 
-/// Begins to copy 16 bytes, past the L1 cache; zeros unless `present`.
-__device__ __forceinline__ void copy_async(void* shared, const void* global, bool present = true) {
+/// Begins to copy 16 bytes, past the L1 cache.
+__device__ __forceinline__ void copy_async(void* shared, const void* global) {
+  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(global) : "memory");
+}
+/// Likewise out of a long run that others read on; zeros unless `present`.
+__device__ __forceinline__ void copy_of_run(void* shared, const void* global, bool present = true) {
   const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(address), "l"(global),
                "r"(present ? 16 : 0)

@@ -46,7 +46,7 @@ __device__ __forceinline__ void multiply_wide(const TwoVectors& w, const WideRow
 struct FloatFormat {
   static constexpr bool kAddsStages = false;
   static constexpr bool kHasGroups = false;
-  static constexpr bool kHoldsCodes = true;
+  static constexpr bool kTakesRing = false;
   static constexpr bool kHasRowScales = false;
   static constexpr bool kHasTokenScales = false;
   using Sum = FloatSum;
@@ -56,7 +56,7 @@ struct FloatFormat {
 };
 
 struct HalfFormat : FloatFormat {
-  static constexpr bool kHoldsCodes = false;
+  static constexpr bool kTakesRing = true;
   using Weights = TwoVectors;
   struct Row {
     uint4 v;

@@ -21,7 +21,7 @@ struct Int8Format {
   static constexpr int kSteps = 2;
   static constexpr bool kAddsStages = false;
   static constexpr bool kHasGroups = false;
-  static constexpr bool kHoldsCodes = true;
+  static constexpr bool kTakesRing = false;
   static constexpr bool kHasRowScales = true;
   static constexpr bool kHasTokenScales = true;
 #if defined(IOL_HAS_WGMMA)

@@ -6,8 +6,10 @@
 // them, so that waiting for the oldest load means waiting for all.
 //
 // What the next kernel's blocks find of shared memory decides how early its first weights come, so
-// blocks take less where there are many to a multiprocessor. 16-bit weights always come this way,
-// codes in large matrices: products of small ones are shorter than what is gained.
+// blocks take less where there are many to a multiprocessor. In a step of the TinyLlama shape this
+// is ahead of registers for 16-bit weights and behind them for codes, whose copies then crowd what
+// attention waits for; matrices of the 8B shape keep to registers until a step of them has been
+// measured (docs/kernels.md).
 #include <algorithm>
 
 #include "backend/cuda/kernels/async_copy.cuh"
@@ -45,8 +47,8 @@ __device__ __forceinline__ void sum_ring(const LinearArgs& args, const Rows& mad
     for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
       for (int vector = 0; vector < Format::kTileBytes; vector += 512)
-        copy_async(stage + t * Format::kTileBytes + vector + lane * 16,
-                   weights[t] + static_cast<std::int64_t>(block) * Format::kTileBytes + vector);
+        copy_of_run(stage + t * Format::kTileBytes + vector + lane * 16,
+                    weights[t] + static_cast<std::int64_t>(block) * Format::kTileBytes + vector);
     }
   };
   made.prepare();
@@ -67,10 +69,10 @@ __device__ __forceinline__ void sum_ring(const LinearArgs& args, const Rows& mad
       const int piece = first + lane;
       const int token = first_token + piece / kPieces;
       const bool present = token < args.epilogue.num_tokens;
-      copy_async(stage + Stage::kWeightBytes + piece * 16,
-                 made.row(present ? token : 0) + (range.begin + block) * Format::kRowBytes +
-                     piece % kPieces * 16,
-                 present);
+      copy_of_run(stage + Stage::kWeightBytes + piece * 16,
+                  made.row(present ? token : 0) + (range.begin + block) * Format::kRowBytes +
+                      piece % kPieces * 16,
+                  present);
     }
   };
   if constexpr (!Rows::kInShared) {
@@ -137,11 +139,10 @@ __global__ void __launch_bounds__(32 * kNumParts)
       args, MadeBefore{args}, reinterpret_cast<std::byte*>(shared_memory), ring_bytes);
 }
 
-/// True when the matrix's weights come through rings.
-template <class Format>
-bool takes_ring(const MatrixView& matrix) {
+/// True when the matrix's weights come through rings; of a Format with kTakesRing.
+inline bool takes_ring(const MatrixView& matrix) {
   constexpr int kLarge = 4096;  // rows and columns
-  return !Format::kHoldsCodes || (matrix.rows >= kLarge && matrix.columns >= kLarge);
+  return matrix.rows < kLarge || matrix.columns < kLarge;
 }
 
 /// Bytes of a warp's ring of kDepth stages, or of as many as a part has blocks.

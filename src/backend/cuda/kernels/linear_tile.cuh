@@ -13,7 +13,7 @@
 //   multiply(sum, w, x)      sum += w x over the block
 //   value(args, ...)         the finished sum as f32
 //   Made                     the format that takes a row made by the block, see make_row.cuh
-//   kHoldsCodes              weights are of a byte or less
+//   kTakesRing               has the kernels of linear_ring.cuh
 #include "backend/cuda/kernels/epilogue.cuh"
 #include "backend/cuda/kernels/mma.cuh"
 
@@ -255,11 +255,9 @@ void launch_linear(const LinearTask& task, StreamHandle stream) {
 template <class Format>
 void launch_linear(const LinearTask& task, StreamHandle stream) {
   if (task.num_tokens <= 8) {
-    if constexpr (Format::kHoldsCodes) {  // others take linear_ring.cuh
-      // Gate and up in one block.
-      task.epilogue == Epilogue::kSwiGlu ? launch_linear<Format, 2, 1, 2, 3>(task, stream)
-                                         : launch_linear<Format, 1, 1, 8, 2>(task, stream);
-    }
+    // Gate and up in one block.
+    task.epilogue == Epilogue::kSwiGlu ? launch_linear<Format, 2, 1, 2, 3>(task, stream)
+                                       : launch_linear<Format, 1, 1, 8, 2>(task, stream);
   } else if (task.num_tokens <= 16) {
     launch_linear<Format, 2, 2, 4, 2>(task, stream);
   } else if (task.num_tokens <= 32) {

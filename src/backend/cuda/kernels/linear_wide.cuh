@@ -32,21 +32,21 @@ struct WideStage {
     for (int i = threadIdx.x; i < kWideTiles * kTileVectors; i += kWideThreads) {
       const int tile = first_tile + i / kTileVectors;
       const bool present = tile < num_tiles;
-      copy_async(stage + i * 16,
-                 args.weights +
-                     (static_cast<std::int64_t>(present ? tile : 0) * blocks + block) *
-                         Format::kTileBytes +
-                     i % kTileVectors * 16,
-                 present);
+      copy_of_run(stage + i * 16,
+                  args.weights +
+                      (static_cast<std::int64_t>(present ? tile : 0) * blocks + block) *
+                          Format::kTileBytes +
+                      i % kTileVectors * 16,
+                  present);
     }
     constexpr int kRowVectors = Format::kRowBytes / 16;
     for (int i = threadIdx.x; i < kWideTokens * kRowVectors; i += kWideThreads) {
       const int token = first_token + i / kRowVectors;
       const bool present = token < args.epilogue.num_tokens;
-      copy_async(stage + kWeightBytes + i * 16,
-                 args.x + (present ? token : 0) * args.x_row_bytes +
-                     static_cast<std::int64_t>(block) * Format::kRowBytes + i % kRowVectors * 16,
-                 present);
+      copy_of_run(stage + kWeightBytes + i * 16,
+                  args.x + (present ? token : 0) * args.x_row_bytes +
+                      static_cast<std::int64_t>(block) * Format::kRowBytes + i % kRowVectors * 16,
+                  present);
     }
   }
 };

@@ -199,13 +199,14 @@ void launch_ring_making(const LinearTask& task, StreamHandle stream) {
 template <class Format, int kFours>
 void launch_making(const LinearTask& task, StreamHandle stream) {
   const bool is_pair = task.epilogue == Epilogue::kSwiGlu;
-  if (takes_ring<Format>(task.matrix)) {
-    is_pair ? launch_ring_making<Format, kFours, 2, 4, 3, 2>(task, stream)
-            : launch_ring_making<Format, kFours, 1, 8, 6, 4, 2>(task, stream);
-  } else if constexpr (Format::kHoldsCodes) {
-    is_pair ? launch_making<Format, kFours, 2>(task, stream)
-            : launch_making<Format, kFours, 1>(task, stream);
+  if constexpr (Format::kTakesRing) {
+    if (takes_ring(task.matrix)) {
+      return is_pair ? launch_ring_making<Format, kFours, 2, 4, 3, 2>(task, stream)
+                     : launch_ring_making<Format, kFours, 1, 8, 6, 4, 2>(task, stream);
+    }
   }
+  is_pair ? launch_making<Format, kFours, 2>(task, stream)
+          : launch_making<Format, kFours, 1>(task, stream);
 }
 
 /// A row of RowForm::kUnmade, see can_make_row().

@@ -10,9 +10,9 @@ namespace iol::cuda {
 /// Plain rows.
 template <class Format>
 void launch_portable(const LinearTask& task, StreamHandle stream) {
-  if constexpr (!Format::kHasGroups) {
+  if constexpr (Format::kTakesRing) {
     constexpr int kRingTokens = 8;
-    if (task.num_tokens <= kRingTokens && takes_ring<Format>(task.matrix))
+    if (task.num_tokens <= kRingTokens && takes_ring(task.matrix))
       return launch_ring<Format>(task, stream);
   }
   task.num_tokens > 64 ? launch_wide<Format>(task, stream) : launch_linear<Format>(task, stream);

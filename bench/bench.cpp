@@ -190,7 +190,7 @@ void note_what_gpu_hides(GpuMonitor& gpu, json& not_measured) {
 
 /// What of a trace is not replayed is said, not swallowed.
 void note_left_out(const BenchOptions& options, const TraceLoad& trace) {
-  if (!options.note || trace.failed + trace.too_long == 0) return;
+  if (trace.failed + trace.too_long == 0) return;
   options.note(fmt::format(
       "--trace {}: {} requests are read; left out are {} longer than the model's context and {} "
       "without an answer",
@@ -198,16 +198,11 @@ void note_left_out(const BenchOptions& options, const TraceLoad& trace) {
 }
 
 /// What is known before the first run about what will be missing; `gpu` may be null.
-void note_missing(const BenchOptions& options, GpuMonitor* gpu, const PackageEnergy& energy,
-                  json& not_measured) {
+void note_missing(GpuMonitor* gpu, const PackageEnergy& energy, json& not_measured) {
   if (!energy.unavailable_reason().empty()) {
     not_measured.push_back({{"what", "power and energy"}, {"why", energy.unavailable_reason()}});
   }
   if (gpu != nullptr) note_what_gpu_hides(*gpu, not_measured);
-  if (options.ladder && options.engine.device.kind == DeviceKind::kCuda) {
-    not_measured.push_back({{"what", "speculative decoding, the ladder's last rung"},
-                            {"why", "this engine has it on the CPU alone so far"}});
-  }
 }
 
 std::string run_name() { return fmt::format("{}-{}", utc_time_text(), ::getpid()); }
@@ -231,7 +226,7 @@ bool run_bench(const BenchOptions& options) {
   json not_measured = json::array();
   const BenchModel model = load_bench_model(options.model, options.engine);
   const EngineChoice choice =
-      choose_engines({options.engines, model, options.engine.device, options.note}, not_measured);
+      choose_engines({options.engines, model, options.engine.device}, not_measured);
   if (options.ladder && !choice.iol) {
     throw_input_error("--ladder: its rungs are those of iol; add iol to --engines");
   }
@@ -241,7 +236,6 @@ bool run_bench(const BenchOptions& options) {
     scenario.trace =
         read_trace_load(*options.trace, scenario.num_requests.value_or(kMostTraceRequests),
                         model.config.max_position_embeddings);
-    note_left_out(options, *scenario.trace);
   }
   if (options.ladder) scenario.static_batch = ladder_kv_sequences(*options.ladder, scenario);
   if (has_sweep(scenario) && options.slo.is_null()) {
@@ -253,11 +247,15 @@ bool run_bench(const BenchOptions& options) {
   const auto tokenizer = choice.endpoints.empty() ? nullptr : load_tokenizer(model);
   add_servers(options, choice, tokenizer.get(), lineup.subjects, not_measured);
   create_folder(options.output_folder);
+  if (options.note) {  // behind all that may be refused, which is one line
+    if (!choice.note.empty()) options.note(choice.note);
+    if (scenario.trace) note_left_out(options, *scenario.trace);
+  }
   MemoryCanary canary(engine.device, engine.num_threads);
   PackageEnergy energy;
   std::optional<GpuMonitor> gpu;
   if (engine.device.kind == DeviceKind::kCuda) gpu.emplace(gpu_uuid(engine.device));
-  note_missing(options, gpu ? &*gpu : nullptr, energy, not_measured);
+  note_missing(gpu ? &*gpu : nullptr, energy, not_measured);
   RecordWriter records(options.output_folder / "records.jsonl", run_name());
   RunIdentity identity;
   identity.command = options.command;

@@ -55,7 +55,7 @@ EngineChoice choose_engines(const EngineChoiceInputs& inputs, nlohmann::json& no
     throw_input_error("--engines pytorch: {}", missing);
   } else {
     not_measured.push_back({{"what", "the PyTorch baseline"}, {"why", missing}});
-    if (inputs.note) inputs.note("without the PyTorch baseline: " + missing);
+    choice.note = "without the PyTorch baseline: " + missing;
   }
   return choice;
 }

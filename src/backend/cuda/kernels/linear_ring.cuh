@@ -17,22 +17,25 @@
 
 namespace iol::cuda {
 
+/// The most tokens that take rings: the columns of an mma.
+inline constexpr int kRingTokens = 8;
+
 /// A stage of a warp's ring in shared memory: a block of K of its tiles' weights and, where they
 /// are not in shared memory already, of the tokens' rows.
-template <class Format, class Rows, int kTiles, int kColumns>
+template <class Format, class Rows, int kTiles>
 struct RingStage {
   static constexpr int kWeightBytes = kTiles * Format::kTileBytes;
-  static constexpr int kRowBytes = Rows::kInShared ? 0 : kColumns * 8 * Format::kRowBytes;
+  static constexpr int kRowBytes = Rows::kInShared ? 0 : kRingTokens * Format::kRowBytes;
   static constexpr int kBytes = kWeightBytes + kRowBytes;
 };
 
 /// Sums of one warp: its part of K, in a [16 rows, 8 tokens] tile of the mma. `ring`: kDepth stages
 /// in shared memory - or as many as the part has blocks, when they are fewer - all on their way.
-template <class Format, int kDepth, class Rows, int kTiles, int kColumns>
+template <class Format, int kDepth, class Rows, int kTiles>
 __device__ __forceinline__ void sum_ring(const LinearArgs& args, const Rows& made, int first_tile,
                                          int first_token, int part, std::byte* ring,
-                                         typename Format::Sum (&sums)[kTiles][kColumns]) {
-  using Stage = RingStage<Format, Rows, kTiles, kColumns>;
+                                         typename Format::Sum (&sums)[kTiles][1]) {
+  using Stage = RingStage<Format, Rows, kTiles>;
   const int lane = threadIdx.x % 32;
   const BlockRange range = part_blocks(args.matrix, part);
   const int blocks = range.end - range.begin;
@@ -65,7 +68,7 @@ __device__ __forceinline__ void sum_ring(const LinearArgs& args, const Rows& mad
   const auto bring_rows = [&](std::byte* stage, int block) {
     constexpr int kPieces = Format::kRowBytes / 16;
 #pragma unroll
-    for (int first = 0; first < kColumns * 8 * kPieces; first += 32) {
+    for (int first = 0; first < kRingTokens * kPieces; first += 32) {
       const int piece = first + lane;
       const int token = first_token + piece / kPieces;
       const bool present = token < args.epilogue.num_tokens;
@@ -91,17 +94,13 @@ __device__ __forceinline__ void sum_ring(const LinearArgs& args, const Rows& mad
 #pragma unroll
     for (int t = 0; t < kTiles; ++t)
       w[t] = Format::shared_weights(stage + t * Format::kTileBytes + lane * 16);
+    const std::byte* row = stage + Stage::kWeightBytes + lane / 4 * Format::kRowBytes;
+    if (Rows::kInShared) row = made.row(0) + (range.begin + block) * Format::kRowBytes;
+    typename Format::Row x = {};
+    if (!Rows::kInShared || lane < 4) x = Format::load_row(row + lane % 4 * Format::kRunBytes);
 #pragma unroll
-    for (int c = 0; c < kColumns; ++c) {
-      const std::byte* row = stage + Stage::kWeightBytes + (c * 8 + lane / 4) * Format::kRowBytes;
-      if (Rows::kInShared) row = made.row(0) + (range.begin + block) * Format::kRowBytes;
-      typename Format::Row x = {};
-      if (!Rows::kInShared || lane < 4) x = Format::load_row(row + lane % 4 * Format::kRunBytes);
-#pragma unroll
-      for (int t = 0; t < kTiles; ++t)
-        Format::multiply(args, first_tile + t, first_token + c * 8, range.begin + block, w[t], x,
-                         sums[t][c]);
-    }
+    for (int t = 0; t < kTiles; ++t)
+      Format::multiply(args, first_tile + t, first_token, range.begin + block, w[t], x, sums[t][0]);
     if constexpr (!Rows::kInShared) __syncwarp();  // nobody reads the stage any more
     if (block + kDepth < blocks) {
       bring_weights(stage, block + kDepth);
@@ -118,9 +117,9 @@ template <class Format, int kTiles, int kDepth, class Rows>
 __device__ __forceinline__ void multiply_ring_block(const LinearArgs& args, const Rows& made,
                                                     std::byte* rings, int ring_bytes) {
   const int first_tile = blockIdx.x * kTiles;
-  const int first_token = blockIdx.y * 8;
+  const int first_token = blockIdx.y * kRingTokens;
   const int part = threadIdx.x / 32;
-  static_assert(kNumParts * RingStage<Format, Rows, kTiles, 1>::kBytes >= kPartsBytes<kTiles, 1>);
+  static_assert(kNumParts * RingStage<Format, Rows, kTiles>::kBytes >= kPartsBytes<kTiles, 1>);
   typename Format::Sum sums[kTiles][1] = {};
   sum_ring<Format, kDepth>(args, made, first_tile, first_token, part, rings + part * ring_bytes,
                            sums);
@@ -153,7 +152,7 @@ int ring_bytes_of(const MatrixView& matrix) {
     const BlockRange range = part_blocks(matrix, part);
     most = std::max(most, range.end - range.begin);
   }
-  return std::min(most, kDepth) * RingStage<Format, Rows, kTiles, 1>::kBytes;
+  return std::min(most, kDepth) * RingStage<Format, Rows, kTiles>::kBytes;
 }
 
 /// True when so many blocks of `bytes` leave room for the next kernel's.
@@ -179,7 +178,7 @@ void launch_ring(const LinearTask& task, StreamHandle stream) {
   launch_kernel(kernel, grid, 32 * kNumParts, bytes, stream, linear_args<Format>(task), ring_bytes);
 }
 
-/// At most eight tokens.
+/// At most kRingTokens tokens.
 template <class Format>
 void launch_ring(const LinearTask& task, StreamHandle stream) {
   task.epilogue == Epilogue::kSwiGlu  // gate and up in one block

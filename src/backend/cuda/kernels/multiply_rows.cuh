@@ -11,7 +11,6 @@ namespace iol::cuda {
 template <class Format>
 void launch_portable(const LinearTask& task, StreamHandle stream) {
   if constexpr (Format::kTakesRing) {
-    constexpr int kRingTokens = 8;
     if (task.num_tokens <= kRingTokens && takes_ring(task.matrix))
       return launch_ring<Format>(task, stream);
   }

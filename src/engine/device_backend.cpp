@@ -50,7 +50,7 @@ std::int64_t available_memory_bytes(const Device& device) {
 }
 
 void require_memory(const Device& device, std::int64_t needed_bytes, std::string_view what,
-                    std::string_view advice) {
+                    const MemoryAdvice& advice) {
   if (device.kind != DeviceKind::kCuda) return require_memory(needed_bytes, what, advice);
   const std::int64_t available = available_memory_bytes(device);
   if (needed_bytes <= available) return;
@@ -58,7 +58,7 @@ void require_memory(const Device& device, std::int64_t needed_bytes, std::string
       "{} needs {:.2f} GB of GPU memory, but {:.2f} GB are free on {}{}; {}'iol plan' shows what "
       "fits",
       what, static_cast<double>(needed_bytes) / 1e9, static_cast<double>(available) / 1e9,
-      device_name(device), holders_text(device), advice);
+      device_name(device), holders_text(device), advice ? advice() : std::string());
 }
 
 std::int64_t activation_bytes(const Device& device, const TransformerShape& shape, int max_tokens,

@@ -7,6 +7,7 @@
 #include "backend/backend.h"
 #include "backend/device.h"
 #include "base/cpu.h"
+#include "engine/memory_check.h"
 #include "model/memory_plan.h"
 
 namespace iol {
@@ -21,7 +22,7 @@ std::int64_t available_memory_bytes(const Device& device);
 /// Throws ResourceError when `needed_bytes` for `what` are more than available on the device, with
 /// `advice` as above require_memory() of the host.
 void require_memory(const Device& device, std::int64_t needed_bytes, std::string_view what,
-                    std::string_view advice = {});
+                    const MemoryAdvice& advice = nullptr);
 
 /// Bytes that Backend::make_activations() reserves on the device.
 std::int64_t activation_bytes(const Device& device, const TransformerShape& shape, int max_tokens,

@@ -112,7 +112,7 @@ std::unique_ptr<Engine> Engine::create(const EngineConfig& config) {
       filled.kv_cache_tokens * kv_token_bytes(model, draft) + activations_of(filled, model, draft),
       draft ? "the KV caches of both models with the activations"
             : "the KV cache with the activations",
-      cache_that_fits(filled, model, draft));
+      [&] { return cache_that_fits(filled, model, draft); });
   return std::make_unique<EngineLoop>(std::move(filled), std::move(model), std::move(draft));
 }
 

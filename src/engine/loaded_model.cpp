@@ -77,13 +77,12 @@ std::string formats_that_fit(const ModelConfig& config, DType dtype, const Devic
 void require_weight_memory(const std::string& name, const ModelConfig& config, DType dtype,
                            const Quantization& quant, const Device& device) {
   const std::int64_t bytes = weight_bytes(config, dtype, quant, packing_of(device));
-  if (bytes <= available_memory_bytes(device)) return;
   require_memory(
       device, bytes,
       fmt::format("'{}' in {}", name,
                   quant.format == WeightFormat::kNone ? dtype_name(dtype)
                                                       : weight_format_name(quant.format)),
-      formats_that_fit(config, dtype, device));
+      [&] { return formats_that_fit(config, dtype, device); });
 }
 
 Device device_of(const EngineConfig& config) {

@@ -57,12 +57,13 @@ std::int64_t available_memory_bytes() {
   return std::min({system_available_bytes(), cgroup_available_bytes(), limit_available_bytes()});
 }
 
-void require_memory(std::int64_t needed_bytes, std::string_view what, std::string_view advice) {
+void require_memory(std::int64_t needed_bytes, std::string_view what, const MemoryAdvice& advice) {
   const std::int64_t available = available_memory_bytes();
   if (needed_bytes <= available) return;
   throw_resource_error(
       "{} needs {:.2f} GB of memory, but {:.2f} GB are available; {}'iol plan' shows what fits",
-      what, static_cast<double>(needed_bytes) / 1e9, static_cast<double>(available) / 1e9, advice);
+      what, static_cast<double>(needed_bytes) / 1e9, static_cast<double>(available) / 1e9,
+      advice ? advice() : std::string());
 }
 
 }  // namespace iol

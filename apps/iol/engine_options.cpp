@@ -2,6 +2,7 @@
 
 #include "backend/kv_format.h"
 #include "base/error.h"
+#include "engine/device_backend.h"
 #include "engine/preemption_check.h"
 #include "model/resolve.h"
 #include "quantization/manifest.h"
@@ -181,8 +182,8 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
       ->group(group);
   command
       .add_option("--max-step-tokens", options.max_step_tokens,
-                  "tokens in a step, prefill and decode together")
-      ->check(CLI::Range(1, 65536))
+                  "tokens in a step, prefill and decode together; 0: 512 on the CPU, 2048 on a GPU")
+      ->check(CLI::Range(0, 65536))
       ->capture_default_str()
       ->group(group);
   command
@@ -207,7 +208,8 @@ EngineConfig engine_config(const EngineOptions& options, const std::string& mode
                   parse_weight_format(options.quant_head).value(), options.quant_keep};
   config.verify = options.verify;
   config.max_batch = options.max_batch;
-  config.max_step_tokens = options.max_step_tokens;
+  config.max_step_tokens = options.max_step_tokens > 0 ? options.max_step_tokens
+                                                       : default_step_tokens(config.device);
   config.max_context = options.max_context;
   config.kv_cache_tokens = options.kv_cache_tokens;
   config.scheduler =

@@ -30,7 +30,7 @@ struct EngineOptions {
   double swap_space_gib = 0;  // 0: not given
   bool deterministic = false;
   int max_batch = 64;
-  int max_step_tokens = 512;
+  int max_step_tokens = 0;  // 0: the device's default
   int max_context = 0;
   std::int64_t kv_cache_tokens = 0;
 };

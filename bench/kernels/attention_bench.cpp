@@ -1,10 +1,14 @@
-// Attention of a step of decodes on the GPU, as it comes in a step: behind a QKV product with cold
+// Attention on the GPU. Of a step of decodes, as it comes in a step: behind a QKV product with cold
 // weights, in a captured graph, whose time without attention is subtracted. Microseconds, and the
 // share of what reading keys and values takes at the bandwidth that doctor measures. In brackets
 // the kernels that do its parts one after the other; both are compared first.
 //
-//   build/attention_bench [FORMAT...] [MODEL...] [BATCH...] [@CONTEXT...]
-//   (default bf16 fp8 int8, 1b 8b, 1 8 64 256, @200 @1500)
+// Of prompts, 8,192 tokens of them together (at least one prompt): rotation with append, then
+// attention, and the share of what its multiplications take at the peak that doctor measures; half
+// of a prompt's square.
+//
+//   build/attention_bench [FORMAT...] [MODEL...] [BATCH...] [@CONTEXT...] [+PROMPT...]
+//   (default bf16 fp8 int8, 1b 8b, 1 8 64 256, @200 @1500, +128 +2000)
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -109,13 +113,40 @@ void measure(const Model& model, const Format& format, int batch, int context, d
   std::fflush(stdout);
 }
 
+void measure_prompts(const Model& model, const Format& format, int length, double peak,
+                     const Stream& stream) {
+  AttentionShape shape = {
+      format.element, model.num_heads, model.num_kv_heads, model.head_dim, 16, 0, false, {}};
+  constexpr int kStepTokens = 8192;
+  shape.sequences.assign(static_cast<std::size_t>(std::max(kStepTokens / length, 1)), {length, 0});
+  const AttentionCase attention(shape, kLayers);
+  const auto each_layer = [&](auto&& work) {
+    return microseconds(stream, [&] {
+      for (int layer = 0; layer < kLayers; ++layer) work(layer);
+    });
+  };
+  const double rope =
+      each_layer([&](int layer) { rope_append(attention.prompt_heads(layer), stream.get()); });
+  const double us =
+      each_layer([&](int layer) { cuda::attention(attention.prompts(layer), stream.get()); });
+  const double operations = 2.0 * attention.num_tokens() * (length + 1) * model.num_heads *
+                            model.head_dim;  // 2 products, 2 each, of half the square
+  fmt::print(
+      "{} {:<5}{} prompts of {:<5} rotation {:7.1f} us, attention {:8.1f} us, {:5.1f} TFLOP/s "
+      "({:.0f} %)\n",
+      model.name, format.name, shape.sequences.size(), length, rope, us, operations / us / 1e6,
+      1e8 * operations / us / peak);
+  std::fflush(stdout);
+}
+
 template <class T>
 bool is_chosen(const std::vector<T>& chosen, const T& value) {
   return chosen.empty() || std::find(chosen.begin(), chosen.end(), value) != chosen.end();
 }
 
 int bench(const std::vector<std::string>& formats, const std::vector<std::string>& models,
-          const std::vector<int>& batches, const std::vector<int>& contexts) {
+          const std::vector<int>& batches, const std::vector<int>& contexts,
+          const std::vector<int>& prompts) {
   if (cuda_status().devices.empty()) {
     fmt::print(stderr, "{}\n", cuda_status().reason);
     return 1;
@@ -131,6 +162,8 @@ int bench(const std::vector<std::string>& formats, const std::vector<std::string
       for (const int batch : batches)
         for (const int context : contexts)
           measure(model, format, batch, context, limits.read_bytes_per_s, stream);
+      for (const int length : prompts)
+        measure_prompts(model, format, length, limits.bf16_flops, stream);
     }
   }
   return 0;
@@ -144,11 +177,14 @@ int main(int argc, char** argv) {
   std::vector<std::string> models;
   std::vector<int> batches;
   std::vector<int> contexts;
+  std::vector<int> prompts;
   for (const std::string& argument : std::vector<std::string>(argv + 1, argv + argc)) {
     if (argument == "1b" || argument == "8b") {
       models.push_back(argument);
     } else if (argument.front() == '@') {
       contexts.push_back(std::stoi(argument.substr(1)));
+    } else if (argument.front() == '+') {
+      prompts.push_back(std::stoi(argument.substr(1)));
     } else if (argument.find_first_not_of("0123456789") == std::string::npos) {
       batches.push_back(std::stoi(argument));
     } else {
@@ -158,5 +194,6 @@ int main(int argc, char** argv) {
   if (formats.empty()) formats = {"bf16", "fp8", "int8"};
   if (batches.empty()) batches = {1, 8, 64, 256};
   if (contexts.empty()) contexts = {200, 1500};
-  return iol::cuda::bench(formats, models, batches, contexts);
+  if (prompts.empty()) prompts = {128, 2000};
+  return iol::cuda::bench(formats, models, batches, contexts, prompts);
 }

@@ -1,6 +1,6 @@
 #pragma once
-// Attention of a step of decodes on the GPU with random operands: for the tests of the kernels and
-// for timing them.
+// Attention of a step on the GPU with random operands: for the tests of the kernels and for timing
+// them.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -30,7 +30,7 @@ struct AttentionShape {
   int block_size = 16;
   int window = 0;
   bool has_norms = false;
-  std::vector<AttentionSequence> sequences;
+  std::vector<AttentionSequence> sequences;  // decodes - of one tile of 16 rows - first
 };
 
 /// Operands in device memory, and room for results; a cache for each of `num_layers`, so that
@@ -86,7 +86,7 @@ class AttentionCase {
     task.cache = cache(layer);
     task.slices = slices_.as<Slice>();
     task.tiles = tiles_.as<AttentionTile>();
-    task.num_tiles = static_cast<int>(shape_.sequences.size());
+    task.num_tiles = num_tiles_;
     task.tables = tables_.as<std::int32_t>();
     task.num_tokens = num_tokens_;
     task.num_heads = shape_.num_heads;
@@ -102,6 +102,27 @@ class AttentionCase {
     task.partial_sums = partial_sums_.as<float>();
     task.partial_stats = partial_stats_.as<float>();
     task.arrivals = arrivals_.as<int>();
+    return task;
+  }
+
+  /// The first sequences alone, for attention_decode().
+  [[nodiscard]] AttentionTask decodes(bool is_split, int layer = 0) const {
+    AttentionTask task = attention(is_split, layer);
+    task.num_tiles = num_decodes_;
+    return task;
+  }
+  /// The other ones, for rope_append() and attention().
+  [[nodiscard]] RopeAppendTask prompt_heads(int layer = 0) const {
+    RopeAppendTask task = heads(layer);
+    task.tokens = prompt_tokens_.as<std::int32_t>();
+    task.num_tokens = num_prompt_tokens_;
+    return task;
+  }
+  [[nodiscard]] AttentionTask prompts(int layer = 0) const {
+    AttentionTask task = attention(false, layer);
+    task.tiles = prompt_tiles_.as<AttentionTile>();
+    task.num_tiles = num_prompt_tiles_;
+    task.tile_rows = kPrefillTileRows;
     return task;
   }
 
@@ -168,8 +189,8 @@ class AttentionCase {
 
   void lay_out() {
     std::vector<Slice> slices;
-    std::vector<AttentionTile> tiles;
-    std::vector<std::int32_t> positions, token_blocks;
+    std::vector<AttentionTile> tiles, prompt_tiles;
+    std::vector<std::int32_t> positions, token_blocks, prompt_tokens;
     int longest = 0;
     for (const auto& sequence : shape_.sequences) {
       const int end = sequence.first_position + sequence.num_tokens;
@@ -180,7 +201,15 @@ class AttentionCase {
     for (const auto& sequence : shape_.sequences) {
       const int entry = static_cast<int>(host_tables_.size());
       const int end = sequence.first_position + sequence.num_tokens;
-      tiles.push_back({static_cast<std::int32_t>(slices.size()), 0});
+      const auto slice = static_cast<std::int32_t>(slices.size());
+      const int rows = sequence.num_tokens * (shape_.num_heads / shape_.num_kv_heads);
+      for (int row = 0; row < rows; row += kDecodeTileRows) tiles.push_back({slice, row});
+      if (rows <= kDecodeTileRows) {
+        ++num_decodes_;
+      } else {
+        for (int row = 0; row < rows; row += kPrefillTileRows) prompt_tiles.push_back({slice, row});
+        for (int i = 0; i < sequence.num_tokens; ++i) prompt_tokens.push_back(num_tokens_ + i);
+      }
       slices.push_back({num_tokens_, sequence.num_tokens, sequence.first_position, entry});
       for (int at = 0; at < end; at += shape_.block_size) {
         const auto scattered = std::int64_t{7} * static_cast<std::int64_t>(host_tables_.size());
@@ -196,7 +225,12 @@ class AttentionCase {
     constexpr int kChunk = kChunkPositions;
     max_chunks_ = (longest + kChunk - 1) / kChunk;
     slices_ = uploaded(slices);
+    num_tiles_ = static_cast<int>(tiles.size());
     tiles_ = uploaded(tiles);
+    num_prompt_tiles_ = static_cast<int>(prompt_tiles.size());
+    prompt_tiles_ = uploaded(prompt_tiles);
+    num_prompt_tokens_ = static_cast<int>(prompt_tokens.size());
+    prompt_tokens_ = uploaded(prompt_tokens);
     tables_ = uploaded(host_tables_);
     positions_ = uploaded(positions);
     blocks_ = uploaded(token_blocks);
@@ -288,17 +322,16 @@ class AttentionCase {
     const auto tokens = static_cast<std::size_t>(num_tokens_);
     const auto dim = static_cast<std::size_t>(shape_.head_dim);
     const std::size_t queries = tokens * static_cast<std::size_t>(shape_.num_heads) * dim;
-    const std::size_t entries = shape_.sequences.size() *
-                                static_cast<std::size_t>(shape_.num_kv_heads * max_chunks_) *
-                                kDecodeTileRows;
+    const auto tiles = static_cast<std::size_t>(num_tiles_);
+    const std::size_t entries =
+        tiles * static_cast<std::size_t>(shape_.num_kv_heads * max_chunks_) * kDecodeTileRows;
     qkv_ = uploaded(random_floats(tokens * static_cast<std::size_t>(qkv_columns()), -2, 2));
     norms_ = uploaded(random_floats(2 * dim, 0.5, 1.5));
     queries_ = DeviceBuffer(queries * 2, "queries");
     out_ = DeviceBuffer(queries * 2, "results");
     partial_sums_ = DeviceBuffer(entries * dim * 4, "partial sums");
     partial_stats_ = DeviceBuffer(entries * 8, "partial maxima");
-    arrivals_ = DeviceBuffer(
-        shape_.sequences.size() * static_cast<std::size_t>(shape_.num_kv_heads) * 4, "arrivals");
+    arrivals_ = DeviceBuffer(tiles * static_cast<std::size_t>(shape_.num_kv_heads) * 4, "arrivals");
   }
 
   AttentionShape shape_;
@@ -307,10 +340,14 @@ class AttentionCase {
   int num_tokens_ = 0;
   int num_blocks_ = 0;
   int max_chunks_ = 1;
+  int num_tiles_ = 0;    // of 16 rows
+  int num_decodes_ = 0;  // sequences
+  int num_prompt_tokens_ = 0;
+  int num_prompt_tiles_ = 0;
   std::vector<std::int32_t> host_tables_;
   std::vector<std::byte> first_layer_;
-  DeviceBuffer slices_, tiles_, tables_, positions_, blocks_, angles_, cache_, qkv_, norms_,
-      queries_, out_, partial_sums_, partial_stats_, arrivals_;
+  DeviceBuffer slices_, tiles_, prompt_tiles_, prompt_tokens_, tables_, positions_, blocks_,
+      angles_, cache_, qkv_, norms_, queries_, out_, partial_sums_, partial_stats_, arrivals_;
 };
 
 }  // namespace iol::cuda

@@ -74,6 +74,10 @@ WeightPacking packing_of(const Device& device) {
   return device.kind == DeviceKind::kCuda ? WeightPacking::kCuda : WeightPacking::kCpu;
 }
 
+int default_step_tokens(const Device& device) {
+  return device.kind == DeviceKind::kCuda ? 2048 : 512;
+}
+
 std::unique_ptr<Backend> make_backend(const BackendChoice& choice) {
   if (choice.device.kind == DeviceKind::kCuda) {
     return use_gpu(choice.device, [&] {

@@ -31,6 +31,10 @@ std::int64_t activation_bytes(const Device& device, const TransformerShape& shap
 /// How `device` packs weights, for weight_bytes().
 WeightPacking packing_of(const Device& device);
 
+/// Tokens in a step that a (resolved) device gains from: a GPU's products take more to be bound by
+/// arithmetic, and each step has its own latency.
+int default_step_tokens(const Device& device);
+
 struct BackendChoice {
   Device device;           // resolved
   std::optional<Isa> isa;  // of the CPU; nothing: the best

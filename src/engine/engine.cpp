@@ -22,7 +22,7 @@ void check(const EngineConfig& config) {
     if (value < 1) throw_input_error("{} is {}; expected at least 1", name, value);
   };
   at_least_one("max_batch", config.max_batch);
-  at_least_one("max_step_tokens", config.max_step_tokens);
+  if (config.max_step_tokens != 0) at_least_one("max_step_tokens", config.max_step_tokens);
   at_least_one("block_size", config.block_size);
   if (config.block_size % 16 != 0) {
     throw_input_error("block_size is {}; expected a multiple of 16 tokens", config.block_size);
@@ -65,6 +65,7 @@ void fill_defaults(EngineConfig& config, const LoadedModel& model) {
   if (config.max_context <= 0) config.max_context = model_context;
   if (config.num_threads <= 0) config.num_threads = default_num_threads();
   config.device = model.device;
+  if (config.max_step_tokens == 0) config.max_step_tokens = default_step_tokens(model.device);
   config.dtype = model.dtype;
   config.kv_dtype = model.kv_dtype;
   config.quant = model.quant;

@@ -33,7 +33,7 @@ struct EngineConfig {
   std::optional<Isa> isa;         // nothing: the best
   int num_threads = 0;            // 0: what affinity and cgroup allow
   int max_batch = 64;             // sequences in a step
-  int max_step_tokens = 512;      // tokens in a step, prefill and decode together
+  int max_step_tokens = 0;        // prefill and decode together; 0: default_step_tokens()
   int max_context = 0;            // positions per sequence; 0: the model's own
   std::int64_t kv_cache_tokens =
       0;  // capacity; 0: max_batch sequences of max_context, at most half the free memory

@@ -1,6 +1,6 @@
-// attention_decode() against the kernels that do its parts one after the other: results and the
-// cache have the same bits. Those are compared with the CPU backend in cuda_backend_test.cpp. Needs
-// a GPU.
+// attention_decode() against the kernels that do its parts one after the other, and a step that has
+// both: results and the cache have the same bits. Those are compared with the CPU backend in
+// cuda_backend_test.cpp. Needs a GPU.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -21,6 +21,7 @@ class CudaAttentionTest : public testing::TestWithParam<CacheElement> {
   }
 };
 
+/// All sequences in tiles of 16 rows, against decodes and prompts by kernels of their own.
 void expect_same_bits(const AttentionShape& shape, bool is_split) {
   const AttentionCase attention(shape);
   const Stream stream;
@@ -33,7 +34,9 @@ void expect_same_bits(const AttentionShape& shape, bool is_split) {
   // Twice: arrivals are counted from zero again.
   for (int repetition = 0; repetition < 2; ++repetition) {
     attention.clear();
-    attention_decode(attention.attention(is_split), attention.heads(), stream.get());
+    rope_append(attention.prompt_heads(), stream.get());
+    attention_decode(attention.decodes(is_split), attention.heads(), stream.get());
+    cuda::attention(attention.prompts(), stream.get());
     stream.synchronize("the whole");
     check_launch("the whole");
     const auto got = attention.results();
@@ -95,6 +98,27 @@ TEST_P(CudaAttentionTest, many_decodes_have_the_bits_of_their_parts) {
             GetParam(), heads.num_heads, heads.num_kv_heads, heads.head_dim, 16, 0, false, {}};
         for (int i = 0; i < 301; ++i)
           shape.sequences.push_back({1 + i % 2, i * 37 % most_position});
+        ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, is_split));
+      }
+    }
+  }
+}
+
+TEST_P(CudaAttentionTest, decodes_beside_prompts_have_the_bits_of_their_parts) {
+  for (const Heads& heads : kHeads) {
+    for (const int window : {0, 300}) {
+      for (const bool is_split : {true, false}) {
+        SCOPED_TRACE(fmt::format("{}/{} heads of {}, window {}, split {}", heads.num_heads,
+                                 heads.num_kv_heads, heads.head_dim, window, is_split));
+        AttentionShape shape = {
+            GetParam(), heads.num_heads, heads.num_kv_heads, heads.head_dim, 16, window, true, {}};
+        const int group = heads.num_heads / heads.num_kv_heads;
+        shape.sequences = borders(kDecodeTileRows / group);
+        // Prompts from their beginning and chunks of them; a number of tiles that three don't
+        // divide.
+        for (const int first : {0, 5, 250, 500})
+          for (const int count : {33, 64, 130, 257 + first % 7})
+            shape.sequences.push_back({count, first});
         ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, is_split));
       }
     }

@@ -189,6 +189,50 @@ TEST_P(CudaBackendTest, decoding_gives_the_bits_of_one_step) {
 }
 
 /// Another stream takes its blocks meanwhile.
+/// Decodes and prompts of one step, in any order, go through kernels of their own.
+TEST_P(CudaBackendTest, decodes_beside_prompts_have_the_bits_of_one_step) {
+  const DType dtype = GetParam().dtype;
+  constexpr int kStreams = 5;
+  constexpr int kTokens = 300;  // the steps cross into a second chunk of attention
+  for (const TestModel& model :
+       {random_model(small_shape(8, 2, 64), false, true, {}, dtype, 21),
+        random_model(small_shape(4, 1, 128), true, false, 70, dtype, 22)}) {
+    DeviceModel device = cuda_model(model, GetParam(), true);
+    std::vector<DeviceModel::Stream> streams;
+    std::vector<std::vector<std::vector<float>>> whole;  // each in one step, alone
+    for (std::uint64_t s = 0; s < kStreams; ++s) {
+      streams.push_back(device.open(random_tokens(kTokens, model.shape.vocab_size, 30 + s)));
+      DeviceModel alone = cuda_model(model, GetParam(), true);
+      auto stream = alone.open(streams.back().tokens);
+      whole.push_back(alone.step({{&stream, kTokens}}));
+    }
+    RandomStream random(23);
+    for (auto& stream : streams)
+      device.step({{&stream, 1 + static_cast<int>(random.below(kTokens / 2))}});
+    for (std::size_t step = 0; step < 12; ++step) {
+      std::vector<std::pair<DeviceModel::Stream*, int>> parts;
+      std::vector<int> first;
+      for (std::size_t i = 0; i < kStreams; ++i) {
+        DeviceModel::Stream& stream = streams[(i * 3 + step) % kStreams];
+        constexpr int kCounts[] = {1, 1, 5, 17, 40};  // decodes, few tokens, a prompt's chunk
+        const int count =
+            std::min(kTokens - stream.num_done, kCounts[random.below(std::size(kCounts))]);
+        if (count == 0) continue;
+        parts.emplace_back(&stream, count);
+        first.push_back(stream.num_done);
+      }
+      const auto got = device.step(parts);
+      std::size_t row = 0;
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        const auto s = static_cast<std::size_t>(parts[i].first - streams.data());
+        for (int t = first[i]; t < first[i] + parts[i].second; ++t, ++row)
+          ASSERT_EQ(got[row], whole[s][static_cast<std::size_t>(t)])
+              << "stream " << s << ", token " << t << ", step " << step;
+      }
+    }
+  }
+}
+
 TEST_P(CudaBackendTest, a_stream_that_was_on_the_host_goes_on_with_the_same_bits) {
   const TestModel model =
       random_model(small_shape(4, 2, 64), false, false, {}, GetParam().dtype, 18);

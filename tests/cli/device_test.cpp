@@ -26,6 +26,19 @@ TEST(Device, names_are_read_back) {
     EXPECT_EQ(parse_device(text), std::nullopt) << text;
 }
 
+/// What the step's buffers take tells how many tokens it may have.
+TEST(Device, chooses_the_tokens_of_a_step) {
+  const auto activations = [](const std::string& options) {
+    return json::parse(run_iol("plan demo --json" + options).out).at("activations_bytes");
+  };
+  EXPECT_EQ(activations(" --device cpu"), activations(" --device cpu --max-step-tokens 512"));
+  EXPECT_EQ(activations(" --device cpu"), activations(" --device cpu --max-step-tokens 0"));
+  EXPECT_LT(activations(" --device cpu"), activations(" --device cpu --max-step-tokens 2048"));
+  if (!has_gpu()) return;
+  EXPECT_EQ(activations(" --device cuda"), activations(" --device cuda --max-step-tokens 2048"));
+  EXPECT_GT(activations(" --device cuda"), activations(" --device cuda --max-step-tokens 512"));
+}
+
 TEST(Device, every_command_refuses_a_gpu_that_is_not_there_and_says_why) {
   if (has_gpu()) GTEST_SKIP() << "this machine has a GPU";
   ASSERT_NE(cuda_status().reason, "");

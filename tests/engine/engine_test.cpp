@@ -231,6 +231,8 @@ TEST(Engine, refuses_impossible_configurations) {
   };
   EXPECT_THAT(create([](EngineConfig& c) { c.max_batch = 0; }),
               ThrowsMessage<InputError>(HasSubstr("max_batch is 0")));
+  EXPECT_THAT(create([](EngineConfig& c) { c.max_step_tokens = -1; }),
+              ThrowsMessage<InputError>(HasSubstr("max_step_tokens is -1")));
   EXPECT_THAT(create([](EngineConfig& c) { c.block_size = 24; }),
               ThrowsMessage<InputError>(HasSubstr("multiple of 16")));
   EXPECT_THAT(create([](EngineConfig& c) { c.max_context = 4096; }),

@@ -50,6 +50,7 @@ std::unique_ptr<EngineLoop> make_engine(PreemptionMode preemption) {
   config.model = std::string(IOL_SOURCE_DIR) + "/models/books-2m";
   config.max_context = 128;
   config.max_batch = 4;
+  config.max_step_tokens = 128;
   config.kv_cache_tokens = 160;
   config.num_threads = 1;
   config.device.kind = DeviceKind::kCpu;

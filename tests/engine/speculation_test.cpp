@@ -7,6 +7,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "engine/device_backend.h"
 #include "engine/draft_model.h"
 #include "engine/engine_loop.h"
 #include "tests/engine/ahead_backend.h"
@@ -349,6 +350,7 @@ TEST(Speculation, refuses_a_draft_with_another_tokenizer) {
 template <class AnyAheadBackend>
 std::unique_ptr<Engine> ahead_engine(EngineConfig config, AnyAheadBackend*& backend) {
   config.device.kind = DeviceKind::kCpu;
+  config.max_step_tokens = default_step_tokens(config.device);
   LoadedModel model = load_model(config);
   config.kv_dtype = model.kv_dtype;
   auto wrapped = std::make_unique<AnyAheadBackend>(std::move(model.backend), true);

@@ -12,9 +12,9 @@ namespace iol::cuda {
 /// What a captured step depends on beside its arrays.
 struct GraphKey {
   int num_tokens = 0;
-  int num_tiles = 0;              // of attention
-  bool slices_are_tiles = false;  // see StepSizes
-  int max_chunks = 0;             // of attention
+  int num_decodes = 0;  // see StepSizes
+  int num_small_tiles = 0;
+  int max_chunks = 0;  // of attention
   bool samples = false;
   const void* model = nullptr;
   const void* cache = nullptr;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 #include "backend/cuda/cuda_activations.h"
@@ -116,10 +115,7 @@ class CudaBackend final : public Backend {
   void select() const { DeviceGuard guard(device_.index); }
   /// Brings the step's input to the device, padded to `sizes`.
   void begin(CudaActivations& a, const StepInput& input, const StepSizes& sizes, int block_size);
-  [[nodiscard]] int max_chunks(const StepInput& input) const;
   void attend_tiles(CudaActivations& a, AttentionTask& task);
-  /// True when attention rotates and appends: every slice of the step is one tile of few rows.
-  [[nodiscard]] bool attention_takes_heads(const RopeAppendTask& heads) const;
   bool capture(Graph& graph, const std::function<void()>& operations);
   /// Behind a step: copies what the host reads of it.
   void fetch_results(CudaActivations& a, int num_logits);
@@ -137,27 +133,17 @@ class CudaBackend final : public Backend {
   // Of the step at hand.
   bool in_step_ = false;
   StepSizes sizes_;
-  int max_chunks_ = 1;
   const MatrixView* output_ = nullptr;  // of the layer: multiplies what attention gives
   RopeAppendTask heads_;                // of the layer: what the QKV projection gave
   bool samples_ = false;                // some token isn't the one with the largest logit
   bool ran_prepared_ = true;            // of the last step: its form was captured before
 };
 
-int CudaBackend::max_chunks(const StepInput& input) const {
-  int longest = 1;
-  for (const auto& slice : input.sequences)
-    longest = std::max(longest, slice.first_position + slice.num_tokens);
-  const int chunks = (longest + kChunkPositions - 1) / kChunkPositions;
-  return static_cast<int>(std::bit_ceil(static_cast<unsigned>(chunks)));
-}
-
 void CudaBackend::begin(CudaActivations& a, const StepInput& input, const StepSizes& sizes,
                         int block_size) {
   select();
   IOL_CHECK(sizes.num_tokens <= a.max_tokens && sizes.num_logits <= a.max_logit_tokens);
   sizes_ = sizes;
-  max_chunks_ = max_chunks(input);
   samples_ = std::any_of(input.choices.begin(), input.choices.end(),
                          [](const TokenChoice& choice) { return choice.temperature > 0; });
   IOL_CHECK(a.num_begun - a.num_finished < 2);  // whose turn it is has been read
@@ -169,7 +155,13 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
   auto& a = scratch_of(activations);
   const int block_size = cache.shape().block_size;
   const bool capturable = a.inputs.has_few_tokens(input) && !linear_.is_observed();
-  begin(a, input, capturable ? a.inputs.padded_sizes(input) : a.inputs.sizes_of(input), block_size);
+  const CacheView view = static_cast<const CudaKvCache&>(cache).layer(0);
+  const bool has_decode_kernel =
+      query_element(view.element) != Element::kF32 && attention_decodes(view);
+  begin(a, input,
+        capturable ? a.inputs.padded_sizes(input, has_decode_kernel)
+                   : a.inputs.sizes_of(input, has_decode_kernel),
+        block_size);
   in_step_ = true;
   try {
     if (a.graph_generation != a.inputs.table_generation()) {
@@ -178,9 +170,9 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
     }
     a.graph_generation = a.inputs.table_generation();
     const GraphKey key = {sizes_.num_tokens,
-                          sizes_.num_decode_tiles,
-                          sizes_.slices_are_tiles,
-                          max_chunks_,
+                          sizes_.num_decodes,
+                          sizes_.num_small_tiles,
+                          sizes_.max_chunks,
                           samples_,
                           model,
                           &cache};
@@ -278,20 +270,15 @@ void CudaBackend::project_qkv(Activations& activations, const StepInput&,
   rope.sine = a.sine;
   rope.positions = a.inputs.arrays().positions;
   rope.blocks = a.inputs.arrays().blocks;
-  rope.num_tokens = sizes_.num_tokens;
+  rope.tokens = a.inputs.arrays().rotated_tokens;
+  rope.num_tokens = sizes_.num_rotated_tokens;
   rope.num_heads = a.shape.num_heads;
   rope.cache = static_cast<CudaKvCache&>(cache).layer(layer);
   rope.queries = a.queries;
   rope.query_element = query_element(rope.cache.element);
   heads_ = rope;
-  if (attention_takes_heads(rope)) return;
   rope_append(rope, stream_.get());
   check_launch("rotating queries and keys");
-}
-
-bool CudaBackend::attention_takes_heads(const RopeAppendTask& heads) const {
-  return heads.query_element != Element::kF32 && sizes_.slices_are_tiles &&
-         attention_decodes(heads.cache);
 }
 
 Element CudaBackend::compute_element() const {
@@ -330,17 +317,22 @@ void CudaBackend::attend(Activations& activations, const StepInput&, const KvCac
   check_launch("computing attention");
 }
 
+/// Decodes, then what else goes in tiles of 16 rows, then prompts.
 void CudaBackend::attend_tiles(CudaActivations& a, AttentionTask& task) {
-  task.tiles = a.inputs.arrays().decode_tiles;
-  task.num_tiles = sizes_.num_decode_tiles;
+  const auto set_tiles = [&](int num_tiles) {
+    task.num_tiles = num_tiles;
+    task.split = sizes_.max_chunks > 1 &&
+                 num_tiles * a.shape.num_kv_heads * sizes_.max_chunks <= kPartialEntries;
+  };
   task.tile_rows = kDecodeTileRows;
-  task.max_chunks = max_chunks_;
-  task.split =
-      max_chunks_ > 1 && task.num_tiles * a.shape.num_kv_heads * max_chunks_ <= kPartialEntries;
+  task.max_chunks = sizes_.max_chunks;
   task.partial_sums = a.partial_sums;
   task.partial_stats = a.partial_stats;
   task.arrivals = a.arrivals;
-  if (attention_takes_heads(heads_)) return attention_decode(task, heads_, stream_.get());
+  set_tiles(sizes_.num_decodes);
+  attention_decode(task, heads_, stream_.get());
+  task.tiles = a.inputs.arrays().small_tiles;
+  set_tiles(sizes_.num_small_tiles);
   attention(task, stream_.get());
   task.tiles = a.inputs.arrays().prefill_tiles;
   task.num_tiles = sizes_.num_prefill_tiles;

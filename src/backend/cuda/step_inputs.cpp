@@ -58,7 +58,7 @@ StepInputs::StepInputs(int max_tokens, int max_logits, int group, int head_dim)
       only_small_tiles_(head_dim > kMostPrefillHeadDim) {
   const auto tokens = static_cast<std::size_t>(max_tokens);
   const std::size_t tiles = tokens * static_cast<std::size_t>(tiles_of(group, kDecodeTileRows) + 1);
-  const std::size_t bytes = 4 * aligned(tokens * sizeof(std::int32_t)) +
+  const std::size_t bytes = 5 * aligned(tokens * sizeof(std::int32_t)) +
                             aligned(static_cast<std::size_t>(max_logits) * sizeof(std::int32_t)) +
                             aligned(static_cast<std::size_t>(max_logits) * sizeof(TokenChoice)) +
                             aligned((tokens + 1) * sizeof(Slice)) +
@@ -76,21 +76,33 @@ bool StepInputs::takes_small_tiles(const SequenceSlice& slice) const {
          slice.num_tokens * group_ <= kDecodeTileRows;
 }
 
-StepSizes StepInputs::sizes_of(const StepInput& input) const {
+bool StepInputs::is_one_tile(const SequenceSlice& slice) const {
+  return slice.num_tokens * group_ <= kDecodeTileRows;
+}
+
+StepSizes StepInputs::sizes_of(const StepInput& input, bool has_decode_kernel) const {
   StepSizes sizes;
   sizes.num_tokens = input.num_tokens();
   sizes.num_logits = static_cast<int>(input.logit_tokens.size());
   sizes.num_slices = static_cast<int>(input.sequences.size());
+  int longest = 1;  // of what takes tiles of 16 rows
   for (const auto& slice : input.sequences) {
+    if (takes_small_tiles(slice))
+      longest = std::max(longest, slice.first_position + slice.num_tokens);
+    if (has_decode_kernel && is_one_tile(slice)) {
+      ++sizes.num_decodes;
+      continue;
+    }
     const int rows = slice.num_tokens * group_;
+    sizes.num_rotated_tokens += slice.num_tokens;
     if (takes_small_tiles(slice)) {
-      sizes.num_decode_tiles += tiles_of(rows, kDecodeTileRows);
+      sizes.num_small_tiles += tiles_of(rows, kDecodeTileRows);
     } else {
       sizes.num_prefill_tiles += tiles_of(rows, kPrefillTileRows);
     }
   }
-  sizes.slices_are_tiles =
-      sizes.num_prefill_tiles == 0 && sizes.num_decode_tiles == sizes.num_slices;
+  const int chunks = (longest + kChunkPositions - 1) / kChunkPositions;
+  sizes.max_chunks = static_cast<int>(std::bit_ceil(static_cast<unsigned>(chunks)));
   return sizes;
 }
 
@@ -102,14 +114,23 @@ bool StepInputs::has_few_tokens(const StepInput& input) const {
 }
 
 /// Tokens decide all sizes but the number of tiles, which differs by how they are shared out.
-StepSizes StepInputs::padded_sizes(const StepInput& input) const {
-  StepSizes sizes = sizes_of(input);
-  const auto num_tiles = static_cast<unsigned>(sizes.num_decode_tiles);
+StepSizes StepInputs::padded_sizes(const StepInput& input, bool has_decode_kernel) const {
+  StepSizes sizes = sizes_of(input, has_decode_kernel);
+  const bool only_decodes = sizes.num_decodes == sizes.num_slices;
+  if (!only_decodes) sizes = sizes_of(input, false);
   sizes.num_tokens = bucket_of(input.num_tokens(), max_tokens_);
   sizes.num_logits = std::min(sizes.num_tokens, max_logits_);
   sizes.num_slices = sizes.num_tokens;
-  sizes.num_decode_tiles = std::min(static_cast<int>(std::bit_ceil(num_tiles)),
-                                    sizes.num_tokens * tiles_of(group_, kDecodeTileRows));
+  const auto padded = [&](int num_tiles) {
+    return std::min(static_cast<int>(std::bit_ceil(static_cast<unsigned>(num_tiles))),
+                    sizes.num_tokens * tiles_of(group_, kDecodeTileRows));
+  };
+  if (only_decodes) {
+    sizes.num_decodes = padded(sizes.num_decodes);
+  } else {
+    sizes.num_rotated_tokens = sizes.num_tokens;
+    sizes.num_small_tiles = padded(sizes.num_small_tiles);
+  }
   return sizes;
 }
 
@@ -124,8 +145,9 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
   const auto token_slices = carver.take<std::int32_t>(sizes.num_tokens);
   const auto logit_tokens = carver.take<std::int32_t>(sizes.num_logits);
   const auto choices = carver.take<TokenChoice>(sizes.num_logits);
+  const auto rotated_tokens = carver.take<std::int32_t>(sizes.num_rotated_tokens);
   const auto slices = carver.take<Slice>(sizes.num_slices);
-  const auto decode_tiles = carver.take<AttentionTile>(sizes.num_decode_tiles);
+  const auto small_tiles = carver.take<AttentionTile>(sizes.num_small_tiles);
   const auto prefill_tiles = carver.take<AttentionTile>(sizes.num_prefill_tiles);
   IOL_CHECK(carver.offset <= host.size_bytes());
   std::memset(host.data(), 0, carver.offset);
@@ -140,10 +162,14 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
   for (int t = num_tokens; t < sizes.num_tokens; ++t)
     token_slices.host[t] = std::min(num_slices, sizes.num_slices - 1);
   int entry = 0;
-  int decode_tile = 0;
+  int num_decodes = 0;
+  int num_others = 0;
+  int rotated_token = 0;
+  int small_tile = 0;
   int prefill_tile = 0;
-  for (int s = 0; s < num_slices; ++s) {
-    const SequenceSlice& slice = input.sequences[static_cast<std::size_t>(s)];
+  for (const SequenceSlice& slice : input.sequences) {
+    const bool is_decode = sizes.num_decodes > 0 && is_one_tile(slice);
+    const int s = is_decode ? num_decodes++ : sizes.num_decodes + num_others++;
     slices.host[s] = {slice.first_token, slice.num_tokens, slice.first_position, entry};
     entry += static_cast<int>(slice.block_table.size());
     for (int i = 0; i < slice.num_tokens; ++i) {
@@ -152,23 +178,34 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
           slice.block_table[static_cast<std::size_t>(position / block_size)];
       token_slices.host[slice.first_token + i] = s;
     }
-    const bool decode = takes_small_tiles(slice);
-    const int step = decode ? kDecodeTileRows : kPrefillTileRows;
+    if (is_decode) continue;
+    for (int i = 0; i < slice.num_tokens; ++i)
+      rotated_tokens.host[rotated_token++] = slice.first_token + i;
+    const bool small = takes_small_tiles(slice);
+    const int step = small ? kDecodeTileRows : kPrefillTileRows;
     for (int row = 0; row < slice.num_tokens * group_; row += step) {
-      (decode ? decode_tiles.host[decode_tile++] : prefill_tiles.host[prefill_tile++]) = {s, row};
+      (small ? small_tiles.host[small_tile++] : prefill_tiles.host[prefill_tile++]) = {s, row};
     }
   }
-  for (int s = num_slices; decode_tile < sizes.num_decode_tiles; ++decode_tile)
-    decode_tiles.host[decode_tile] = {std::min(s, sizes.num_slices - 1), 1 << 20};
+  for (int t = num_tokens; rotated_token < sizes.num_rotated_tokens; ++t)
+    rotated_tokens.host[rotated_token++] = t;
+  for (int s = num_slices; small_tile < sizes.num_small_tiles; ++small_tile)
+    small_tiles.host[small_tile] = {std::min(s, sizes.num_slices - 1), 1 << 20};
   check(cudaMemcpyAsync(device_.data(), host.data(), carver.offset, cudaMemcpyHostToDevice,
                         stream.get()),
         "copying the step's input");
   upload_tables(input, stream);
-  arrays_ = {token_ids.device,     positions.device,
-             blocks.device,        token_slices.device,
-             logit_tokens.device,  choices.device,
-             slices.device,        decode_tiles.device,
-             prefill_tiles.device, device_tables_.as<const std::int32_t>()};
+  arrays_ = {token_ids.device,
+             positions.device,
+             blocks.device,
+             token_slices.device,
+             logit_tokens.device,
+             choices.device,
+             rotated_tokens.device,
+             slices.device,
+             small_tiles.device,
+             prefill_tiles.device,
+             device_tables_.as<const std::int32_t>()};
 }
 
 void StepInputs::upload_tables(const StepInput& input, const Stream& stream) {

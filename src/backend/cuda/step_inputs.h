@@ -12,9 +12,12 @@ struct StepSizes {
   int num_tokens = 0;
   int num_logits = 0;
   int num_slices = 0;
-  int num_decode_tiles = 0;
+  int num_decodes = 0;  // slices that attention_decode() takes: one tile of 16 rows each
+  // Of the other slices, which rope_append() and attention() take.
+  int num_rotated_tokens = 0;
+  int num_small_tiles = 0;
   int num_prefill_tiles = 0;
-  bool slices_are_tiles = false;  // each slice but padding is one tile of 16 rows
+  int max_chunks = 1;  // of decodes and small tiles, a power of two
 };
 
 /// A step's input in device memory.
@@ -25,8 +28,9 @@ struct StepArrays {
   const std::int32_t* token_slices = nullptr;  // [T]
   const std::int32_t* logit_tokens = nullptr;  // [L]
   const TokenChoice* choices = nullptr;        // [L]
-  const Slice* slices = nullptr;
-  const AttentionTile* decode_tiles = nullptr;   // of 16 rows
+  const std::int32_t* rotated_tokens = nullptr;  // of slices that are no decodes
+  const Slice* slices = nullptr;                 // decodes first
+  const AttentionTile* small_tiles = nullptr;    // of 16 rows
   const AttentionTile* prefill_tiles = nullptr;  // of 32 rows
   const std::int32_t* tables = nullptr;          // the slices' block tables, one behind the other
 };
@@ -37,13 +41,14 @@ class StepInputs {
  public:
   StepInputs(int max_tokens, int max_logits, int group, int head_dim);
 
-  /// Exact sizes of `input`.
-  [[nodiscard]] StepSizes sizes_of(const StepInput& input) const;
+  /// Exact sizes of `input`; `has_decode_kernel`: attention_decode() knows the cache.
+  [[nodiscard]] StepSizes sizes_of(const StepInput& input, bool has_decode_kernel) const;
   /// True when logits are wanted and no sequence contributes more tokens than a decode with its
   /// drafts: steps of the same padded sizes have the same form then.
   [[nodiscard]] bool has_few_tokens(const StepInput& input) const;
-  /// Sizes that such a step is padded to.
-  [[nodiscard]] StepSizes padded_sizes(const StepInput& input) const;
+  /// Sizes that such a step is padded to. Where not all of its slices are decodes none is: a form
+  /// less.
+  [[nodiscard]] StepSizes padded_sizes(const StepInput& input, bool has_decode_kernel) const;
   /// Fills the arrays; what `sizes` has beyond the input is padding. Waits for nothing: the step
   /// before the last must be over.
   void upload(const StepInput& input, const StepSizes& sizes, int block_size, const Stream& stream);
@@ -59,6 +64,7 @@ class StepInputs {
   void upload_tables(const StepInput& input, const Stream& stream);
 
   [[nodiscard]] bool takes_small_tiles(const SequenceSlice& slice) const;
+  [[nodiscard]] bool is_one_tile(const SequenceSlice& slice) const;
 
   int max_tokens_;
   int max_logits_;

@@ -13,7 +13,7 @@
 // chunk has a block of threads to itself and the last one to arrive merges; in prefill a block
 // walks over all chunks of its tile.
 //
-// Steps of which each slice is one tile (most decodes) take attention_decode.cu instead.
+// Slices of one tile (most decodes) take attention_decode.cu instead, where it has the heads' size.
 //
 // int8 and fp8: codes become bf16, which holds them exactly; a position's key scale multiplies its
 // score, its value scale its weight.

@@ -1,6 +1,6 @@
-// Attention of a step whose slices are one tile of at most 16 rows each (decodes, short drafts),
-// from the QKV projection to the output projection's rows: queries and keys are rotated, new keys
-// and values appended, and
+// Attention of the slices of a step that are one tile of at most 16 rows each (decodes, short
+// drafts), from the QKV projection to the output projection's rows: queries and keys are rotated,
+// new keys and values appended, and
 //
 //   out = softmax(q K^T scale) V
 //

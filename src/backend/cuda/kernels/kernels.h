@@ -218,6 +218,7 @@ struct RopeAppendTask {
   const float* sine = nullptr;
   const std::int32_t* positions = nullptr;  // [T]
   const std::int32_t* blocks = nullptr;     // [T] the cache block of the token, or -1: don't append
+  const std::int32_t* tokens = nullptr;     // [num_tokens] those that rope_append() takes; null: all
   int num_tokens = 0;
   int num_heads = 0;
   CacheView cache;
@@ -260,8 +261,8 @@ struct AttentionTask {
 /// With tensor cores; queries bf16 or f16, cache not f32.
 void attention(const AttentionTask& task, StreamHandle stream);
 
-/// Rotation, append and attention of a step whose slices are one tile of at most 16 rows each, tile
-/// i being slice i; instead of rope_append() and attention(), with their bits.
+/// Rotation, append and attention of the first `num_tiles` slices, which are one tile of at most 16
+/// rows each; instead of rope_append() and attention(), with their bits.
 void attention_decode(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle stream);
 /// True when there is such a kernel for the cache.
 bool attention_decodes(const CacheView& cache);

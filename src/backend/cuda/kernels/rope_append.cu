@@ -11,10 +11,11 @@ __global__ void __launch_bounds__(32 * kHeadWarps) rope_append_kernel(RopeAppend
   const int index = blockIdx.y * kHeadWarps + threadIdx.x / 32;  // of the head
   const int kv_heads = task.cache.num_kv_heads;
   const int dim = task.cache.head_dim;
-  const int token = blockIdx.x;
   let_next_start();
   if (index >= task.num_heads + 2 * kv_heads) return;
   // The step's input, which no kernel writes.
+  const int token =
+      task.tokens != nullptr ? task.tokens[blockIdx.x] : static_cast<int>(blockIdx.x);
   const int block = task.blocks[token];
   const int position = task.positions[token] % task.cache.block_size;
   wait_for_previous();
@@ -37,6 +38,7 @@ __global__ void __launch_bounds__(32 * kHeadWarps) rope_append_kernel(RopeAppend
 }  // namespace
 
 void rope_append(const RopeAppendTask& task, StreamHandle stream) {
+  if (task.num_tokens == 0) return;
   const int heads = task.num_heads + 2 * task.cache.num_kv_heads;
   const dim3 grid(task.num_tokens, (heads + kHeadWarps - 1) / kHeadWarps);
   const auto launch = [&](auto* kernel) {

@@ -200,7 +200,9 @@ void note_left_out(const BenchOptions& options, const TraceLoad& trace) {
 /// What is known before the first run about what will be missing; `gpu` may be null.
 void note_missing(GpuMonitor* gpu, const PackageEnergy& energy, json& not_measured) {
   if (!energy.unavailable_reason().empty()) {
-    not_measured.push_back({{"what", "power and energy"}, {"why", energy.unavailable_reason()}});
+    not_measured.push_back(
+        {{"what", gpu != nullptr ? "the processor's power and energy" : "power and energy"},
+         {"why", energy.unavailable_reason()}});
   }
   if (gpu != nullptr) note_what_gpu_hides(*gpu, not_measured);
 }

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "report/format.h"
+#include "report/gpu_clocks.h"
 #include "report/headline.h"
 
 namespace iol::report {
@@ -334,6 +335,7 @@ std::vector<Finding> find_findings(const RunReport& report) {
   findings.push_back(intervals_finding(report));
   add_failures(findings, report);
   findings.push_back(canary_finding(report));
+  add_gpu_clocks(findings, report);
   findings.push_back(length_finding(report));
   if (auto noise = noise_finding(report)) findings.push_back(std::move(*noise));
   add_agreement(findings, report);

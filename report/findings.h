@@ -7,7 +7,8 @@
 namespace iol::report {
 
 /// What a reader has to know before believing the numbers, warnings first: repetitions, intervals,
-/// failures, canaries, output lengths, noise, equal outputs, records that contradict themselves.
+/// failures, canaries, GPU clocks, output lengths, noise, equal outputs, records that contradict
+/// themselves.
 std::vector<Finding> find_findings(const RunReport& report);
 
 }  // namespace iol::report

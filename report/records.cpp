@@ -282,6 +282,8 @@ DeviceSample parse_device_sample(const JsonFields& fields) {
   sample.energy_joules = fields.optional_number("energy_joules");
   sample.memory_used_bytes = fields.optional_number("memory_used_bytes");
   sample.memory_reserved_bytes = fields.optional_number("memory_reserved_bytes");
+  sample.sm_clock_mhz = fields.optional_number("sm_clock_mhz");
+  sample.throttle_reasons = fields.optional_string("throttle_reasons").value_or("");
   return sample;
 }
 

@@ -32,7 +32,8 @@
 //   device_sample  `t_ns`, `device`, `subject` (when the sample is of one subject's process),
 //                  `power_w` or null and `power_unavailable` (why), `energy_joules` (the
 //                  device's counter; optional),
-//                  `memory_used_bytes`, `memory_reserved_bytes`, ...
+//                  `memory_used_bytes`, `memory_reserved_bytes`, `sm_clock_mhz` and
+//                  `throttle_reasons` (a GPU's), ...
 //   quality        `subject`, `perplexity`, `perplexity_ratio`, `kl_divergence_nats`,
 //                  `top1_agreement`, of each a 95 % interval [low, high] or null
 //                  (`perplexity_ci95`, `perplexity_ratio_ci95`, `kl_divergence_ci95_nats`,
@@ -223,6 +224,8 @@ struct DeviceSample {
   std::optional<double> energy_joules;  // the device's own counter
   std::optional<double> memory_used_bytes;
   std::optional<double> memory_reserved_bytes;
+  std::optional<double> sm_clock_mhz;  // of a GPU
+  std::string throttle_reasons;        // what slows it down; empty: nothing, or not known
 };
 
 struct QualityRecord {

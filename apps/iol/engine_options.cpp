@@ -208,8 +208,8 @@ EngineConfig engine_config(const EngineOptions& options, const std::string& mode
                   parse_weight_format(options.quant_head).value(), options.quant_keep};
   config.verify = options.verify;
   config.max_batch = options.max_batch;
-  config.max_step_tokens = options.max_step_tokens > 0 ? options.max_step_tokens
-                                                       : default_step_tokens(config.device);
+  config.max_step_tokens =
+      options.max_step_tokens > 0 ? options.max_step_tokens : default_step_tokens(config.device);
   config.max_context = options.max_context;
   config.kv_cache_tokens = options.kv_cache_tokens;
   config.scheduler =

@@ -218,7 +218,7 @@ struct RopeAppendTask {
   const float* sine = nullptr;
   const std::int32_t* positions = nullptr;  // [T]
   const std::int32_t* blocks = nullptr;     // [T] the cache block of the token, or -1: don't append
-  const std::int32_t* tokens = nullptr;     // [num_tokens] those that rope_append() takes; null: all
+  const std::int32_t* tokens = nullptr;  // [num_tokens] those that rope_append() takes; null: all
   int num_tokens = 0;
   int num_heads = 0;
   CacheView cache;

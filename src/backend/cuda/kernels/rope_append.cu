@@ -14,8 +14,7 @@ __global__ void __launch_bounds__(32 * kHeadWarps) rope_append_kernel(RopeAppend
   let_next_start();
   if (index >= task.num_heads + 2 * kv_heads) return;
   // The step's input, which no kernel writes.
-  const int token =
-      task.tokens != nullptr ? task.tokens[blockIdx.x] : static_cast<int>(blockIdx.x);
+  const int token = task.tokens != nullptr ? task.tokens[blockIdx.x] : static_cast<int>(blockIdx.x);
   const int block = task.blocks[token];
   const int position = task.positions[token] % task.cache.block_size;
   wait_for_previous();

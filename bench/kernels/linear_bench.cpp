@@ -1,7 +1,7 @@
 // The kernel of compute capability 9.0 on the GPU, in every shape of its blocks, beside the
 // portable ones: microseconds, the share of the peak that doctor measures (of operations or, when
 // that is the narrower limit, of bytes read). Each is compared with the kernels for few tokens
-// first.
+// first. A shape is rows x tokens / blocks that split it, "s" where blocks share units.
 //
 //   build/linear_bench [FORMAT...] [TOKENS...] [MATRIX...]   (default bf16 fp8, 1 8 64 256 2048,
 //   all)
@@ -17,6 +17,7 @@ namespace iol::cuda {
 namespace {
 
 constexpr int kFewTokens = 64;
+constexpr float kMagnitude = 0x1p-8F;  // with which gates are about 1, as a model's are
 constexpr std::size_t kColdBytes = std::size_t{200} << 20;  // beyond any L2 cache
 
 /// Shapes worth a look for that many tokens.
@@ -42,14 +43,16 @@ double difference(const LinearCase& linear, const std::vector<std::uint32_t>& go
                   const std::vector<std::uint32_t>& want) {
   if (got == want) return 0;
   const auto value = [&](const std::vector<std::uint32_t>& all, std::size_t i) {
-    if (linear.shape().epilogue != Epilogue::kSwiGlu) return std::bit_cast<float>(all[i]);
+    if (linear.out_element() == Element::kF32) return std::bit_cast<float>(all[i]);
     return std::bit_cast<float>(all[i] << 16);
   };
   double most = 0;
   double largest = 0;
   const auto count = static_cast<std::size_t>(linear.shape().tokens) *
                      static_cast<std::size_t>(linear.shape().rows) /
-                     (linear.shape().epilogue == Epilogue::kSwiGlu ? 4 : 1);
+                     (linear.shape().epilogue != Epilogue::kSwiGlu ? 1
+                      : linear.out_element() == Element::kF32      ? 2
+                                                                   : 4);
   for (std::size_t i = 0; i < count; ++i) {
     largest = std::max(largest, double{std::abs(value(want, i))});
     most = std::max(most, double{std::abs(value(got, i) - value(want, i))});
@@ -110,7 +113,12 @@ void measure(const LinearShape& shape, double peak, double read_peak, const Stre
   const bool widens = shape.layout == MatrixLayout::kFp8 && shape.tokens <= kFewTokens;
   const RowForm form = widens ? RowForm::kWidened : RowForm::kDealt;
   const WideShape chosen = wide_shape(linear.task(form));
-  for (const WideShape& wide : shapes_for(shape.tokens)) {
+  std::vector<WideShape> shapes = shapes_for(shape.tokens);
+  for (WideShape shared : shapes_for(shape.tokens)) {
+    shared.sharers = most_sharers(linear.task(form), shared);
+    if (shared.sharers > 0) shapes.push_back(shared);
+  }
+  for (const WideShape& wide : shapes) {
     if (!has_shape(linear.task(form), wide)) continue;
     linear.clear();
     LinearTask task = linear.task(form);
@@ -120,8 +128,8 @@ void measure(const LinearShape& shape, double peak, double read_peak, const Stre
     check_launch("the kernel for many tokens");
     const double off = difference(linear, linear.results(), want);
     const double time = microseconds(linear, num_copies, stream, form, wide);
-    fmt::print(" | {}x{}/{}{} {:.1f} us {:.0f}%{}", wide.rows, wide.tokens, wide.split,
-               wide == chosen ? "*" : "", time, 100 * limit / time,
+    fmt::print(" | {}x{}/{}{}{} {:.1f} us {:.0f}%{}", wide.rows, wide.tokens, wide.split,
+               wide.sharers > 0 ? "s" : "", wide == chosen ? "*" : "", time, 100 * limit / time,
                off == 0 ? "" : fmt::format(" off {:.1e}", off));
   }
   fmt::print("\n");
@@ -160,8 +168,10 @@ int bench(const std::vector<MatrixLayout>& layouts, const std::vector<int>& toke
       for (const Matrix& matrix : matrices) {
         if (!names.empty() && std::find(names.begin(), names.end(), matrix.name) == names.end())
           continue;
-        measure({matrix.name, layout, matrix.rows, matrix.columns, tokens, matrix.epilogue}, peak,
-                limits.read_bytes_per_s, stream);
+        LinearShape shape = {matrix.name,    layout, matrix.rows,
+                             matrix.columns, tokens, matrix.epilogue};
+        shape.magnitude = kMagnitude;
+        measure(shape, peak, limits.read_bytes_per_s, stream);
       }
     }
   }

@@ -22,6 +22,7 @@ struct LinearShape {
   int tokens = 0;   // T
   Epilogue epilogue = Epilogue::kStore;
   int group_size = 128;  // int4
+  float magnitude = 1;   // by which weights, of codes their scales, are multiplied
 };
 
 constexpr int weight_bits(MatrixLayout layout) {
@@ -70,7 +71,9 @@ class LinearCase {
         x_sums_(x_scales_.size_bytes(), "sums of rows"),
         out_(static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.rows) * 4,
              "results"),
-        best_(static_cast<std::size_t>(shape.tokens) * 8, "the largest") {
+        best_(static_cast<std::size_t>(shape.tokens) * 8, "the largest"),
+        exchanged_(kExchangeSumBytes, "sums of shared units"),
+        are_there_(kExchangeFlagBytes, "flags of shared units") {
     fill();
   }
 
@@ -81,6 +84,12 @@ class LinearCase {
   [[nodiscard]] std::size_t matrix_bytes() const {
     return static_cast<std::size_t>(shape_.rows) * padded() *
            static_cast<std::size_t>(weight_bits(shape_.layout)) / 8;
+  }
+
+  /// Gated results are the next product's operand, or, where codes are to be made of them, f32.
+  [[nodiscard]] Element out_element() const {
+    const bool is_code = row_element_bytes(shape_.layout, RowForm::kDealt) == 1;
+    return shape_.epilogue == Epilogue::kSwiGlu && !is_code ? Element::kBf16 : Element::kF32;
   }
 
   /// The product of all tokens with rows of x in that form, and copy `copy` of the weights.
@@ -103,10 +112,11 @@ class LinearCase {
     task.num_tokens = shape_.tokens;
     task.epilogue = shape_.epilogue;
     task.out = out_.data();
-    task.out_element = shape_.epilogue == Epilogue::kSwiGlu ? Element::kBf16 : Element::kF32;
+    task.out_element = out_element();
     task.out_columns = task.out_stride =
         shape_.epilogue == Epilogue::kSwiGlu ? shape_.rows / 2 : shape_.rows;
     task.best = best_.as<unsigned long long>();
+    task.exchange = {exchanged_.as<float>(), are_there_.as<std::uint32_t>()};
     return task;
   }
   /// The same for tokens [first, first + count) of plain rows.
@@ -156,14 +166,15 @@ class LinearCase {
 
   /// Random numbers of the layout's kind, none of them NaN.
   static std::vector<std::byte> random_elements(std::size_t bytes, bool is_half, bool is_fp8,
-                                                MatrixLayout layout, std::uint64_t seed) {
+                                                MatrixLayout layout, std::uint64_t seed,
+                                                float magnitude = 1) {
     std::vector<std::byte> data(bytes);
     RandomStream random(seed);
     auto* halves = reinterpret_cast<std::uint16_t*>(data.data());
     if (is_half) {
       const bool is_f16 = layout == MatrixLayout::kF16 || layout == MatrixLayout::kInt8F16;
       for (std::size_t i = 0; i < bytes / 2; ++i) {
-        const auto value = static_cast<float>(random.uniform() * 2 - 1);
+        const auto value = static_cast<float>(random.uniform() * 2 - 1) * magnitude;
         const auto bits = std::bit_cast<std::uint32_t>(value);
         halves[i] = static_cast<std::uint16_t>(bits >> 16);
         if (is_f16)  // 1.x times a power from 2^-8 on, and the sign
@@ -183,7 +194,8 @@ class LinearCase {
   void fill() {
     const bool is_fp8 = shape_.layout == MatrixLayout::kFp8;
     const std::size_t block = std::min(matrix_bytes(), std::size_t{16} << 20);
-    const auto weights = random_elements(block, is_half(shape_.layout), is_fp8, shape_.layout, 1);
+    const auto weights =
+        random_elements(block, is_half(shape_.layout), is_fp8, shape_.layout, 1, shape_.magnitude);
     for (std::size_t at = 0; at < weights_.size_bytes(); at += block)
       upload(weights_, at, weights.data(), std::min(block, weights_.size_bytes() - at));
     const int element = row_element_bytes(shape_.layout, RowForm::kPlain);
@@ -228,14 +240,15 @@ class LinearCase {
     }
   }
   void fill_scales(const std::vector<std::byte>& rows, RandomStream& random) {
-    const auto draw = [&](std::size_t count) {
+    const auto draw = [&](std::size_t count, float magnitude) {
       std::vector<float> scales(count);
-      for (auto& scale : scales) scale = static_cast<float>(0.5 + random.uniform()) / 64;
+      for (auto& scale : scales)
+        scale = static_cast<float>(0.5 + random.uniform()) / 64 * magnitude;
       return scales;
     };
-    const auto scales = draw(scales_.size_bytes() / 4);
+    const auto scales = draw(scales_.size_bytes() / 4, shape_.magnitude);
     upload(scales_, 0, scales.data(), scales_.size_bytes());
-    const auto x_scales = draw(x_scales_.size_bytes() / 4);
+    const auto x_scales = draw(x_scales_.size_bytes() / 4, 1);
     upload(x_scales_, 0, x_scales.data(), x_scales_.size_bytes());
     if (shape_.layout != MatrixLayout::kInt4)
       return upload(dealt_scales_, 0, x_scales.data(), x_scales_.size_bytes());
@@ -267,7 +280,7 @@ class LinearCase {
   LinearShape shape_;
   MatrixView view_;
   DeviceBuffer weights_, x_, dealt_, widened_, unmade_, scales_, zeros_, x_scales_, dealt_scales_,
-      x_sums_, out_, best_;
+      x_sums_, out_, best_, exchanged_, are_there_;
 };
 
 }  // namespace iol::cuda

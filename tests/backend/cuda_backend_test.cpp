@@ -188,7 +188,6 @@ TEST_P(CudaBackendTest, decoding_gives_the_bits_of_one_step) {
   }
 }
 
-/// Another stream takes its blocks meanwhile.
 /// Decodes and prompts of one step, in any order, go through kernels of their own.
 TEST_P(CudaBackendTest, decodes_beside_prompts_have_the_bits_of_one_step) {
   const DType dtype = GetParam().dtype;
@@ -233,6 +232,7 @@ TEST_P(CudaBackendTest, decodes_beside_prompts_have_the_bits_of_one_step) {
   }
 }
 
+/// Another stream takes its blocks meanwhile.
 TEST_P(CudaBackendTest, a_stream_that_was_on_the_host_goes_on_with_the_same_bits) {
   const TestModel model =
       random_model(small_shape(4, 2, 64), false, false, {}, GetParam().dtype, 18);

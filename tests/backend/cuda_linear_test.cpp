@@ -19,6 +19,14 @@ std::vector<WideShape> all_shapes() {
     }
   }
   for (const int rows : {64, 128, 160, 192}) shapes.push_back({128, 1, rows});
+  // Blocks that share units: each begins and ends in another's.
+  const auto whole = shapes;
+  for (const int sharers : {2, 3, 7}) {
+    for (WideShape shape : whole) {
+      shape.sharers = sharers;
+      shapes.push_back(shape);
+    }
+  }
   return shapes;
 }
 
@@ -98,7 +106,8 @@ TEST_P(CudaLinearTest, every_shape_gives_the_bits_of_the_portable_kernels) {
       task.shape = wide;
       EXPECT_EQ(product(linear, task), want)
           << shape.rows << " x " << shape.columns << ", " << shape.tokens << " tokens in blocks of "
-          << wide.rows << " x " << wide.tokens << " split by " << wide.split;
+          << wide.rows << " x " << wide.tokens << " split by " << wide.split << ", " << wide.sharers
+          << " sharers";
     }
   }
 }

@@ -48,7 +48,8 @@ struct Layout {
   }
   [[nodiscard]] std::size_t total() const {
     return inv_freq + hidden + operand + operand_scales + operand_sums + qkv + queries + attended +
-           gated + 2 * angles + logits + best + partial_sums + partial_stats + arrivals;
+           gated + 2 * angles + logits + best + partial_sums + partial_stats + arrivals +
+           aligned(kExchangeSumBytes) + aligned(kExchangeFlagBytes);
   }
 };
 
@@ -89,6 +90,8 @@ CudaActivations::CudaActivations(const TransformerShape& transformer, int tokens
   take(partial_sums, layout.partial_sums);
   take(partial_stats, layout.partial_stats);
   take(arrivals, layout.arrivals);
+  take(exchange.sums, aligned(kExchangeSumBytes));
+  take(exchange.are_there, aligned(kExchangeFlagBytes));
   copy_to_device(inv_freq, shape.rope_inv_freq.data(), shape.rope_inv_freq.size() * 4,
                  "copying rotation frequencies");
 }

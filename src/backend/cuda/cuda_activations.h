@@ -53,6 +53,7 @@ class CudaActivations final : public Activations {
   float* partial_sums = nullptr;
   float* partial_stats = nullptr;
   int* arrivals = nullptr;
+  SumExchange exchange;  // of products
 
   /// What the host reads of a step.
   struct Results {

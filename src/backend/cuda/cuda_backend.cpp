@@ -259,7 +259,7 @@ void CudaBackend::project_qkv(Activations& activations, const StepInput&,
   task.out = a.qkv;
   task.out_stride = qkv_columns;
   task.out_columns = qkv_columns;
-  linear_.multiply(matrix, task, x, sizes_.num_tokens);
+  linear_.multiply(a, matrix, task, x, sizes_.num_tokens);
 
   RopeAppendTask rope;
   rope.qkv = a.qkv;
@@ -352,7 +352,7 @@ void CudaBackend::project_output(Activations& activations, const StepInput&,
   task.out_stride = a.shape.hidden_size;
   task.out_columns = a.shape.hidden_size;
   linear_.multiply(
-      matrix, task,
+      a, matrix, task,
       linear_.rows_from(a, matrix.view(), a.attended, compute_element(), sizes_.num_tokens),
       sizes_.num_tokens);
 }
@@ -373,7 +373,7 @@ void CudaBackend::feed_forward(Activations& activations, const StepInput&,
   task.out_run = linear_.result_run(down.view(), task.out_element, sizes_.num_tokens);
   task.out_stride = a.shape.intermediate_size;
   task.out_columns = a.shape.intermediate_size;
-  linear_.multiply(gate_up, task, x, sizes_.num_tokens);
+  linear_.multiply(a, gate_up, task, x, sizes_.num_tokens);
 
   LinearTask second;
   second.bias = data_of(weights.down_bias);
@@ -381,7 +381,7 @@ void CudaBackend::feed_forward(Activations& activations, const StepInput&,
   second.out = a.hidden;
   second.out_stride = a.shape.hidden_size;
   second.out_columns = a.shape.hidden_size;
-  linear_.multiply(down, second,
+  linear_.multiply(a, down, second,
                    linear_.rows_from(a, down.view(), a.gated, task.out_element, sizes_.num_tokens),
                    sizes_.num_tokens);
 }
@@ -402,7 +402,7 @@ void CudaBackend::project_logits(Activations& activations, const StepInput&,
   task.out_stride = a.shape.vocab_size;
   task.out_columns = a.shape.vocab_size;
   task.best = a.best;
-  linear_.multiply(matrix, task, x, count);
+  linear_.multiply(a, matrix, task, x, count);
   if (samples_) {
     sample({a.logits, a.inputs.arrays().choices, count, a.shape.vocab_size, a.best}, stream_.get());
     check_launch("choosing tokens");

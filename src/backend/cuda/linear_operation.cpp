@@ -73,8 +73,9 @@ OperandRows LinearOperation::rows_from(CudaActivations& a, const MatrixView& mat
   return prepare(a, matrix, x, element, matrix.columns, nullptr, num_rows);
 }
 
-void LinearOperation::multiply(const CudaMatrix& matrix, LinearTask& task, const OperandRows& x,
-                               int num_tokens) const {
+void LinearOperation::multiply(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
+                               const OperandRows& x, int num_tokens) const {
+  task.exchange = a.exchange;
   task.matrix = matrix.view();
   task.x = x;
   task.num_tokens = num_tokens;

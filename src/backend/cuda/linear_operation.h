@@ -39,8 +39,8 @@ class LinearOperation {
   OperandRows rows_from(CudaActivations& a, const MatrixView& matrix, void* x, Element element,
                         int num_rows) const;
   /// `task` says where results go; its matrix, rows and their number are filled in.
-  void multiply(const CudaMatrix& matrix, LinearTask& task, const OperandRows& x,
-                int num_tokens) const;
+  void multiply(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
+                const OperandRows& x, int num_tokens) const;
 
  private:
   /// How rows for `matrix` are laid out.

@@ -197,7 +197,7 @@ struct Finisher {
     const float4 gate_scales = scales_of(row);
     const float4 up_scales = scales_of(row + kTileRows);
     const int first = begin + thread() / (kQuads / 2);
-    if (!has_fours(epilogue) || epilogue.out_element == Element::kF32) {
+    if (!has_fours(epilogue)) {
 #pragma unroll 1
       for (int in_unit = first; in_unit < end; in_unit += kStride) {
         const int token = first_token + in_unit;
@@ -218,9 +218,11 @@ struct Finisher {
     if (column >= epilogue.out_columns) return;
     const float4 gate_bias = bias_of(row);
     const float4 up_bias = bias_of(row + kTileRows);
+    const bool is_f32 = epilogue.out_element == Element::kF32;
     auto* out = static_cast<std::uint16_t*>(epilogue.out);
     auto* low_place = out + dealt_column(column, 2, epilogue.out_run);
     auto* high_place = out + dealt_column(column + 2, 2, epilogue.out_run);
+    auto* f32_place = static_cast<float*>(epilogue.out) + column;
 #pragma unroll 2
     for (int in_unit = first; in_unit < end; in_unit += kStride) {
       const int token = first_token + in_unit;
@@ -235,8 +237,13 @@ struct Finisher {
       add_bias(up, up_bias);
       gate = silu_four(gate);
       const std::int64_t at = static_cast<std::int64_t>(token) * epilogue.out_stride;
-      store_pair(low_place + at, gate.x * up.x, gate.y * up.y);
-      store_pair(high_place + at, gate.z * up.z, gate.w * up.w);
+      const float4 v = {gate.x * up.x, gate.y * up.y, gate.z * up.z, gate.w * up.w};
+      if (is_f32) {  // never dealt
+        store_four(f32_place + at, v);
+      } else {
+        store_pair(low_place + at, v.x, v.y);
+        store_pair(high_place + at, v.z, v.w);
+      }
     }
   }
   __device__ __forceinline__ void store_pair(std::uint16_t* place, float low, float high) const {
@@ -310,6 +317,22 @@ struct ChunkSums {
   }
   __device__ __forceinline__ void take(int token, int row, typename Format::Part (&sum)[4]) const {
     const float4 v = load_four(sums + token % kChunk * kSumStride + row);
+    sum[0] = Format::part(v.x), sum[1] = Format::part(v.y);
+    sum[2] = Format::part(v.z), sum[3] = Format::part(v.w);
+  }
+};
+
+/// Sums of all tokens of a unit and a group's rows in shared memory, [token][row].
+template <class Format>
+struct UnitSums {
+  const float* sums;
+  const float* token_scales;  // from the unit's first on
+  __device__ __forceinline__ float token_scale(int token) const {
+    if constexpr (!Format::kHasTokenScales) return 0;
+    return token_scales[token];
+  }
+  __device__ __forceinline__ void take(int token, int row, typename Format::Part (&sum)[4]) const {
+    const float4 v = load_four(sums + token * kSumStride + row);
     sum[0] = Format::part(v.x), sum[1] = Format::part(v.y);
     sum[2] = Format::part(v.z), sum[3] = Format::part(v.w);
   }

@@ -99,13 +99,36 @@ enum class Epilogue : std::uint8_t {
   kLogits,  // kStore, and the largest of a row into best[row]
 };
 
-/// A unit of work of linear_wgmma.cuh.
+/// A unit of work of linear_wgmma.cuh, and how blocks of threads share all of them.
 struct WideShape {
   int tokens = 0;  // 16, 32, 64 or 128
   int split = 1;   // blocks that share it, each with parts of K: 1, or 4 or 8 of up to 64 tokens
   int rows = 128;  // a multiple of 32, up to 128; of 128 tokens (int4: 64) up to 192
+  // 0: a block takes whole units, one after the other. Else so many blocks take equal numbers of
+  // parts of K of the units that have the same tokens, one behind the other.
+  int sharers = 0;
   bool operator==(const WideShape&) const = default;
 };
+
+/// True when a warpgroup of its own finishes units while others multiply the next: where registers
+/// are left for it, and where it pays. With 128 tokens its room for sums makes the ring too short
+/// for 16-bit weights (bf16, 256 tokens, 6144 x 4096: 28.7 us without, 33.7 with it; fp8, 2,048
+/// tokens, 11264 x 2048: 130 without, 113).
+constexpr bool has_finisher(int tokens, int split, int rows, bool has_groups, bool adds_stages) {
+  return split == 1 && rows <= 128 && !has_groups &&
+         (tokens == 64 || (tokens == 128 && adds_stages));
+}
+
+/// Where blocks leave sums of units that others end, see shared_sums.cuh.
+struct SumExchange {
+  float* sums = nullptr;               // [kMostSharers][kMostGroups][threads][kMostSharedSums]
+  std::uint32_t* are_there = nullptr;  // [kMostSharers][kMostGroups], zero between products
+};
+inline constexpr int kMostSharers = 144;
+inline constexpr int kMostGroups = 3;       // of a block, 128 threads each
+inline constexpr int kMostSharedSums = 64;  // of a thread
+inline constexpr std::size_t kExchangeFlagBytes = std::size_t{kMostSharers} * kMostGroups * 4;
+inline constexpr std::size_t kExchangeSumBytes = kExchangeFlagBytes * 128 * kMostSharedSums;
 
 struct LinearTask {
   MatrixView matrix;
@@ -119,6 +142,7 @@ struct LinearTask {
   int out_columns = 0;                 // valid columns of out
   int out_run = 0;                     // of rows of out that are dealt, see dealt_column()
   WideShape shape;                     // for rows that aren't plain; chosen when 0 tokens
+  SumExchange exchange;                // null: no shape with sharers
   unsigned long long* best = nullptr;  // [T], see best_key()
 };
 void linear(const LinearTask& task, StreamHandle stream);
@@ -131,6 +155,8 @@ inline constexpr int kRunColumns = 2048;
 bool can_make_row(const MatrixView& matrix, int num_tokens);
 /// True when there is a kernel of that shape for the task.
 bool has_shape(const LinearTask& task, const WideShape& shape);
+/// Sharers with which a product in that shape has a block on each multiprocessor.
+int most_sharers(const LinearTask& task, const WideShape& shape);
 /// The shape that takes the least time: waves of blocks, and the time of a wave.
 WideShape wide_shape(const LinearTask& task);
 void linear_bf16(const LinearTask& task, StreamHandle stream);

@@ -9,6 +9,11 @@ namespace {
 /// Bytes times 16-bit numbers: four multiplications to a block of K.
 bool is_wide(const LinearTask& task) { return run_pieces(task.matrix.layout, task.x.form) == 8; }
 
+/// fp8 instructions.
+bool adds_stages(const LinearTask& task) {
+  return task.matrix.layout == MatrixLayout::kFp8 && task.x.form == RowForm::kDealt;
+}
+
 /// int4: a stage's multiplications, and what its groups take between them.
 double grouped_stage(int groups, int tokens) {
   return 0.20 + 0.045 * groups + (0.0012 + 0.0011 * groups) * tokens;
@@ -21,6 +26,7 @@ double wide_time(const LinearTask& task, const WideShape& shape, int processors)
   constexpr double kUnit = 3.0;         // to start and finish one,
   constexpr double kUnitTokens = 0.83;  // for each 32 tokens
   constexpr double kUnitGroup = 0.96;   // and for each group behind the first
+  constexpr double kFurther = 3.5;      // for a unit that isn't a block's last, with a finisher
   constexpr double kExchange = 0.69;    // in a cluster
   constexpr double kLeast = 0.14;       // two blocks of K
   constexpr double kStage = 0.031;      // the same with many tokens,
@@ -48,8 +54,16 @@ double wide_time(const LinearTask& task, const WideShape& shape, int processors)
     unit += kExchange;
     if (units * shape.split > clustered) stage *= kTwice;
   }
+  const bool finishes_apart =
+      has_finisher(shape.tokens, shape.split, shape.rows, has_groups, adds_stages(task));
+  const double further = finishes_apart ? kFurther : unit;
+  if (shape.sharers > 0) {
+    const int parts = (units / token_units * kNumParts + shape.sharers - 1) / shape.sharers;
+    const double begun = static_cast<double>(parts + kNumParts - 1) / kNumParts;
+    return unit + (begun - 1) * further + stage * stages * parts / kNumParts;
+  }
   const int waves = (units + at_once - 1) / at_once;
-  return waves * (unit + stage * stages / shape.split);
+  return unit + (waves - 1) * further + waves * stage * stages / shape.split;
 }
 
 /// What is ahead of the others somewhere.
@@ -80,17 +94,27 @@ bool can_make_row(const MatrixView& matrix, int num_tokens) {
 
 bool has_shape(const LinearTask& task, const WideShape& shape) {
   // Sums of fewer bits are in one order for all numbers of tokens.
-  const bool adds_stages =
-      task.matrix.layout == MatrixLayout::kFp8 && task.x.form == RowForm::kDealt;
-  if (adds_stages && (shape.tokens < 64 || shape.split > 1)) return false;
+  if (adds_stages(task) && (shape.tokens < 64 || shape.split > 1)) return false;
   // No registers are left for the sums of two parts, or for weights beside sums of 128 tokens.
   const bool has_more_sums = is_wide(task) || task.matrix.layout == MatrixLayout::kInt4;
   if (has_more_sums && shape.tokens == 64 && shape.split == 4) return false;
+  if (shape.sharers > 0) {
+    const int row_units = (task.matrix.rows + shape.rows - 1) / shape.rows;
+    const int token_units = (task.num_tokens + shape.tokens - 1) / shape.tokens;
+    if (task.exchange.sums == nullptr || shape.split > 1 || shape.sharers > row_units ||
+        shape.sharers * token_units > kMostSharers)
+      return false;
+  }
   if (shape.rows > 128) {
     const int tokens = task.matrix.layout == MatrixLayout::kInt4 ? 64 : 128;
     return shape.tokens == tokens && shape.split == 1 && !is_wide(task);
   }
   return shape.split == 1 || shape.tokens <= 64;
+}
+
+int most_sharers(const LinearTask& task, const WideShape& shape) {
+  const int token_units = (task.num_tokens + shape.tokens - 1) / shape.tokens;
+  return std::min(multiprocessors(), kMostSharers) / token_units;
 }
 
 WideShape wide_shape(const LinearTask& task) {
@@ -104,14 +128,19 @@ WideShape wide_shape(const LinearTask& task) {
     best = shape;
     least = time;
   };
+  const auto consider_both = [&](WideShape shape) {
+    consider(shape);
+    shape.sharers = most_sharers(task, shape);
+    if (shape.sharers > 0) consider(shape);
+  };
   int few = 16;
   while (few < 64 && few < task.num_tokens) few *= 2;
   for (WideShape shape : kFewTokenShapes) {
     shape.tokens = few;
-    consider(shape);
+    consider_both(shape);
   }
   if (task.num_tokens > 64) {
-    for (const WideShape& shape : kManyTokenShapes) consider(shape);
+    for (const WideShape& shape : kManyTokenShapes) consider_both(shape);
   }
   return best;
 }

@@ -10,7 +10,9 @@
 // numbers of K. Sums are made in the order of linear_tile.cuh and have the same bits.
 //
 // A block of threads walks over the units that fall to it; the ring is filled for the next unit
-// while the last one is finished. With few units a cluster of kSplit blocks shares one: each takes
+// while the last one is finished. Where whole units would leave many blocks idle at the end, blocks
+// take equal numbers of parts of K: a block's first unit may be ended by another, its last one
+// begun by one (shared_sums.cuh). With few units a cluster of kSplit blocks shares one: each takes
 // its parts of K, and they add them, in ascending order, through the cluster's shared memory. Such
 // a block takes half of a multiprocessor, so that the next kernel's blocks are there, with their
 // first weights, when this one's are over. A block alone needs all shared memory to keep weights on
@@ -30,6 +32,7 @@
 #include <type_traits>
 
 #include "backend/cuda/kernels/finish_tokens.cuh"
+#include "backend/cuda/kernels/shared_sums.cuh"
 #include "backend/cuda/kernels/wgmma.cuh"
 #include "backend/cuda/kernels/wgmma_groups.cuh"
 #include "backend/cuda/kernels/wgmma_ring.cuh"
@@ -42,11 +45,17 @@ inline constexpr int kAddedBlocks = 4;  // of a sum of kAddsStages
 
 template <class Format, int kGroups, int kTokens, int kSplit>
 struct WgmmaBlock {
-  static constexpr int kThreads = (kGroups + 1) * kGroupThreads;
+  static constexpr bool kHasFinisher =
+      has_finisher(kTokens, kSplit, kGroups * 64, Format::kHasGroups, Format::kAddsStages);
+  static constexpr int kThreads = (kGroups + 1 + (kHasFinisher ? 1 : 0)) * kGroupThreads;
   static constexpr int kAtOnce = kSplit > 1 ? 2 : 1;
   // Of the 80, 128 or 168 registers that a thread has at the start.
   static constexpr int kFillRegisters = kAtOnce == 2 ? 32 : 24;
-  static constexpr int kMultiplyRegisters = kAtOnce == 2 ? 104 : kGroups == 3 ? 160 : 240;
+  static constexpr int kFinishRegisters = 88;
+  static constexpr int kMultiplyRegisters = kAtOnce == 2   ? 104
+                                            : kGroups == 3 ? 160
+                                            : kHasFinisher ? 200
+                                                           : 240;
   // Rounds whose weights a lane holds: with two, one is multiplied while the next is fetched.
   static constexpr int kBuffers = kGroups == 3 || kAtOnce == 2 ? 1 : 2;
   static constexpr int kRowBytes = kTokens * kStageBlocks * Format::kRowBytes;  // of a stage
@@ -58,8 +67,10 @@ struct WgmmaBlock {
   static constexpr int kOwnSums = kAddsOwn ? 1 : kOwnParts;
   static_assert(kSplit == 1 || kOwnSums <= 2);
   // Shared memory behind the ring, or, in a cluster, instead of it when all is summed up.
-  static constexpr int kSumBytes = kSplit == 1 ? kGroups * kChunkTokens<kTokens> * kSumStride * 4
-                                               : kGroups * kOwnSums * kTokens * kSumStride * 4;
+  static constexpr int kGroupSums = (kSplit > 1     ? kOwnSums * kTokens
+                                     : kHasFinisher ? kTokens
+                                                    : kChunkTokens<kTokens>)*kSumStride;
+  static constexpr int kSumBytes = kGroups * kGroupSums * 4;
   static constexpr int kRingBytes =
       (kAtOnce == 2 ? 112 : 226) * 1024 - (kSplit == 1 ? kSumBytes : 0);
   static constexpr int kSharedBytes =
@@ -67,6 +78,7 @@ struct WgmmaBlock {
   static_assert(kSharedBytes <= (kAtOnce == 2 ? 112 : 226) * 1024);
   static_assert(kRowBytes % 1024 == 0 && kTileBytes % 1024 == 0);
   static_assert(Format::kHasRowScales || !Format::kHasTokenScales);
+  static_assert(!kHasFinisher || 2 * kMultiplyRegisters + kFillRegisters + kFinishRegisters <= 512);
 };
 
 #if defined(IOL_HAS_WGMMA)
@@ -96,6 +108,56 @@ __device__ __forceinline__ void pass_cluster_barriers() {
   cluster_barrier();
   cluster_barrier();
 }
+
+/// How sums of a group come to the warpgroup that finishes them while the group goes on.
+struct Handover {
+  float* sums;           // [group][kGroupSums]
+  std::uint64_t* there;  // [group]
+  std::uint64_t* free;   // [group]
+};
+
+/// The warpgroup that finishes all units of a block but the last, which its groups finish
+/// themselves.
+template <class Format, int kTokens, int kGroupSums>
+struct Completer {
+  static constexpr int kOldTokens = kTokens / 2;  // whose old numbers are in registers at a time
+  static constexpr int kCount = kOldTokens / Finisher<Format>::kTokenStride;
+  const WgmmaArgs& args;
+  Handover handover;
+
+  __device__ __forceinline__ void finish_unit(const Piece& piece, int group, int parity) const {
+    const int first_token = piece.token_unit * kTokens;
+    const Finisher<Format> finisher = {
+        args.linear, group_rows(args.linear, piece.row_unit * args.tiles, args.tiles, group),
+        first_token};
+    const UnitSums<Format> sums = {handover.sums + group * kGroupSums,
+                                   args.linear.x_scales + first_token};
+    float4 old[kCount] = {};
+    finisher.load_old(0, kOldTokens, old);
+    wait_phase(handover.there + group, parity);
+    if (finisher.is_plain()) {
+      finisher.finish_plain(0, kOldTokens, old, sums);
+      finisher.load_old(kOldTokens, kTokens, old);
+      finisher.finish_plain(kOldTokens, kTokens, old, sums);
+    } else {
+      finisher.finish_other(0, kTokens, sums);
+    }
+    __syncwarp();
+    if (lane_of_warp() == 0) arrive(handover.free + group);
+  }
+  __device__ __forceinline__ void finish_units(int groups) const {
+    const int num_pieces = Share::of<1>(args).num_pieces;
+    int parity = 0;
+#pragma unroll 1
+    for (int i = 0; i + 1 < num_pieces; ++i) {
+      const Piece piece = Share::of<1>(args).template piece<1>(args, i);
+      if (piece.end_part < kNumParts) continue;
+#pragma unroll 1
+      for (int group = 0; group < groups; ++group) finish_unit(piece, group, parity);
+      parity ^= 1;
+    }
+  }
+};
 
 /// One of the warpgroups that multiply.
 template <class Format, int kTokens, int kBuffers>
@@ -226,6 +288,8 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
   extern __shared__ __align__(1024) std::byte memory[];
   __shared__ std::uint64_t full[kMostStages];
   __shared__ std::uint64_t empty[kMostStages];
+  __shared__ std::uint64_t sums_there[kGroups];
+  __shared__ std::uint64_t sums_free[kGroups];
   Ring ring = {memory, full, empty, args.stages};
   const int groups = (args.tiles + kGroupTiles - 1) / kGroupTiles;  // that have rows
   if (threadIdx.x == 0) {
@@ -233,18 +297,21 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
       init_barrier(full + stage, 2);
       init_barrier(empty + stage, groups * (kGroupThreads / 32));
     }
+    if constexpr (Block::kHasFinisher) {
+      for (int group = 0; group < kGroups; ++group) {
+        init_barrier(sums_there + group, kGroupThreads / 32);
+        init_barrier(sums_free + group, kGroupThreads / 32);
+      }
+    }
     publish_barriers();
   }
   __syncthreads();
   let_next_start();
-  const int rank = blockIdx.x % kSplit;
-  const int first_part = kSplit > 1 ? rank * Block::kOwnParts : 0;
-  const Share share = {static_cast<int>(blockIdx.x) / kSplit, static_cast<int>(gridDim.x) / kSplit,
-                       first_part, first_part + Block::kOwnParts};
+  const Share share = Share::of<kSplit>(args);
   const int group = threadIdx.x / kGroupThreads;
   if (group == kGroups) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Block::kFillRegisters));
-    RingFiller<Format, kTokens> filler = {args, ring, share};
+    RingFiller<Format, kTokens, kSplit> filler = {args, ring, share};
     // From a lane, so that the compiler knows it for the same in all.
     const int warp = __shfl_sync(0xffffffffU, threadIdx.x % kGroupThreads / 32, 0);
     if (warp == 0) filler.fill_weights();
@@ -252,6 +319,17 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
     __syncwarp();
     pass_cluster_barriers<kSplit>();
     return;
+  }
+  const Handover handover = {reinterpret_cast<float*>(memory + Block::kRingBytes), sums_there,
+                             sums_free};
+  if constexpr (Block::kHasFinisher) {
+    if (group > kGroups) {
+      asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Block::kFinishRegisters));
+      wait_for_previous();
+      const Completer<Format, kTokens, Block::kGroupSums> completer = {args, handover};
+      completer.finish_units(groups);
+      return;
+    }
   }
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Block::kMultiplyRegisters));
   if (group >= groups) {
@@ -263,24 +341,47 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
   EmptierOf<Format, kTokens, Block::kBuffers> emptier = {
       args, ring, Block::kRowBytes + tile * Block::kTileBytes + threadIdx.x % 32 * 16,
       shared_address(memory) / 16};
-  if constexpr (Format::kHasGroups) emptier.coming = share.stages(args);
+  if constexpr (Format::kHasGroups) emptier.coming = share.stages<kSplit>(args);
   if constexpr (kSplit == 1) {
-    constexpr int kChunk = kChunkTokens<kTokens>;
-    auto* sums = reinterpret_cast<float*>(memory + Block::kRingBytes) + group * kChunk * kSumStride;
+    float* sums = handover.sums + group * Block::kGroupSums;
+    int parity = 1;  // of the phase in which the group's place for sums becomes free
+    const SharedSums<kTokens / 2> shared = {args.exchange};
+    const int num_pieces = share.num_pieces;
 #pragma unroll 1
-    for (int unit = share.first_unit; unit < args.units; unit += share.stride) {
+    for (int i = 0; i < num_pieces; ++i) {
+      const Piece piece = Share::of<kSplit>(args).template piece<kSplit>(args, i);
       // Without a first value the compiler takes d's last one for used and keeps it until here.
       Part d[kTokens / 2] = {};
       Part total[kTokens / 2] = {};
-      const int first_token = unit % args.token_units * kTokens;
+      const int first_token = piece.token_unit * kTokens;
       const float token_scale = own_token_scale<Format>(args.linear, first_token);
+      if (piece.first_part > 0) shared.take(blockIdx.x - args.token_units, group, total);
 #pragma unroll 1
-      for (int part = 0; part < kNumParts; ++part) emptier.add_part(part, d, total);
-      const GroupRows rows =
-          group_rows(args.linear, unit / args.token_units * args.tiles, args.tiles, group);
-      finish_group<Format, kTokens>({args.linear, rows, first_token}, total, token_scale, sums);
+      for (int part = piece.first_part; part < piece.end_part; ++part)
+        emptier.add_part(part, d, total);
+      if (piece.end_part < kNumParts) {
+        shared.leave(blockIdx.x, group, total);
+        continue;
+      }
+      if constexpr (Block::kHasFinisher) {
+        wait_phase(handover.free + group, parity);
+        parity ^= 1;
+        if (i + 1 < num_pieces) {
+          store_chunk<kTokens / 2>(total, 0, sums);
+          __syncwarp();
+          if (lane_of_warp() == 0) arrive(handover.there + group);
+          continue;
+        }
+      }
+      // Once more, so that no register keeps it meanwhile.
+      const Piece own = Share::of<kSplit>(args).template piece<kSplit>(args, i);
+      const GroupRows rows = group_rows(args.linear, own.row_unit * args.tiles, args.tiles, group);
+      finish_group<Format, kTokens>({args.linear, rows, own.token_unit * kTokens}, total,
+                                    token_scale, sums);
     }
   } else {
+    const Piece piece = share.piece<kSplit>(args, 0);
+    const int first_part = piece.first_part;
     Part first[kTokens / 2] = {};  // of the block's parts
     Part d[kTokens / 2] = {};
     if constexpr (Block::kAddsOwn) {
@@ -296,10 +397,9 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
     if (Block::kOwnSums == 2) store_chunk<kTokens / 2>(d, 0, sums + kTokens * kSumStride);
     constexpr int kOwnTokens = kTokens / kSplit;
     constexpr int kStride = Finisher<Format>::kTokenStride;
-    const int begin = rank * kOwnTokens;
-    const int first_token = share.first_unit % args.token_units * kTokens;
-    const GroupRows rows = group_rows(args.linear, share.first_unit / args.token_units * args.tiles,
-                                      args.tiles, group);
+    const int begin = static_cast<int>(blockIdx.x) % kSplit * kOwnTokens;
+    const int first_token = piece.token_unit * kTokens;
+    const GroupRows rows = group_rows(args.linear, piece.row_unit * args.tiles, args.tiles, group);
     const Finisher<Format> finisher = {args.linear, rows, first_token};
     float4 old[(kOwnTokens + kStride - 1) / kStride] = {};
     finisher.load_old(begin, begin + kOwnTokens, old);
@@ -344,8 +444,10 @@ void add_groups(const LinearTask& task, GroupedWgmmaArgs& args) {
 }
 
 template <class Format, int kGroups, int kTokens, int kSplit>
-void launch_wgmma(const LinearTask& task, int rows, StreamHandle stream) {
+void launch_wgmma(const LinearTask& task, const WideShape& shape, StreamHandle stream) {
   using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit>;
+  const int rows = shape.rows;
+  const int sharers = shape.sharers;
   auto* kernel = linear_wgmma_kernel<Format, kGroups, kTokens, kSplit>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Block::kSharedBytes);
   WgmmaArgsOf<Format> args;
@@ -355,7 +457,10 @@ void launch_wgmma(const LinearTask& task, int rows, StreamHandle stream) {
         part == 0 ? 0 : std::max(args.part_begin[part - 1], part_blocks(task.matrix, part - 1).end);
   args.tiles = rows / kTileRows;
   args.token_units = (task.num_tokens + kTokens - 1) / kTokens;
-  args.units = args.token_units * ((task.matrix.rows + rows - 1) / rows);
+  args.row_units = (task.matrix.rows + rows - 1) / rows;
+  args.units = args.token_units * args.row_units;
+  args.sharers = sharers;
+  args.exchange = task.exchange;
   args.stage_bytes = Block::kRowBytes + args.tiles * Block::kTileBytes;
   if constexpr (Format::kHasGroups) add_groups<kTokens>(task, args);
   args.stages = std::min(Block::kRingBytes / args.stage_bytes, kMostStages);
@@ -364,22 +469,24 @@ void launch_wgmma(const LinearTask& task, int rows, StreamHandle stream) {
       task.matrix.rows / kTileRows, Block::kTileBytes / kWeightWordBytes, args.tiles);
   args.x =
       row_map(args.linear.x, static_cast<int>(args.linear.x_row_bytes), task.num_tokens, kTokens);
-  const int blocks = kSplit > 1 ? args.units * kSplit : std::min(args.units, multiprocessors());
+  const int blocks = kSplit > 1    ? args.units * kSplit
+                     : sharers > 0 ? args.token_units * sharers
+                                   : std::min(args.units, multiprocessors());
   launch_clusters(kernel, dim3(blocks), kSplit, Block::kThreads, Block::kSharedBytes, stream, args);
 }
 
 template <class Format, int kTokens>
 void launch_few(const WideShape& shape, const LinearTask& task, StreamHandle stream) {
   if constexpr (!Format::kAddsStages) {
-    if (shape.split == 8) return launch_wgmma<Format, 2, kTokens, 8>(task, shape.rows, stream);
+    if (shape.split == 8) return launch_wgmma<Format, 2, kTokens, 8>(task, shape, stream);
     if constexpr (kTokens < 64 || (Format::kSteps == 2 && !Format::kHasGroups)) {  // has_shape()
-      if (shape.split == 4) return launch_wgmma<Format, 2, kTokens, 4>(task, shape.rows, stream);
+      if (shape.split == 4) return launch_wgmma<Format, 2, kTokens, 4>(task, shape, stream);
     }
   }
   if constexpr (Format::kHasGroups && kTokens == 64) {
-    if (shape.rows > 128) return launch_wgmma<Format, 3, kTokens, 1>(task, shape.rows, stream);
+    if (shape.rows > 128) return launch_wgmma<Format, 3, kTokens, 1>(task, shape, stream);
   }
-  launch_wgmma<Format, 2, kTokens, 1>(task, shape.rows, stream);
+  launch_wgmma<Format, 2, kTokens, 1>(task, shape, stream);
 }
 
 /// In the shape that the task asks for, else in the best for its size.
@@ -392,9 +499,9 @@ void launch_wgmma(const LinearTask& task, StreamHandle stream) {
   }
   if (shape.tokens == 64) return launch_few<Format, 64>(shape, task, stream);
   if constexpr (Format::kSteps == 2 && !Format::kHasGroups) {
-    if (shape.rows > 128) return launch_wgmma<Format, 3, 128, 1>(task, shape.rows, stream);
+    if (shape.rows > 128) return launch_wgmma<Format, 3, 128, 1>(task, shape, stream);
   }
-  launch_wgmma<Format, 2, 128, 1>(task, shape.rows, stream);
+  launch_wgmma<Format, 2, 128, 1>(task, shape, stream);
 }
 
 }  // namespace iol::cuda

@@ -26,7 +26,10 @@ struct WgmmaArgs {
   int part_begin[kNumParts + 1];  // blocks of K
   int tiles;                      // of 16 rows that a unit of work has
   int token_units;                // of kTokens tokens each
-  int units;                      // of work: token_units for each `tiles` tiles
+  int row_units;                  // of `tiles` tiles each
+  int units;                      // of work: token_units for each row unit
+  int sharers;                    // see WideShape
+  SumExchange exchange;
   int stages;
   int stage_bytes;
 };
@@ -72,22 +75,72 @@ __device__ __forceinline__ int group_of(int step, unsigned step_groups) {
   return static_cast<int>(__umulhi(2U * static_cast<unsigned>(step) + 1, step_groups));
 }
 
-/// What a block of threads has to do: its parts of K of the units that fall to it.
-struct Share {
-  int first_unit;
-  int stride;
+/// Read each time, so that what is made of it needs no register in between.
+__device__ __forceinline__ int number_of_block() {
+  int block;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block));
+  return block;
+}
+
+/// Parts [first_part, end_part) of K of a unit of work.
+struct Piece {
+  int row_unit;
+  int token_unit;
   int first_part;
-  int last_part;  // one behind the last
+  int end_part;
+};
+
+/// What a block of threads has to do, in this order.
+struct Share {
+  int num_pieces;
+  int first;       // whole units: the first of them; else the tokens' unit
+  int first_part;  // whole units: of each; else of all parts of the row units, one behind the other
+  int end_part;
+
+  /// kSplit blocks with consecutive numbers have the same units.
+  template <int kSplit>
+  [[nodiscard]] static __device__ __forceinline__ Share of(const WgmmaArgs& args) {
+    const int block = number_of_block();
+    if (kSplit == 1 && args.sharers > 0) {
+      const int sharer = block / args.token_units;
+      const int parts = args.row_units * kNumParts;
+      const int begin = sharer * parts / args.sharers;
+      const int end = (sharer + 1) * parts / args.sharers;
+      return {(end - 1) / kNumParts - begin / kNumParts + 1, block % args.token_units, begin, end};
+    }
+    const int first = block / kSplit;
+    const int stride = static_cast<int>(gridDim.x) / kSplit;
+    const int first_part = block % kSplit * (kNumParts / kSplit);
+    return {first < args.units ? (args.units - first - 1) / stride + 1 : 0, first, first_part,
+            first_part + kNumParts / kSplit};
+  }
+  /// Of shared units the last comes first, which another block ends, and the first last: by then
+  /// the block that began it is long over it.
+  template <int kSplit>
+  [[nodiscard]] __device__ __forceinline__ Piece piece(const WgmmaArgs& args, int i) const {
+    if (kSplit == 1 && args.sharers > 0) {
+      const int row_unit = (end_part - 1) / kNumParts - i;
+      const int begin = row_unit * kNumParts;
+      return {row_unit, first, max(first_part - begin, 0), min(end_part - begin, kNumParts)};
+    }
+    const int unit = first + i * (static_cast<int>(gridDim.x) / kSplit);
+    return {unit / args.token_units, unit % args.token_units, first_part, end_part};
+  }
   /// Stages, when all parts are whole stages.
+  template <int kSplit>
   [[nodiscard]] __device__ __forceinline__ int stages(const WgmmaArgs& args) const {
-    const int units = first_unit < args.units ? (args.units - first_unit - 1) / stride + 1 : 0;
-    return units * (args.part_begin[last_part] - args.part_begin[first_part]) / kStageBlocks;
+    int blocks = 0;
+    for (int i = 0; i < num_pieces; ++i) {
+      const Piece one = piece<kSplit>(args, i);
+      blocks += args.part_begin[one.end_part] - args.part_begin[one.first_part];
+    }
+    return blocks / kStageBlocks;
   }
 };
 
 /// Two warps fill the ring, one with weights, which need no other kernel's results, the other with
 /// rows of x.
-template <class Format, int kTokens>
+template <class Format, int kTokens, int kSplit>
 struct RingFiller {
   static constexpr int kRowBytes = kTokens * kStageBlocks * Format::kRowBytes;
   static constexpr int kTileBytes = kStageBlocks * Format::kTileBytes;
@@ -149,16 +202,15 @@ struct RingFiller {
   __device__ __forceinline__ void fill(Bring bring) {
     int offset = 0;
 #pragma unroll 1
-    for (int unit = share.first_unit; unit < args.units; unit += share.stride) {
-      const int row_unit = unit / args.token_units;
-      const int token_unit = unit % args.token_units;
+    for (int i = 0; i < share.num_pieces; ++i) {
+      const Piece piece = share.piece<kSplit>(args, i);
 #pragma unroll 1
-      for (int part = share.first_part; part < share.last_part; ++part) {
+      for (int part = piece.first_part; part < piece.end_part; ++part) {
         const int end = args.part_begin[part + 1];
 #pragma unroll 1
         for (int block = args.part_begin[part]; block < end; block += kStageBlocks) {
           wait_phase(ring.empty + ring.stage, ring.parity ^ 1);
-          bring(offset, block, row_unit, token_unit);
+          bring(offset, block, piece.row_unit, piece.token_unit);
           ring.advance();
           offset = ring.stage == 0 ? 0 : offset + args.stage_bytes;
         }

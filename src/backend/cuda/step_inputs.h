@@ -31,7 +31,7 @@ struct StepArrays {
   const std::int32_t* rotated_tokens = nullptr;  // of slices that are no decodes
   const Slice* slices = nullptr;                 // decodes first
   const AttentionTile* small_tiles = nullptr;    // of 16 rows
-  const AttentionTile* prefill_tiles = nullptr;  // of 32 rows
+  const AttentionTile* prefill_tiles = nullptr;  // of 96 rows
   const std::int32_t* tables = nullptr;          // the slices' block tables, one behind the other
 };
 

@@ -1,4 +1,5 @@
-// Causal attention over the paged cache with tensor cores. A tile is 16 or 32 rows; a row is a
+// Causal attention over the paged cache with tensor cores. A tile is 16 or 32 rows (a third of a
+// prefill tile); a row is a
 // (token, query head) pair of the query heads that share a key-value head. For each chunk of 256
 // positions that starts at a multiple of 256:
 //
@@ -13,7 +14,8 @@
 // chunk has a block of threads to itself and the last one to arrive merges; in prefill a block
 // walks over all chunks of its tile.
 //
-// Slices of one tile (most decodes) take attention_decode.cu instead, where it has the heads' size.
+// Slices of one tile (most decodes) take attention_decode.cu instead, where it has the heads' size,
+// and prefill tiles attention_prompts.cu, where the card has room for it.
 //
 // int8 and fp8: codes become bf16, which holds them exactly; a position's key scale multiplies its
 // score, its value scale its weight.
@@ -28,30 +30,35 @@ __global__ void __launch_bounds__(kAttentionThreads, kTiles* kUnits == 1 ? 4 : 3
   extern __shared__ uint4 shared_memory[];
   let_next_start();
   // The step's input, which no kernel writes.
-  const TileRange tile = tile_range(task, kTiles * 16);
+  constexpr int kParts = kTiles == 1 ? 1 : kPrefillTileRows / (kTiles * 16);  // of a tile
+  const int part = static_cast<int>(blockIdx.x) % kParts;
+  const TileRange tile =
+      tile_range(task, static_cast<int>(blockIdx.x) / kParts, part * kTiles * 16, kTiles * 16);
   const int first_chunk = tile.first_chunk + static_cast<int>(blockIdx.z);
   if (tile.num_rows <= 0 || first_chunk > tile.last_chunk) return;
   const int last_chunk = task.split ? first_chunk : tile.last_chunk;
   const Shared shared = carve<kTiles>(shared_memory, task.cache.head_dim);
-  find_places(task, tile, first_chunk, *shared.places);
+  __shared__ Places places;
+  const CachedChunk<Codec> cached{task.cache, places};
+  find_places(task, tile, first_chunk, places);
   __syncthreads();
-  prefetch_chunk<Codec>(task, tile, first_chunk, *shared.places);
+  prefetch_chunk<Codec>(task, tile, first_chunk, places);
   wait_for_previous();
   load_queries<kTiles>(task, tile, shared.queries);
   __syncthreads();
   Result<kTiles, kUnits> result;
   for (int chunk = first_chunk; chunk <= last_chunk; ++chunk) {
     Scores<kTiles> scores;
-    find_scores<Codec, kTiles>(task, tile, chunk, shared, scores);
-    const ChunkValues<Codec, kTiles, kUnits> values(task, tile, chunk, *shared.places);
+    find_scores<Codec, kTiles>(task, tile, chunk, cached, shared, scores);
+    const ChunkValues<Codec, kTiles, kUnits, CachedChunk<Codec>> values(task, tile, chunk, cached);
     ChunkStats<kTiles> stats;
-    soften_scores<Codec, kTiles>(task, tile, chunk, shared, scores, stats);
+    soften_scores<Codec, kTiles>(task, tile, chunk, cached, shared, scores, stats);
     Result<kTiles, kUnits> part;
     values.add_to(shared.weights, part);
     result.merge(part, stats);
     __syncthreads();  // weights, maxima and places are free again
     if (chunk < last_chunk) {
-      find_places(task, tile, chunk + 1, *shared.places);
+      find_places(task, tile, chunk + 1, places);
       __syncthreads();
     }
   }
@@ -68,7 +75,9 @@ __global__ void __launch_bounds__(kAttentionThreads, kTiles* kUnits == 1 ? 4 : 3
 template <class Codec, int kTiles, int kUnits>
 void launch(const AttentionTask& task, StreamHandle stream) {
   const int shared_bytes = shared_memory_bytes(kTiles, task.cache.head_dim);
-  const dim3 grid(task.num_tiles, task.cache.num_kv_heads, task.split ? task.max_chunks : 1);
+  const int parts = kTiles == 1 ? 1 : kPrefillTileRows / (kTiles * 16);
+  const dim3 grid(task.num_tiles * parts, task.cache.num_kv_heads,
+                  task.split ? task.max_chunks : 1);
   launch_kernel(attention_kernel<Codec, kTiles, kUnits>, grid, kAttentionThreads, shared_bytes,
                 stream, task);
 }
@@ -91,6 +100,8 @@ void launch(const AttentionTask& task, StreamHandle stream) {
 
 void attention(const AttentionTask& task, StreamHandle stream) {
   if (task.num_tiles == 0) return;
+  if (task.tile_rows == kPrefillTileRows && attention_stages(task.cache))
+    return attention_prompts(task, stream);
   switch (task.cache.element) {
     case CacheElement::kF16:
       return launch<F16Codec>(task, stream);

@@ -1,5 +1,6 @@
 #pragma once
-// Scores of a chunk and the weights they become, for attention.cu.
+// Scores of a chunk and the weights they become, for attention.cu and attention_prompts.cu. A
+// `Chunk` is where its keys, values and scales are, see CachedChunk.
 #include "backend/cuda/kernels/attention_tile.cuh"
 
 namespace iol::cuda {
@@ -11,16 +12,16 @@ struct ChunkStats {
   float total[kTiles][2];
 };
 
-template <class Codec, int kTiles>
+template <class Codec, int kTiles, class Chunk>
 __device__ __forceinline__ void multiply_keys(const AttentionTask& task, int first_run,
-                                              const Shared& shared, float (&scores)[kTiles][8][4]) {
+                                              const Chunk& chunk, const Shared& shared,
+                                              float (&scores)[kTiles][8][4]) {
   const int lane = threadIdx.x % 32;
-  const int units = task.cache.head_dim / 16;
+  const int units = units_of<Chunk>(task);
   const std::byte* keys[4];
 #pragma unroll
-  for (int i = 0; i < 4; ++i)
-    keys[i] = run_data<Codec>(task.cache, *shared.places, first_run + i, false);
-#pragma unroll 4
+  for (int i = 0; i < 4; ++i) keys[i] = chunk.keys(first_run + i);
+#pragma unroll Chunk::kUnitsAhead
   for (int u = 0; u < units; ++u) {
     uint4 operand[4];
 #pragma unroll
@@ -37,13 +38,26 @@ __device__ __forceinline__ void multiply_keys(const AttentionTask& task, int fir
   }
 }
 
-/// Scales the scores (to units of log2) and masks what a row doesn't see.
+/// Scales the scores (to units of log2) and masks what a row doesn't see. What the tile's first row
+/// sees all of needs no mask.
 template <class Codec, int kTiles>
 __device__ __forceinline__ void mask_scores(const AttentionTask& task, const TileRange& tile,
                                             int first_position, float (&scores)[kTiles][8][4]) {
   const int lane = threadIdx.x % 32;
   const int group = group_of(task);
   const float scale = task.scale * kLog2E;
+  if (kTiles > 1 && task.window == 0 &&
+      first_position + kWarpPositions - 1 <= tile.first_position + tile.first_row / group) {
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+      for (int n = 0; n < 8; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) scores[t][n][i] = __fmul_rn(scores[t][n][i], scale);
+      }
+    }
+    return;
+  }
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
@@ -58,7 +72,7 @@ __device__ __forceinline__ void mask_scores(const AttentionTask& task, const Til
         for (int c = 0; c < 2; ++c) {
           const int position = first_position + n * 8 + lane % 4 * 2 + c;
           float& score = scores[t][n][half * 2 + c];
-          score = position <= last && position >= first ? score * scale : -CUDART_INF_F;
+          score = position <= last && position >= first ? __fmul_rn(score, scale) : -CUDART_INF_F;
         }
       }
     }
@@ -69,18 +83,14 @@ __device__ __forceinline__ void mask_scores(const AttentionTask& task, const Til
 struct Scales {
   float v[8][2];
 };
-__device__ __forceinline__ Scales load_scales(const AttentionTask& task, const TileRange& tile,
-                                              int first_position, int first_run,
-                                              const Shared& shared, bool of_values) {
-  const CacheView& cache = task.cache;
+template <class Chunk>
+__device__ __forceinline__ Scales load_scales(const TileRange& tile, int first_position,
+                                              int first_run, const Chunk& chunk, bool of_values) {
   const int lane = threadIdx.x % 32;
   Scales scales;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const std::byte* head = cache.data + shared.places->head[first_run + i];
-    const auto* base =
-        reinterpret_cast<const float*>(head + 2 * cache.block_size * cache.head_dim) +
-        (of_values ? cache.block_size : 0) + shared.places->offset[first_run + i];
+    const float* base = chunk.scales(first_run + i, of_values);
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
 #pragma unroll
@@ -129,7 +139,7 @@ __device__ __forceinline__ void find_most(const float (&scores)[kTiles][8][4], f
       if (lane % 4 == 0) shared[warp * kTiles * 16 + t * 16 + half * 8 + lane / 4] = most;
     }
   }
-  __syncthreads();
+  sync_group<kTiles>();
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
@@ -196,12 +206,12 @@ __device__ __forceinline__ int warp_run() {  // of the chunk, the warp's first
   return static_cast<int>(threadIdx.x) / 32 * (kWarpPositions / 16);
 }
 
-/// Products of the tile's rows with the warp's keys of the chunk.
-template <class Codec, int kTiles>
+/// Products of the tile's rows with the warp's keys of chunk `index`.
+template <class Codec, int kTiles, class Chunk>
 __device__ __forceinline__ void find_scores(const AttentionTask& task, const TileRange& tile,
-                                            int chunk, const Shared& shared,
+                                            int index, const Chunk& chunk, const Shared& shared,
                                             Scores<kTiles>& scores) {
-  const int first_position = chunk * kChunkPositions + 16 * warp_run();
+  const int first_position = index * kChunkPositions + 16 * warp_run();
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
@@ -211,29 +221,27 @@ __device__ __forceinline__ void find_scores(const AttentionTask& task, const Til
     }
   }
   if (first_position > tile.last_position) return;
-  multiply_keys<Codec, kTiles>(task, warp_run(), shared, scores);
+  multiply_keys<Codec, kTiles>(task, warp_run(), chunk, shared, scores);
   if constexpr (Codec::kCoded)
-    multiply_scores<kTiles>(load_scales(task, tile, first_position, warp_run(), shared, false),
-                            scores);
+    multiply_scores<kTiles>(load_scales(tile, first_position, warp_run(), chunk, false), scores);
 }
 
 /// The weights that scores become, to shared memory; maximum and sum of each row.
-template <class Codec, int kTiles>
+template <class Codec, int kTiles, class Chunk>
 __device__ __forceinline__ void soften_scores(const AttentionTask& task, const TileRange& tile,
-                                              int chunk, const Shared& shared,
+                                              int index, const Chunk& chunk, const Shared& shared,
                                               Scores<kTiles>& scores, ChunkStats<kTiles>& stats) {
   const int lane = threadIdx.x % 32;
-  const int first_position = chunk * kChunkPositions + 16 * warp_run();
+  const int first_position = index * kChunkPositions + 16 * warp_run();
   mask_scores<Codec, kTiles>(task, tile, first_position, scores);
   find_most<kTiles>(scores, shared.most, stats);
   exponentiate<kTiles>(scores, stats, shared.totals);
   if constexpr (Codec::kCoded) {
     if (first_position <= tile.last_position)
-      multiply_scores<kTiles>(load_scales(task, tile, first_position, warp_run(), shared, true),
-                              scores);
+      multiply_scores<kTiles>(load_scales(tile, first_position, warp_run(), chunk, true), scores);
   }
   store_weights<Codec, kTiles>(scores, shared.weights);
-  __syncthreads();
+  sync_group<kTiles>();
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
 #pragma unroll

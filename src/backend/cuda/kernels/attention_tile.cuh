@@ -1,6 +1,6 @@
 #pragma once
-// What the steps of attention.cu share: a tile of rows, its queries, and where the cache holds a
-// chunk.
+// What attention.cu and attention_prompts.cu share: a tile of rows, its queries, and where the
+// cache holds a chunk.
 #include "backend/cuda/kernels/attention_numbers.cuh"
 
 namespace iol::cuda {
@@ -32,17 +32,19 @@ __device__ __forceinline__ int group_of(const AttentionTask& task) {
   return task.num_heads / task.cache.num_kv_heads;
 }
 
-__device__ __forceinline__ TileRange tile_range(const AttentionTask& task, int tile_rows) {
-  const AttentionTile entry = task.tiles[blockIdx.x];
+/// `num_rows` rows, at most, of the slice of a tile of the task, from the tile's row `row` on.
+__device__ __forceinline__ TileRange tile_range(const AttentionTask& task, int index, int row,
+                                                int num_rows) {
+  const AttentionTile entry = task.tiles[index];
   const Slice slice = task.slices[entry.slice];
   const int group = group_of(task);
   TileRange tile;
   tile.slice_token = slice.first_token;
   tile.first_position = slice.first_position;
-  tile.first_row = entry.first_row;
-  tile.num_rows = min(slice.num_tokens * group - entry.first_row, tile_rows);
-  tile.last_position = slice.first_position + (entry.first_row + tile.num_rows - 1) / group;
-  const int first_position = slice.first_position + entry.first_row / group;
+  tile.first_row = entry.first_row + row;
+  tile.num_rows = min(slice.num_tokens * group - tile.first_row, num_rows);
+  tile.last_position = slice.first_position + (tile.first_row + tile.num_rows - 1) / group;
+  const int first_position = slice.first_position + tile.first_row / group;
   const int seen = task.window > 0 ? max(first_position + 1 - task.window, 0) : 0;
   tile.first_chunk = seen / kChunkPositions;
   tile.last_chunk = tile.last_position / kChunkPositions;
@@ -81,6 +83,34 @@ __device__ __forceinline__ const std::byte* run_data(const CacheView& cache, con
              bytes;
 }
 
+/// A chunk as it lies in the cache.
+template <class Codec>
+struct CachedChunk {
+  static constexpr int kUnitsAhead = 4;  // of keys, on their way at once
+  static constexpr int kRunsAhead = 8;   // of values, where a warp has up to two units of D
+  static constexpr int kDim = 0;         // D, or 0: whatever the cache says
+  const CacheView& cache;
+  const Places& places;
+
+  [[nodiscard]] __device__ __forceinline__ const std::byte* keys(int run) const {
+    return run_data<Codec>(cache, places, run, false);
+  }
+  [[nodiscard]] __device__ __forceinline__ const std::byte* values(int run) const {
+    return run_data<Codec>(cache, places, run, true);
+  }
+  /// Of the run's 16 positions; of codes.
+  [[nodiscard]] __device__ __forceinline__ const float* scales(int run, bool of_values) const {
+    const std::byte* head = cache.data + places.head[run];
+    return reinterpret_cast<const float*>(head + 2 * cache.block_size * cache.head_dim) +
+           (of_values ? cache.block_size : 0) + places.offset[run];
+  }
+};
+
+template <class Chunk>
+__device__ __forceinline__ int units_of(const AttentionTask& task) {
+  return (Chunk::kDim > 0 ? Chunk::kDim : task.cache.head_dim) / 16;
+}
+
 /// Brings the chunk's keys and values into the L2 cache. They may be asked for before the kernels
 /// in front of this one are over: what those write is read afterwards, and correctly.
 template <class Codec>
@@ -101,8 +131,18 @@ struct Shared {
   uint4* weights;  // 16 units
   float* most;     // [warps][rows]
   float* totals;   // [warps][rows]
-  Places* places;
 };
+
+/// Waits for the other threads of the tile. Tiles of 32 rows may share a block: each has a group of
+/// 128 threads, of one threadIdx.y.
+template <int kTiles>
+__device__ __forceinline__ void sync_group() {
+  if constexpr (kTiles == 1) {
+    __syncthreads();
+  } else {
+    asm volatile("bar.sync %0, %1;" ::"r"(threadIdx.y + 1), "n"(kAttentionThreads) : "memory");
+  }
+}
 
 template <int kTiles>
 __device__ __forceinline__ Shared carve(uint4* memory, int head_dim) {
@@ -111,12 +151,10 @@ __device__ __forceinline__ Shared carve(uint4* memory, int head_dim) {
   shared.weights = shared.queries + kTiles * (head_dim / 16) * 32;
   shared.most = reinterpret_cast<float*>(shared.weights + kTiles * 16 * 32);
   shared.totals = shared.most + kAttentionWarps * kTiles * 16;
-  shared.places = reinterpret_cast<Places*>(shared.totals + kAttentionWarps * kTiles * 16);
   return shared;
 }
-inline int shared_memory_bytes(int tiles, int head_dim) {
-  return tiles * (head_dim / 16 + 16) * 512 + 2 * kAttentionWarps * tiles * 16 * 4 +
-         static_cast<int>(sizeof(Places));
+IOL_HOST_DEVICE constexpr int shared_memory_bytes(int tiles, int head_dim) {
+  return tiles * (head_dim / 16 + 16) * 512 + 2 * kAttentionWarps * tiles * 16 * 4;
 }
 
 /// The first number of operand element (row, column) of a tile's units, as an index of 16-bit
@@ -130,19 +168,34 @@ __device__ __forceinline__ int operand_index(int units, int row, int column) {
 template <int kTiles>
 __device__ __forceinline__ void load_queries(const AttentionTask& task, const TileRange& tile,
                                              uint4* out) {
+  constexpr int kRows = kTiles * 16 / kAttentionWarps;  // of a warp
   const int dim = task.cache.head_dim;
   const int group = group_of(task);
-  const auto* queries = static_cast<const std::uint32_t*>(task.queries);
+  const int warp = static_cast<int>(threadIdx.x) / 32;
   auto* pairs = reinterpret_cast<std::uint32_t*>(out);
+  const uint2* queries[kRows];
+  int token = (tile.first_row + warp) / group;       // of the slice
+  int head = tile.first_row + warp - token * group;  // of the group
 #pragma unroll
-  for (int i = 0; i < kTiles * 16 / kAttentionWarps; ++i) {
-    const int row = static_cast<int>(threadIdx.x) / 32 + i * kAttentionWarps;
-    const int at = tile.first_row + row;
-    const std::int64_t token = tile.slice_token + at / group;
-    const int head = static_cast<int>(blockIdx.y) * group + at % group;
-    const std::uint32_t* query = queries + (token * task.num_heads + head) * (dim / 2);
-    for (int pair = threadIdx.x % 32; pair < dim / 2; pair += 32)
-      pairs[operand_index(dim / 16, row, 2 * pair) / 2] = row < tile.num_rows ? query[pair] : 0;
+  for (int i = 0; i < kRows; ++i) {
+    const std::int64_t row = static_cast<std::int64_t>(tile.slice_token + token) * task.num_heads +
+                             static_cast<int>(blockIdx.y) * group + head;
+    queries[i] = static_cast<const uint2*>(task.queries) + row * (dim / 4);
+    head += kAttentionWarps % group;
+    token += kAttentionWarps / group + (head >= group ? 1 : 0);
+    head -= head >= group ? group : 0;
+  }
+  for (int four = threadIdx.x % 32; four < dim / 4; four += 32) {
+    uint2 loaded[kRows];  // all at once: the loads are what takes time
+#pragma unroll
+    for (int i = 0; i < kRows; ++i)
+      loaded[i] = warp + i * kAttentionWarps < tile.num_rows ? queries[i][four] : make_uint2(0, 0);
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      const int at = operand_index(dim / 16, warp + i * kAttentionWarps, 4 * four) / 2;
+      pairs[at] = loaded[i].x;
+      pairs[at + 2] = loaded[i].y;
+    }
   }
 }
 

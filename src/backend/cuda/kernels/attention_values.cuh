@@ -1,5 +1,6 @@
 #pragma once
-// Values added up under their weights, and chunks merged, for attention.cu.
+// Values added up under their weights, and chunks merged, for attention.cu and
+// attention_prompts.cu.
 #include "backend/cuda/kernels/attention_scores.cuh"
 
 namespace iol::cuda {
@@ -39,21 +40,23 @@ struct Result {
 };
 
 /// The chunk's values of the warp's units of D: warp, warp + 4, ...
-template <class Codec, int kTiles, int kUnits>
+template <class Codec, int kTiles, int kUnits, class Chunk>
 struct ChunkValues {
   /// Runs that are fetched before their weights are known.
   static constexpr int kEarly = kTiles == 1 ? 8 / kUnits : 0;
-  static constexpr int kAhead = kUnits <= 2 ? 8 : 2;  // of the others, on their way at once
+  static constexpr int kAhead = kUnits <= 2 ? Chunk::kRunsAhead : 2;  // of the others
   using Run = typename Codec::Stored[kUnits];
-  const AttentionTask& task;
-  const Places& places;
+  const Chunk& chunk;
+  int units;  // of D
   int num_runs;
   int last;  // position of the tile, counted from the chunk's first
   Run early[kEarly > 0 ? kEarly : 1];
 
-  __device__ __forceinline__ ChunkValues(const AttentionTask& the_task, const TileRange& tile,
-                                         int chunk, const Places& the_places)
-      : task(the_task), places(the_places), last(tile.last_position - chunk * kChunkPositions) {
+  __device__ __forceinline__ ChunkValues(const AttentionTask& task, const TileRange& tile,
+                                         int index, const Chunk& the_chunk)
+      : chunk(the_chunk),
+        units(units_of<Chunk>(task)),
+        last(tile.last_position - index * kChunkPositions) {
     num_runs = min(last / 16 + 1, kRunsOfChunk);
 #pragma unroll
     for (int run = 0; run < kEarly; ++run)
@@ -65,25 +68,34 @@ struct ChunkValues {
 #pragma unroll
     for (int run = 0; run < kEarly; ++run)
       if (run < num_runs) add_run(run, early[run], weights, out);
+    // Of tiles that fetch nothing early the last run apart: it alone may end within.
+    const int num_whole = kEarly > 0 ? num_runs : min((last + 1) / 16, num_runs);
 #pragma unroll kAhead
-    for (int run = kEarly; run < num_runs; ++run) {
+    for (int run = kEarly; run < num_whole; ++run) {
       Run stored;
       load(run, stored);
-      add_run(run, stored, weights, out);
+      add_run<(kEarly > 0)>(run, stored, weights, out);
     }
+    if (num_whole == num_runs) return;
+    Run stored;
+    load(num_whole, stored);
+    add_run(num_whole, stored, weights, out);
   }
 
  private:
   static __device__ __forceinline__ int unit(int u) {
     return static_cast<int>(threadIdx.x) / 32 + u * kAttentionWarps;
   }
-  __device__ __forceinline__ bool has(int u) const { return unit(u) < task.cache.head_dim / 16; }
+  __device__ __forceinline__ bool has(int u) const {
+    return Chunk::kDim == kUnits * 16 * kAttentionWarps || unit(u) < units;
+  }
   __device__ __forceinline__ void load(int run, Run& stored) const {
-    const std::byte* data = run_data<Codec>(task.cache, places, run, true);
+    const std::byte* data = chunk.values(run);
 #pragma unroll
     for (int u = 0; u < kUnits; ++u)
       if (has(u)) stored[u] = load_unit<Codec>(data, unit(u));
   }
+  template <bool kMayEnd = true>
   __device__ __forceinline__ void add_run(int run, const Run& stored, const uint4* weights,
                                           Result<kTiles, kUnits>& out) const {
     uint4 values[kUnits];
@@ -91,7 +103,7 @@ struct ChunkValues {
     for (int u = 0; u < kUnits; ++u) {
       if (!has(u)) continue;
       values[u] = Codec::operand(stored[u]);
-      if (last - 16 * run < 15) clear_behind(values[u], last - 16 * run);
+      if (kMayEnd && last - 16 * run < 15) clear_behind(values[u], last - 16 * run);
     }
 #pragma unroll
     for (int t = 0; t < kTiles; ++t) {
@@ -125,38 +137,33 @@ __device__ __forceinline__ OutRow out_row(const AttentionTask& task, const TileR
 /// Elements d and d + 1 of a row, d even: no form of a row parts them.
 __device__ __forceinline__ void store_two(const AttentionTask& task, const OutRow& row, int d,
                                           float first, float second) {
-  const std::int64_t at =
-      row.base + dealt_column(row.first_column + d, element_bytes(task.out_element), task.out_run);
+  const int column = row.first_column + d;
   if (task.out_element == Element::kF32) {
-    auto* out = static_cast<float*>(task.out) + at;
+    auto* out = static_cast<float*>(task.out) + row.base + dealt_column(column, 4, task.out_run);
     out[0] = first;
     out[1] = second;
   } else {
-    *reinterpret_cast<std::uint32_t*>(static_cast<std::uint16_t*>(task.out) + at) =
-        task.out_element == Element::kBf16 ? to_bf16_pair(first, second)
-                                           : to_f16_pair(first, second);
+    auto* out =
+        static_cast<std::uint16_t*>(task.out) + row.base + dealt_column(column, 2, task.out_run);
+    *reinterpret_cast<std::uint32_t*>(out) = task.out_element == Element::kBf16
+                                                 ? to_bf16_pair(first, second)
+                                                 : to_f16_pair(first, second);
   }
 }
 
-/// Calls visit(t, half, element of D, sum of it, sum of the next) for all pairs that a lane holds,
-/// of row 16 t + 8 half + lane / 4.
+/// Calls visit(element of D, sum of it, sum of the next) for all pairs that a lane holds of row
+/// 16 t + 8 half + lane / 4.
 template <int kTiles, int kUnits, class Visit>
-__device__ __forceinline__ void for_each_pair(const Result<kTiles, kUnits>& result, int head_dim,
-                                              Visit visit) {
+__device__ __forceinline__ void for_each_pair_of_row(const Result<kTiles, kUnits>& result,
+                                                     int head_dim, int t, int half, Visit visit) {
 #pragma unroll
-  for (int t = 0; t < kTiles; ++t) {
+  for (int u = 0; u < kUnits; ++u) {
+    const int unit = static_cast<int>(threadIdx.x) / 32 + u * kAttentionWarps;
+    if (unit >= head_dim / 16) continue;
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-#pragma unroll
-      for (int u = 0; u < kUnits; ++u) {
-        const int unit = static_cast<int>(threadIdx.x) / 32 + u * kAttentionWarps;
-        if (unit >= head_dim / 16) continue;
-#pragma unroll
-        for (int i = 0; i < 2; ++i)
-          visit(t, half, unit * 16 + i * 8 + static_cast<int>(threadIdx.x) % 4 * 2,
-                result.sums[t][u][i][half * 2], result.sums[t][u][i][half * 2 + 1]);
-      }
-    }
+    for (int i = 0; i < 2; ++i)
+      visit(unit * 16 + i * 8 + static_cast<int>(threadIdx.x) % 4 * 2,
+            result.sums[t][u][i][half * 2], result.sums[t][u][i][half * 2 + 1]);
   }
 }
 
@@ -164,19 +171,20 @@ template <int kTiles, int kUnits>
 __device__ __forceinline__ void store_result(const AttentionTask& task, const TileRange& tile,
                                              const Result<kTiles, kUnits>& result) {
   const int lane = threadIdx.x % 32;
-  OutRow rows[kTiles][2];
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half)
-      rows[t][half] = out_row(task, tile, t * 16 + half * 8 + lane / 4);
+    for (int half = 0; half < 2; ++half) {
+      const int row = t * 16 + half * 8 + lane / 4;
+      if (row >= tile.num_rows) continue;
+      const OutRow out = out_row(task, tile, row);
+      const Quotient by_total(result.total[t][half]);
+      for_each_pair_of_row(result, task.cache.head_dim, t, half,
+                           [&](int d, float first, float second) {
+                             store_two(task, out, d, by_total(first), by_total(second));
+                           });
+    }
   }
-  for_each_pair(result, task.cache.head_dim,
-                [&](int t, int half, int d, float first, float second) {
-                  if (t * 16 + half * 8 + lane / 4 >= tile.num_rows) return;
-                  const Quotient by_total(result.total[t][half]);
-                  store_two(task, rows[t][half], d, by_total(first), by_total(second));
-                });
 }
 
 __device__ __forceinline__ std::int64_t partial_row(const AttentionTask& task, int chunk, int row) {
@@ -189,16 +197,20 @@ template <int kUnits>
 __device__ __forceinline__ void store_partial(const AttentionTask& task, int chunk,
                                               const Result<1, kUnits>& result) {
   const int lane = threadIdx.x % 32;
-  for_each_pair(result, task.cache.head_dim, [&](int, int half, int d, float first, float second) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
     const std::int64_t at = partial_row(task, chunk, half * 8 + lane / 4);
-    float* sums = task.partial_sums + at * task.cache.head_dim + d;
-    sums[0] = first;
-    sums[1] = second;
-    if (d == 0) {
-      task.partial_stats[at * 2] = result.most[0][half];
-      task.partial_stats[at * 2 + 1] = result.total[0][half];
-    }
-  });
+    for_each_pair_of_row(result, task.cache.head_dim, 0, half,
+                         [&](int d, float first, float second) {
+                           float* sums = task.partial_sums + at * task.cache.head_dim + d;
+                           sums[0] = first;
+                           sums[1] = second;
+                           if (d == 0) {
+                             task.partial_stats[at * 2] = result.most[0][half];
+                             task.partial_stats[at * 2 + 1] = result.total[0][half];
+                           }
+                         });
+  }
 }
 
 /// The last block of threads of a tile to get here merges the chunks in ascending order.

@@ -203,7 +203,7 @@ struct Slice {
   std::int32_t first_entry;  // of its block table in `tables`
 };
 
-/// 16 (decode) or 32 (prefill) rows of a slice; a row is a token and a query head of the group.
+/// 16 (decode) or 96 (prefill) rows of a slice; a row is a token and a query head of the group.
 struct AttentionTile {
   std::int32_t slice;
   std::int32_t first_row;
@@ -231,7 +231,7 @@ void rope_append(const RopeAppendTask& task, StreamHandle stream);
 /// ascending order.
 inline constexpr int kChunkPositions = 256;
 inline constexpr int kDecodeTileRows = 16;
-inline constexpr int kPrefillTileRows = 32;
+inline constexpr int kPrefillTileRows = 96;
 inline constexpr int kMostPrefillHeadDim = 128;  // larger heads go in tiles of 16 rows
 
 struct AttentionTask {
@@ -260,6 +260,10 @@ struct AttentionTask {
 };
 /// With tensor cores; queries bf16 or f16, cache not f32.
 void attention(const AttentionTask& task, StreamHandle stream);
+/// Of prefill tiles, with chunks of keys and values in shared memory; attention() calls it where
+/// there is room for them.
+void attention_prompts(const AttentionTask& task, StreamHandle stream);
+bool attention_stages(const CacheView& cache);
 
 /// Rotation, append and attention of the first `num_tiles` slices, which are one tile of at most 16
 /// rows each; instead of rope_append() and attention(), with their bits.

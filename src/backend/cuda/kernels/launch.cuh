@@ -33,7 +33,7 @@ inline bool can_overlap() { return takes_hopper_kernels(); }
 /// `cluster`: blocks of the grid's x that share their memory; more than one take compute capability
 /// 9.0.
 template <class... Parameters>
-void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int cluster, int threads,
+void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int cluster, dim3 threads,
                      int shared_bytes, StreamHandle stream, Parameters... parameters) {
   cudaLaunchAttribute attributes[2] = {};
   unsigned count = 0;
@@ -47,7 +47,7 @@ void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int cluster, int 
   }
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
-  config.blockDim = dim3(threads);
+  config.blockDim = threads;
   config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
   config.stream = stream;
   config.attrs = attributes;
@@ -57,7 +57,7 @@ void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int cluster, int 
 }
 
 template <class... Parameters>
-void launch_kernel(void (*kernel)(Parameters...), dim3 grid, int threads, int shared_bytes,
+void launch_kernel(void (*kernel)(Parameters...), dim3 grid, dim3 threads, int shared_bytes,
                    StreamHandle stream, Parameters... parameters) {
   launch_clusters(kernel, grid, 1, threads, shared_bytes, stream, parameters...);
 }

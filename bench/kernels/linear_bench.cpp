@@ -106,7 +106,8 @@ void measure(const LinearShape& shape, double peak, double read_peak, const Stre
       1e6 * std::max(linear.operations() / peak, static_cast<double>(bytes) / read_peak);
   fmt::print("{:<8}{:<9}{:>5} x {:<6}T {:<5} mma {:7.1f} us {:3.0f}%", layout_name(shape.layout),
              shape.name, shape.rows, shape.columns, shape.tokens, portable, 100 * limit / portable);
-  if (can_make_row(linear.task(RowForm::kUnmade).matrix, shape.tokens)) {
+  const LinearTask unmade = linear.task(RowForm::kUnmade);
+  if (can_make_row(unmade.matrix, shape.tokens, unmade.x.source)) {
     const double making = microseconds(linear, num_copies, stream, RowForm::kUnmade, {});
     fmt::print(" | makes its rows {:7.1f} us {:3.0f}%", making, 100 * limit / making);
   }

@@ -11,6 +11,7 @@
 #include "backend/cuda/kernels/kernels.h"
 #include "base/dtype.h"
 #include "base/random.h"
+#include "bench/kernels/row_traits.h"
 
 namespace iol::cuda {
 
@@ -64,6 +65,8 @@ class LinearCase {
         unmade_(
             static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.columns) * 4,
             "rows that aren't made yet"),
+        first_unmade_(random_row(shape.columns)),
+        traits_(RowTraitsOnHost(first_unmade_, first_unmade_)),
         scales_(num_scales(shape.rows) * 4, "scales of weights"),
         zeros_(num_scales(shape.rows), "zero points"),
         x_scales_(num_scales(dealt_scales(shape.tokens)) * 4, "scales of rows"),
@@ -101,7 +104,7 @@ class LinearCase {
     if (shape_.layout == MatrixLayout::kInt4) task.matrix.zeros = zeros_.as<const std::uint8_t>();
     if (form == RowForm::kUnmade)  // a row's own numbers serve as the norm's weights
       task.x.source = {unmade_.data(), Element::kF32, shape_.columns, unmade_.as<const float>(),
-                       1e-5};
+                       1e-5,           traits_.view()};
     task.x.values = form == RowForm::kUnmade  ? nullptr
                     : form == RowForm::kPlain ? x_.data()
                     : form == RowForm::kDealt ? dealt_.data()
@@ -191,6 +194,13 @@ class LinearCase {
     return data;
   }
 
+  static std::vector<float> random_row(int columns) {
+    RandomStream random(4);
+    std::vector<float> row(static_cast<std::size_t>(columns));
+    for (auto& number : row) number = static_cast<float>(random.uniform() * 2 - 1);
+    return row;
+  }
+
   void fill() {
     const bool is_fp8 = shape_.layout == MatrixLayout::kFp8;
     const std::size_t block = std::min(matrix_bytes(), std::size_t{16} << 20);
@@ -224,10 +234,8 @@ class LinearCase {
     fill_rows(x_, rows.data(), rows.size());
     fill_rows(dealt_, dealt.data(), dealt.size());
     fill_rows(widened_, widened.data(), numbers * 2);
+    fill_rows(unmade_, first_unmade_.data(), first_unmade_.size() * 4);
     RandomStream random(3);
-    std::vector<float> unmade(static_cast<std::size_t>(unique * shape_.columns));
-    for (auto& number : unmade) number = static_cast<float>(random.uniform() * 2 - 1);
-    fill_rows(unmade_, unmade.data(), unmade.size() * 4);
     fill_scales(rows, random);
   }
   /// int4: x is zero where groups are padded.
@@ -279,8 +287,11 @@ class LinearCase {
 
   LinearShape shape_;
   MatrixView view_;
-  DeviceBuffer weights_, x_, dealt_, widened_, unmade_, scales_, zeros_, x_scales_, dealt_scales_,
-      x_sums_, out_, best_, exchanged_, are_there_;
+  DeviceBuffer weights_, x_, dealt_, widened_, unmade_;
+  std::vector<float> first_unmade_;  // all rows are alike
+  RowTraitsOnDevice traits_;         // of each
+  DeviceBuffer scales_, zeros_, x_scales_, dealt_scales_, x_sums_, out_, best_, exchanged_,
+      are_there_;
 };
 
 }  // namespace iol::cuda

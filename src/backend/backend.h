@@ -92,6 +92,9 @@ struct LayerWeights {
   VectorPtr gate_up_bias;         // [2 F], interleaved
   MatrixPtr down;                 // [H, F]
   VectorPtr down_bias;            // [H]
+  // [H] what the residual stream is multiplied by when the layer is over: the next layer's
+  // input_norm or the final norm; null: not known.
+  const WeightVector* next_norm = nullptr;
 };
 
 /// The sizes an operation needs beyond those of its weights.

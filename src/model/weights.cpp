@@ -177,6 +177,11 @@ void check_widths(const ModelConfig& config) {
 
 }  // namespace
 
+void name_next_norms(std::vector<LayerWeights>& layers, const WeightVector& final_norm) {
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    layers[i].next_norm = i + 1 < layers.size() ? layers[i + 1].input_norm.get() : &final_norm;
+}
+
 std::int64_t ModelWeights::size_bytes() const {
   auto total = static_cast<std::int64_t>(embedding->size_bytes());
   if (head) total += static_cast<std::int64_t>(head->size_bytes());
@@ -202,6 +207,7 @@ ModelWeights load_weights(const ModelConfig& config, WeightSource& source, Backe
     if (progress) progress(layer + 1, config.num_layers);
   }
   weights.final_norm = load.vector({"model.norm.weight"}, {config.hidden_size});
+  name_next_norms(weights.layers, *weights.final_norm);
   if (!tied) {
     weights.head = load.matrix(load.head_format(), {"lm_head.weight"}, {config.vocab_size},
                                config.hidden_size);

@@ -20,6 +20,9 @@ struct ModelWeights {
   [[nodiscard]] std::int64_t size_bytes() const;
 };
 
+/// Fills in LayerWeights::next_norm.
+void name_next_norms(std::vector<LayerWeights>& layers, const WeightVector& final_norm);
+
 /// Called after each layer: (layers done, layers in all).
 using LoadProgress = std::function<void(int, int)>;
 

@@ -2,6 +2,8 @@
 // GPU.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "backend/cuda/cuda_device.h"
 #include "bench/kernels/linear_case.h"
 
@@ -13,19 +15,22 @@ struct MakingCase {
   bool has_norm;
   Element element;
   Epilogue epilogue;
+  bool is_known = true;  // the row's largest, before it is read
 };
 
-// Rows of one run of columns, of several, and that end within one; large matrices.
+// Parts of one run of columns, of several, and that end within one; large matrices.
 const MakingCase kCases[] = {
     {64, 64, true, Element::kF32, Epilogue::kStore},
     {192, 1472, true, Element::kF32, Epilogue::kSwiGlu},
     {256, 2048, true, Element::kF32, Epilogue::kSwiGlu},
     {448, 2048, false, Element::kBf16, Epilogue::kAdd},
+    {448, 2048, false, Element::kBf16, Epilogue::kAdd, false},
     {128, 3008, true, Element::kF32, Epilogue::kStore},
     {128, 4096, true, Element::kF32, Epilogue::kStore},
     {128, 5632, false, Element::kF32, Epilogue::kAdd},
     {128, 5632, false, Element::kF16, Epilogue::kSwiGlu},
     {64, 8192, true, Element::kF32, Epilogue::kSwiGlu},
+    {64, 14336, false, Element::kF32, Epilogue::kAdd},
     {4160, 4096, true, Element::kF32, Epilogue::kStore},
     {8192, 4096, true, Element::kF32, Epilogue::kSwiGlu},
     {4096, 8192, false, Element::kBf16, Epilogue::kAdd},
@@ -38,11 +43,20 @@ class CudaMakeRowTest : public testing::TestWithParam<MatrixLayout> {
   }
 };
 
-DeviceBuffer random_numbers(std::size_t count, Element element, std::uint64_t seed) {
+/// Random numbers as `element` holds them.
+std::vector<float> random_numbers(int count, Element element, std::uint64_t seed) {
   RandomStream random(seed);
-  DeviceBuffer buffer(count * static_cast<std::size_t>(element_bytes(element)), "numbers");
-  std::vector<float> numbers(count);
-  for (auto& number : numbers) number = static_cast<float>(random.uniform() * 6 - 3);
+  std::vector<float> numbers(static_cast<std::size_t>(count));
+  for (auto& number : numbers) {
+    number = static_cast<float>(random.uniform() * 6 - 3);
+    if (element == Element::kBf16) number = bf16_to_f32(f32_to_bf16(number));
+    if (element == Element::kF16) number = f16_to_f32(f32_to_f16(number));
+  }
+  return numbers;
+}
+
+DeviceBuffer on_device(const std::vector<float>& numbers, Element element) {
+  DeviceBuffer buffer(numbers.size() * static_cast<std::size_t>(element_bytes(element)), "numbers");
   std::vector<std::uint16_t> halves;
   for (const float number : numbers)
     halves.push_back(element == Element::kBf16 ? f32_to_bf16(number) : f32_to_f16(number));
@@ -52,17 +66,27 @@ DeviceBuffer random_numbers(std::size_t count, Element element, std::uint64_t se
   return buffer;
 }
 
+std::vector<float> floats_of(const float* data, std::size_t count) {
+  std::vector<float> numbers(count);
+  check(cudaMemcpy(numbers.data(), data, count * 4, cudaMemcpyDeviceToHost), "reading numbers");
+  return numbers;
+}
+
 TEST_P(CudaMakeRowTest, products_have_the_bits_of_a_row_made_before) {
   const Stream stream;
   for (const MakingCase& shape : kCases) {
     const LinearCase linear({"", GetParam(), shape.rows, shape.columns, 1, shape.epilogue});
     const auto size = static_cast<std::size_t>(shape.columns);
-    const DeviceBuffer x = random_numbers(size, shape.element, 5);
-    const DeviceBuffer norm = random_numbers(size, Element::kF32, 6);
-    const RowSource source = {x.data(), shape.element, shape.columns,
-                              shape.has_norm ? norm.as<const float>() : nullptr, 1e-5};
+    const auto numbers = random_numbers(shape.columns, shape.element, 5);
+    const auto weights = random_numbers(shape.has_norm ? shape.columns : 0, Element::kF32, 6);
+    const DeviceBuffer x = on_device(numbers, shape.element);
+    const DeviceBuffer norm = on_device(weights, Element::kF32);
+    const RowTraitsOnDevice traits(RowTraitsOnHost(numbers, weights));
+    const RowSource source = {x.data(),      shape.element,
+                              shape.columns, shape.has_norm ? norm.as<const float>() : nullptr,
+                              1e-5,          shape.is_known ? traits.view() : RowTraits()};
     LinearTask task = linear.task(RowForm::kPlain);
-    ASSERT_TRUE(can_make_row(task.matrix, 1)) << shape.columns;
+    ASSERT_TRUE(can_make_row(task.matrix, 1, source)) << shape.columns;
 
     const DeviceBuffer values(size * 2, "rows");
     const DeviceBuffer scales(4, "scales");
@@ -89,17 +113,52 @@ TEST_P(CudaMakeRowTest, products_have_the_bits_of_a_row_made_before) {
   }
 }
 
-TEST(CudaMakeRow, only_one_and_a_short_row_is_made_by_the_product) {
+TEST_P(CudaMakeRowTest, products_leave_what_the_next_one_wants_to_know) {
+  const Stream stream;
+  for (const Epilogue epilogue : {Epilogue::kAdd, Epilogue::kSwiGlu}) {
+    const bool is_gated = epilogue == Epilogue::kSwiGlu;
+    const LinearCase linear({"", GetParam(), 448, 2048, 1, epilogue});
+    const auto columns = static_cast<std::size_t>(is_gated ? 448 / 2 : 448 - 24);  // of 448
+    const auto weights = random_numbers(is_gated ? 0 : static_cast<int>(columns), Element::kF32, 6);
+    const DeviceBuffer norm = on_device(weights, Element::kF32);
+    const std::size_t tiles = (columns + kTileRows - 1) / kTileRows;
+    const RowTraitsOnDevice left(RowTraitsOnHost(std::vector<float>(448), {}));
+    LinearTask task = linear.task(RowForm::kUnmade);
+    task.out_columns = static_cast<int>(columns);
+    task.out_element = Element::kF32;
+    task.left = left.view();
+    task.next_norm = is_gated ? nullptr : norm.as<const float>();
+    linear.clear();
+    cuda::linear(task, stream.get());
+    check_launch("a product");
+    stream.synchronize("a product");
+    const auto row = floats_of(static_cast<const float*>(task.out), columns);
+    const RowTraitsOnHost want(row, weights);
+    EXPECT_EQ(floats_of(left.view().largest, tiles), want.largest);
+    if (!is_gated) {
+      EXPECT_EQ(floats_of(left.view().squares, tiles), want.squares);
+    }
+    EXPECT_GT(*std::ranges::min_element(want.largest), 0);
+  }
+}
+
+TEST(CudaMakeRow, only_one_and_a_short_row_whose_squares_are_known_is_made_by_the_product) {
   MatrixView matrix;
   matrix.layout = MatrixLayout::kBf16;
   matrix.columns = matrix.padded_columns = 2048;
-  EXPECT_TRUE(can_make_row(matrix, 1));
-  EXPECT_FALSE(can_make_row(matrix, 2));
+  float numbers = 0;
+  RowSource source;
+  EXPECT_TRUE(can_make_row(matrix, 1, source));
+  EXPECT_FALSE(can_make_row(matrix, 2, source));
+  source.norm = &numbers;
+  EXPECT_FALSE(can_make_row(matrix, 1, source));
+  source.traits.squares = &numbers;
+  EXPECT_TRUE(can_make_row(matrix, 1, source));
   matrix.columns = matrix.padded_columns = 1 << 20;
-  EXPECT_FALSE(can_make_row(matrix, 1));
+  EXPECT_FALSE(can_make_row(matrix, 1, source));
   matrix.columns = 2046;  // not whole fours
   matrix.padded_columns = 2048;
-  EXPECT_FALSE(can_make_row(matrix, 1));
+  EXPECT_FALSE(can_make_row(matrix, 1, source));
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, CudaMakeRowTest,

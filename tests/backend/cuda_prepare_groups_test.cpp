@@ -81,8 +81,12 @@ void expect_groups_of(const GroupCase& shape) {
   const DeviceBuffer scales(stride * groups * 4, "scales");
   const DeviceBuffer sums(stride * groups * 4, "sums");
   PrepareTask task;
-  task.source = {x_buffer.data(), Element::kF32, shape.columns,
-                 shape.has_norm ? norm_buffer.as<const float>() : nullptr, 0.0};
+  task.source = {x_buffer.data(),
+                 Element::kF32,
+                 shape.columns,
+                 shape.has_norm ? norm_buffer.as<const float>() : nullptr,
+                 0.0,
+                 {}};
   task.num_rows = shape.num_rows;
   task.matrix = matrix;
   task.out = {codes.data(), scales.as<float>(), sums.as<std::int32_t>(), shape.form, {}};

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "backend/backend.h"
+#include "model/weights.h"
 #include "tests/backend/reference.h"
 
 namespace iol::test {
@@ -59,6 +60,7 @@ class DeviceModel {
       weights.down_bias = upload(model.biases, {&layer.down_bias});
       layers_.push_back(std::move(weights));
     }
+    name_next_norms(layers_, *final_norm_);
     const auto& shape = model.shape;
     constexpr int kNumBlocks = 101;
     cache_ = backend_->make_kv_cache({shape.num_layers, kNumBlocks, kBlockSize, shape.num_kv_heads,

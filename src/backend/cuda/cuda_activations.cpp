@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/kernels/kernels.h"
 
 namespace iol {
 namespace cuda {
@@ -15,7 +16,8 @@ std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 /// The bytes of each array. Activations are counted as f32, the largest of their forms.
 struct Layout {
   std::size_t operand_row, inv_freq, hidden, operand, operand_scales, operand_sums, qkv, queries,
-      attended, gated, angles, logits, best, partial_sums, partial_stats, arrivals;
+      attended, gated, angles, logits, best, partial_sums, partial_stats, arrivals, hidden_tiles,
+      gated_tiles, attended_tiles;
 
   Layout(const TransformerShape& shape, int max_tokens, int max_logit_tokens) {
     const auto rows = static_cast<std::size_t>(std::max(max_tokens, max_logit_tokens));
@@ -45,11 +47,17 @@ struct Layout {
     partial_sums = aligned(std::size_t{kPartialEntries} * kDecodeTileRows * head_dim * 4);
     partial_stats = aligned(std::size_t{kPartialEntries} * kDecodeTileRows * 2 * 4);
     arrivals = aligned(rows * (group / kDecodeTileRows + 1) * num_kv_heads * 4);
+    // A number for each tile of a packed matrix.
+    hidden_tiles = aligned((hidden_size / kTileRows + 4) * 4);
+    gated_tiles = aligned((inner / kTileRows + 4) * 4);
+    attended_tiles =
+        aligned(static_cast<std::size_t>(attention_traits(static_cast<int>(num_kv_heads))) * 4);
   }
   [[nodiscard]] std::size_t total() const {
     return inv_freq + hidden + operand + operand_scales + operand_sums + qkv + queries + attended +
            gated + 2 * angles + logits + best + partial_sums + partial_stats + arrivals +
-           aligned(kExchangeSumBytes) + aligned(kExchangeFlagBytes);
+           2 * hidden_tiles + gated_tiles + attended_tiles + aligned(kExchangeSumBytes) +
+           aligned(kExchangeFlagBytes);
   }
 };
 
@@ -92,6 +100,14 @@ CudaActivations::CudaActivations(const TransformerShape& transformer, int tokens
   take(arrivals, layout.arrivals);
   take(exchange.sums, aligned(kExchangeSumBytes));
   take(exchange.are_there, aligned(kExchangeFlagBytes));
+  take(hidden_traits.squares, layout.hidden_tiles);
+  take(hidden_traits.largest, layout.hidden_tiles);
+  take(gated_traits.largest, layout.gated_tiles);
+  take(attended_traits.largest, layout.attended_tiles);
+  const auto tiles = [](int columns) { return (columns + kTileRows - 1) / kTileRows; };
+  hidden_traits.num_largest = tiles(shape.hidden_size);
+  gated_traits.num_largest = tiles(shape.intermediate_size);
+  attended_traits.num_largest = attention_traits(shape.num_kv_heads);
   copy_to_device(inv_freq, shape.rope_inv_freq.data(), shape.rope_inv_freq.size() * 4,
                  "copying rotation frequencies");
 }

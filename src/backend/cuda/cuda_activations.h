@@ -54,6 +54,10 @@ class CudaActivations final : public Activations {
   float* partial_stats = nullptr;
   int* arrivals = nullptr;
   SumExchange exchange;  // of products
+  // Of a single token's rows, see RowTraits.
+  RowTraits hidden_traits;
+  RowTraits attended_traits;
+  RowTraits gated_traits;
 
   /// What the host reads of a step.
   struct Results {

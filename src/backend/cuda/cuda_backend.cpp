@@ -116,6 +116,11 @@ class CudaBackend final : public Backend {
   /// Brings the step's input to the device, padded to `sizes`.
   void begin(CudaActivations& a, const StepInput& input, const StepSizes& sizes, int block_size);
   void attend_tiles(CudaActivations& a, AttentionTask& task);
+  /// The residual stream to be normalized.
+  [[nodiscard]] RowSource normed_hidden(const CudaActivations& a, const float* norm) const;
+  /// `next_norm`: of the kernel that reads the residual stream next, or null.
+  void add_to_hidden(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
+                     const OperandRows& x, const float* next_norm);
   bool capture(Graph& graph, const std::function<void()>& operations);
   /// Behind a step: copies what the host reads of it.
   void fetch_results(CudaActivations& a, int num_logits);
@@ -135,6 +140,7 @@ class CudaBackend final : public Backend {
   StepSizes sizes_;
   const MatrixView* output_ = nullptr;  // of the layer: multiplies what attention gives
   RopeAppendTask heads_;                // of the layer: what the QKV projection gave
+  bool has_hidden_traits_ = false;      // those of the activations are of what is in `hidden`
   bool samples_ = false;                // some token isn't the one with the largest logit
   bool ran_prepared_ = true;            // of the last step: its form was captured before
 };
@@ -243,6 +249,7 @@ void CudaBackend::embed(Activations& activations, const StepInput&, const Weight
   task.sine = a.sine;
   cuda::embed(task, stream_.get());
   check_launch("embedding tokens");
+  has_hidden_traits_ = false;
 }
 
 void CudaBackend::project_qkv(Activations& activations, const StepInput&,
@@ -251,9 +258,8 @@ void CudaBackend::project_qkv(Activations& activations, const StepInput&,
   const CudaMatrix& matrix = matrix_of(*weights.qkv);
   const int qkv_columns = (a.shape.num_heads + 2 * a.shape.num_kv_heads) * a.shape.head_dim;
   output_ = &matrix_of(*weights.output).view();
-  const OperandRows x =
-      linear_.prepare(a, matrix.view(), a.hidden, Element::kF32, a.shape.hidden_size,
-                      data_of(weights.input_norm), sizes_.num_tokens);
+  const OperandRows x = linear_.prepare(
+      a, matrix.view(), normed_hidden(a, data_of(weights.input_norm)), sizes_.num_tokens);
   LinearTask task;
   task.bias = data_of(weights.qkv_bias);
   task.out = a.qkv;
@@ -309,6 +315,7 @@ void CudaBackend::attend(Activations& activations, const StepInput&, const KvCac
   task.out_element = compute_element();
   task.out_stride = a.shape.num_heads * a.shape.head_dim;
   task.out_run = linear_.result_run(*output_, task.out_element, sizes_.num_tokens);
+  if (task.num_tokens == 1) task.largest = a.attended_traits.largest;
   if (task.query_element == Element::kF32) {
     attention_f32(task, arrays.token_slices, stream_.get());
   } else {
@@ -341,6 +348,21 @@ void CudaBackend::attend_tiles(CudaActivations& a, AttentionTask& task) {
   attention(task, stream_.get());
 }
 
+RowSource CudaBackend::normed_hidden(const CudaActivations& a, const float* norm) const {
+  return {a.hidden, Element::kF32,        a.shape.hidden_size,
+          norm,     a.shape.rms_norm_eps, has_hidden_traits_ ? a.hidden_traits : RowTraits()};
+}
+
+void CudaBackend::add_to_hidden(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
+                                const OperandRows& x, const float* next_norm) {
+  has_hidden_traits_ = x.form == RowForm::kUnmade && next_norm != nullptr;
+  if (has_hidden_traits_) {
+    task.left = a.hidden_traits;
+    task.next_norm = next_norm;
+  }
+  linear_.multiply(a, matrix, task, x, sizes_.num_tokens);
+}
+
 void CudaBackend::project_output(Activations& activations, const StepInput&,
                                  const LayerWeights& weights) {
   auto& a = scratch_of(activations);
@@ -351,10 +373,11 @@ void CudaBackend::project_output(Activations& activations, const StepInput&,
   task.out = a.hidden;
   task.out_stride = a.shape.hidden_size;
   task.out_columns = a.shape.hidden_size;
-  linear_.multiply(
-      a, matrix, task,
-      linear_.rows_from(a, matrix.view(), a.attended, compute_element(), sizes_.num_tokens),
-      sizes_.num_tokens);
+  const bool is_left = sizes_.num_tokens == 1 && sizes_.num_decodes == 1;
+  const OperandRows x =
+      linear_.rows_from(a, matrix.view(), a.attended, compute_element(), sizes_.num_tokens,
+                        is_left ? a.attended_traits : RowTraits());
+  add_to_hidden(a, matrix, task, x, data_of(weights.post_attention_norm));
 }
 
 void CudaBackend::feed_forward(Activations& activations, const StepInput&,
@@ -362,9 +385,8 @@ void CudaBackend::feed_forward(Activations& activations, const StepInput&,
   auto& a = scratch_of(activations);
   const CudaMatrix& gate_up = matrix_of(*weights.gate_up);
   const CudaMatrix& down = matrix_of(*weights.down);
-  const OperandRows x =
-      linear_.prepare(a, gate_up.view(), a.hidden, Element::kF32, a.shape.hidden_size,
-                      data_of(weights.post_attention_norm), sizes_.num_tokens);
+  const OperandRows x = linear_.prepare(
+      a, gate_up.view(), normed_hidden(a, data_of(weights.post_attention_norm)), sizes_.num_tokens);
   LinearTask task;
   task.bias = data_of(weights.gate_up_bias);
   task.epilogue = Epilogue::kSwiGlu;
@@ -373,6 +395,7 @@ void CudaBackend::feed_forward(Activations& activations, const StepInput&,
   task.out_run = linear_.result_run(down.view(), task.out_element, sizes_.num_tokens);
   task.out_stride = a.shape.intermediate_size;
   task.out_columns = a.shape.intermediate_size;
+  if (x.form == RowForm::kUnmade) task.left = a.gated_traits;
   linear_.multiply(a, gate_up, task, x, sizes_.num_tokens);
 
   LinearTask second;
@@ -381,9 +404,12 @@ void CudaBackend::feed_forward(Activations& activations, const StepInput&,
   second.out = a.hidden;
   second.out_stride = a.shape.hidden_size;
   second.out_columns = a.shape.hidden_size;
-  linear_.multiply(a, down, second,
-                   linear_.rows_from(a, down.view(), a.gated, task.out_element, sizes_.num_tokens),
-                   sizes_.num_tokens);
+  const OperandRows gated =
+      linear_.rows_from(a, down.view(), a.gated, task.out_element, sizes_.num_tokens, task.left);
+  const float* next = weights.next_norm != nullptr
+                          ? static_cast<const CudaVector&>(*weights.next_norm).data()
+                          : nullptr;
+  add_to_hidden(a, down, second, gated, next);
 }
 
 void CudaBackend::project_logits(Activations& activations, const StepInput&,
@@ -392,10 +418,9 @@ void CudaBackend::project_logits(Activations& activations, const StepInput&,
   const int count = sizes_.num_logits;
   if (count == 0) return;
   const CudaMatrix& matrix = matrix_of(head);
-  const OperandRows x =
-      linear_.prepare(a, matrix.view(), a.hidden, Element::kF32, a.shape.hidden_size,
-                      static_cast<const CudaVector&>(final_norm).data(), count,
-                      a.inputs.arrays().logit_tokens, a.best);
+  const OperandRows x = linear_.prepare(
+      a, matrix.view(), normed_hidden(a, static_cast<const CudaVector&>(final_norm).data()), count,
+      a.inputs.arrays().logit_tokens, a.best);
   LinearTask task;
   task.epilogue = Epilogue::kLogits;
   task.out = a.logits;

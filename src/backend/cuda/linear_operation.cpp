@@ -6,15 +6,10 @@
 namespace iol::cuda {
 namespace {
 
-/// Multiplies codes with codes.
-bool is_coded(const MatrixView& matrix) {
-  return matrix.layout == MatrixLayout::kInt8 || matrix.layout == MatrixLayout::kFp8 ||
-         matrix.layout == MatrixLayout::kInt4;
-}
-
 /// Nothing remains to be done with results that are its own operand.
 bool takes_rows_directly(const MatrixView& matrix) {
-  return !is_coded(matrix) && matrix.padded_columns == matrix.columns;
+  return !is_coded(matrix.layout) && matrix.layout != MatrixLayout::kInt4 &&
+         matrix.padded_columns == matrix.columns;
 }
 /// Bytes of a left operand's row, in its widest form.
 std::size_t operand_bytes(const MatrixView& matrix) {
@@ -41,17 +36,15 @@ int LinearOperation::result_run(const MatrixView& matrix, Element element, int n
   return is_operand ? run_pieces(matrix.layout, form(matrix, num_tokens)) : 0;
 }
 
-OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matrix, const void* x,
-                                     Element element, int x_stride, const float* norm, int num_rows,
+OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matrix,
+                                     const RowSource& source, int num_rows,
                                      const std::int32_t* row_index,
                                      unsigned long long* best) const {
   if (matrix.columns > kMostPreparedColumns)
     throw_input_error("the CUDA backend multiplies rows of at most {} numbers, not of {}",
                       kMostPreparedColumns, matrix.columns);
   IOL_CHECK(operand_bytes(matrix) <= a.operand_row_bytes);
-  const RowSource source = {x, element, x_stride, norm, a.shape.rms_norm_eps};
-  if (observer_ == nullptr && row_index == nullptr && best == nullptr &&
-      can_make_row(matrix, num_rows))
+  if (row_index == nullptr && best == nullptr && makes_row(matrix, source, num_rows))
     return {nullptr, nullptr, nullptr, RowForm::kUnmade, source};
   PrepareTask task;
   task.source = source;
@@ -67,10 +60,19 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
 }
 
 OperandRows LinearOperation::rows_from(CudaActivations& a, const MatrixView& matrix, void* x,
-                                       Element element, int num_rows) const {
-  if (takes_rows_directly(matrix) && element == result_element(matrix))
-    return {x, nullptr, nullptr, form(matrix, num_rows), {}};
-  return prepare(a, matrix, x, element, matrix.columns, nullptr, num_rows);
+                                       Element element, int num_rows,
+                                       const RowTraits& traits) const {
+  const RowSource source = {x, element, matrix.columns, nullptr, 0, traits};
+  const bool is_operand = takes_rows_directly(matrix) && element == result_element(matrix);
+  if (!is_operand) return prepare(a, matrix, source, num_rows);
+  if (makes_row(matrix, source, num_rows))
+    return {nullptr, nullptr, nullptr, RowForm::kUnmade, source};
+  return {x, nullptr, nullptr, form(matrix, num_rows), {}};
+}
+
+bool LinearOperation::makes_row(const MatrixView& matrix, const RowSource& source,
+                                int num_rows) const {
+  return observer_ == nullptr && can_make_row(matrix, num_rows, source);
 }
 
 void LinearOperation::multiply(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,

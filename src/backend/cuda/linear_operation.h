@@ -30,14 +30,14 @@ class LinearOperation {
 
   /// The runs in which results of that element are dealt for `matrix`, see dealt_column().
   [[nodiscard]] int result_run(const MatrixView& matrix, Element element, int num_tokens) const;
-  /// Left operand rows of `matrix` from `x`; `norm` may be null.
-  OperandRows prepare(CudaActivations& a, const MatrixView& matrix, const void* x, Element element,
-                      int x_stride, const float* norm, int num_rows,
-                      const std::int32_t* row_index = nullptr,
+  /// Left operand rows of `matrix` from `source`.
+  OperandRows prepare(CudaActivations& a, const MatrixView& matrix, const RowSource& source,
+                      int num_rows, const std::int32_t* row_index = nullptr,
                       unsigned long long* best = nullptr) const;
-  /// The rows that `matrix` multiplies when the operation before it left its results in `x`.
+  /// The rows that `matrix` multiplies when the operation before it left its results in `x`, and
+  /// `traits` with them.
   OperandRows rows_from(CudaActivations& a, const MatrixView& matrix, void* x, Element element,
-                        int num_rows) const;
+                        int num_rows, const RowTraits& traits) const;
   /// `task` says where results go; its matrix, rows and their number are filled in.
   void multiply(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
                 const OperandRows& x, int num_tokens) const;
@@ -45,6 +45,9 @@ class LinearOperation {
  private:
   /// How rows for `matrix` are laid out.
   [[nodiscard]] RowForm form(const MatrixView& matrix, int num_rows) const;
+  /// True when the product makes the row itself.
+  [[nodiscard]] bool makes_row(const MatrixView& matrix, const RowSource& source,
+                               int num_rows) const;
   void show_observer(const CudaMatrix& matrix, const OperandRows& x, int num_tokens) const;
 
   const Stream* stream_;

@@ -37,6 +37,10 @@ enum class MatrixLayout : std::uint8_t {
 constexpr bool is_plain_rows(MatrixLayout layout) {
   return layout == MatrixLayout::kF32Rows || layout == MatrixLayout::kInt8Rows;
 }
+/// Multiplies codes that have a scale for each row of the left operand.
+IOL_HOST_DEVICE constexpr bool is_coded(MatrixLayout layout) {
+  return layout == MatrixLayout::kInt8 || layout == MatrixLayout::kFp8;
+}
 constexpr bool is_half(MatrixLayout layout) {
   return layout == MatrixLayout::kBf16 || layout == MatrixLayout::kF16;
 }

@@ -67,7 +67,7 @@ __device__ __forceinline__ void attend(const DecodeArgs& args, const DecodeTile&
       wait_for_copies(shared.keys_here + warp, parity);
       const std::byte* warp_keys = keys + warp * kRunsOfWarp * Chunk::kRunBytes;
       if constexpr (Codec::kCoded) {
-#pragma unroll 2  // widening codes is much code
+#pragma unroll(kDim == 64 ? 4 : 2)  // widening codes is much code
         for (int u = 0; u < Chunk::kUnits; ++u)
           multiply_unit<Codec, kDim>(load_operand<kHalves>(shared.queries(), u), warp_keys, u,
                                      scores);
@@ -180,6 +180,7 @@ DecodeArgs decode_args(const AttentionTask& task, const RopeAppendTask& heads) {
   args.partial_sums = task.partial_sums;
   args.partial_stats = task.partial_stats;
   args.arrivals = task.arrivals;
+  args.largest = task.largest;
   return args;
 }
 

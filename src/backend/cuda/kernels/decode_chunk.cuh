@@ -39,6 +39,7 @@ struct DecodeArgs {
   float* partial_sums;
   float* partial_stats;
   int* arrivals;
+  float* largest;  // [attention_traits()] or null
 };
 
 /// All rows of a slice, at most 16.

@@ -1,6 +1,7 @@
 #pragma once
 // Values added up under their weights, chunks merged, and results stored, for attention_decode.cu.
 #include "backend/cuda/kernels/decode_softmax.cuh"
+#include "backend/cuda/kernels/reduce.cuh"
 
 namespace iol::cuda {
 
@@ -96,14 +97,24 @@ __device__ __forceinline__ DecodeRow decode_row(const DecodeArgs& args, const De
   return {static_cast<std::int64_t>(tile.slice.first_token + token) * args.out_stride,
           head * head_dim};
 }
-/// Elements d and d + 1, d even: no form of a row parts them.
-__device__ __forceinline__ void store_pair(const DecodeArgs& args, const DecodeRow& row, int d,
-                                           float first, float second) {
+/// Elements d and d + 1, d even: no form of a row parts them. Returns the larger magnitude.
+__device__ __forceinline__ float store_pair(const DecodeArgs& args, const DecodeRow& row, int d,
+                                            float first, float second) {
   const int column = dealt_column(row.first_column + d, 2, args.out_run);
   auto* to = reinterpret_cast<std::uint32_t*>(args.out + row.base + column);
   const std::uint32_t pair =
       args.is_bf16 ? to_bf16_pair(first, second) : to_f16_pair(first, second);
   *to = pair;
+  if (args.is_bf16) return fmaxf(fabsf(bf16_low(pair)), fabsf(bf16_high(pair)));
+  return fmaxf(fabsf(f16_value(static_cast<std::uint16_t>(pair))),
+               fabsf(f16_value(static_cast<std::uint16_t>(pair >> 16))));
+}
+/// The largest magnitude that the warp has stored.
+__device__ __forceinline__ void leave_largest(const DecodeArgs& args, float largest) {
+  if (args.largest == nullptr) return;
+  largest = warp_largest(largest);
+  if (threadIdx.x % 32 == 0)
+    args.largest[blockIdx.y * kAttentionWarps + threadIdx.x / 32] = largest;
 }
 
 template <int kDim, int kHalves>
@@ -111,6 +122,7 @@ __device__ __forceinline__ void store_result(const DecodeArgs& args, const Decod
                                              const DecodeSums<kDim>& sums,
                                              const DecodeStats<kHalves>& stats) {
   const int lane = threadIdx.x % 32;
+  float largest = 0;
 #pragma unroll
   for (int half = 0; half < kHalves; ++half) {
     const int row = half * 8 + lane / 4;
@@ -123,11 +135,12 @@ __device__ __forceinline__ void store_result(const DecodeArgs& args, const Decod
       for (int i = 0; i < 2; ++i) {
         const int d =
             (static_cast<int>(threadIdx.x) / 32 + u * kAttentionWarps) * 16 + i * 8 + lane % 4 * 2;
-        store_pair(args, to, d, by_total(sums.v[u][i][half * 2]),
-                   by_total(sums.v[u][i][half * 2 + 1]));
+        largest = fmaxf(largest, store_pair(args, to, d, by_total(sums.v[u][i][half * 2]),
+                                            by_total(sums.v[u][i][half * 2 + 1])));
       }
     }
   }
+  leave_largest(args, largest);
 }
 
 // --- chunks that have a block of threads each
@@ -183,6 +196,7 @@ template <int kDim>
 __device__ __forceinline__ void merge_partials(const DecodeArgs& args, const DecodeTile& tile,
                                                int num_chunks) {
   constexpr int kThreads = kDim / 4;
+  float largest = 0;
 #pragma unroll 1
   for (int row = static_cast<int>(threadIdx.x) / kThreads; row < tile.num_rows;
        row += kAttentionThreads / kThreads) {
@@ -202,9 +216,10 @@ __device__ __forceinline__ void merge_partials(const DecodeArgs& args, const Dec
     }
     const Quotient by_total(total);
     const DecodeRow to = decode_row(args, tile, row, kDim);
-    store_pair(args, to, d, by_total(sum.x), by_total(sum.y));
-    store_pair(args, to, d + 2, by_total(sum.z), by_total(sum.w));
+    largest = fmaxf(largest, store_pair(args, to, d, by_total(sum.x), by_total(sum.y)));
+    largest = fmaxf(largest, store_pair(args, to, d + 2, by_total(sum.z), by_total(sum.w)));
   }
+  leave_largest(args, largest);
 }
 
 }  // namespace iol::cuda

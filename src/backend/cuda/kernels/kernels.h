@@ -19,6 +19,14 @@ IOL_HOST_DEVICE constexpr int element_bytes(Element element) {
   return element == Element::kF32 ? 4 : 2;
 }
 
+/// What the kernel that writes a row leaves with it, for the kernels that make their left operand
+/// of it (make_row.cuh): they needn't read the row to know what it is scaled by.
+struct RowTraits {
+  float* squares = nullptr;  // [K / 16] sums of 16 squares, see operand_rows.cuh; null: not left
+  float* largest = nullptr;  // [num_largest] magnitudes, of x * norm where there is one; null: not
+  int num_largest = 0;
+};
+
 /// What rows of a left operand are made of: x, or RMSNorm(x) * norm.
 struct RowSource {
   const void* x = nullptr;  // [T, stride]
@@ -26,6 +34,7 @@ struct RowSource {
   int stride = 0;
   const float* norm = nullptr;  // [K] or null: no norm
   double eps = 0;
+  RowTraits traits;  // of a single row
 };
 
 /// Rows of the left operand of a matrix, as its layout asks for them.
@@ -144,15 +153,17 @@ struct LinearTask {
   WideShape shape;                     // for rows that aren't plain; chosen when 0 tokens
   SumExchange exchange;                // null: no shape with sharers
   unsigned long long* best = nullptr;  // [T], see best_key()
+  RowTraits left;                      // of the row written, a number for each tile of `matrix` (a
+                                       // pair of tiles, gated); RowForm::kUnmade alone leaves them
+  const float* next_norm = nullptr;    // [out_columns] that the row is multiplied by next
 };
 void linear(const LinearTask& task, StreamHandle stream);
 /// How `matrix` wants that many rows of x; `is_exact`: no instruction that keeps fewer bits of a
 /// sum than f32 has.
 RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact);
-/// Columns of a row that 512 threads hold, four each.
-inline constexpr int kRunColumns = 2048;
-/// True when the product of one row makes it itself, RowForm::kUnmade.
-bool can_make_row(const MatrixView& matrix, int num_tokens);
+/// True when the product of rows makes them itself, RowForm::kUnmade: it is one, and with a norm
+/// its squares are known.
+bool can_make_row(const MatrixView& matrix, int num_tokens, const RowSource& source);
 /// True when there is a kernel of that shape for the task.
 bool has_shape(const LinearTask& task, const WideShape& shape);
 /// Sharers with which a product in that shape has a block on each multiprocessor.
@@ -257,6 +268,7 @@ struct AttentionTask {
   float* partial_sums = nullptr;   // [tiles, kv heads, chunks, 16, D]
   float* partial_stats = nullptr;  // [tiles, kv heads, chunks, 16, 2]: maximum, sum
   int* arrivals = nullptr;         // [tiles, kv heads], zero between steps
+  float* largest = nullptr;        // [attention_traits()] of a single token's row, or null
 };
 /// With tensor cores; queries bf16 or f16, cache not f32.
 void attention(const AttentionTask& task, StreamHandle stream);
@@ -270,6 +282,8 @@ bool attention_stages(const CacheView& cache);
 void attention_decode(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle stream);
 /// True when there is such a kernel for the cache.
 bool attention_decodes(const CacheView& cache);
+/// Magnitudes that it leaves in AttentionTask::largest, see RowTraits: a warp's each.
+constexpr int attention_traits(int num_kv_heads) { return 4 * num_kv_heads; }
 
 /// In f32, any cache, one block of threads for each token and head. `token_slices` [T].
 void attention_f32(const AttentionTask& task, const std::int32_t* token_slices,

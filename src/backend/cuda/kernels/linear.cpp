@@ -83,13 +83,14 @@ RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact) {
   return widens ? RowForm::kWidened : RowForm::kDealt;
 }
 
-bool can_make_row(const MatrixView& matrix, int num_tokens) {
+bool can_make_row(const MatrixView& matrix, int num_tokens, const RowSource& source) {
+  constexpr int kMostColumns = 16384;  // every block makes all of the row
   // int4: see linear_groups.cuh.
   if (is_plain_rows(matrix.layout) || matrix.layout == MatrixLayout::kInt4 ||
       matrix.columns % 4 != 0)
     return false;
-  // As many runs as a thread has registers for.
-  return num_tokens == 1 && matrix.padded_columns <= 4 * kRunColumns;
+  return num_tokens == 1 && matrix.padded_columns <= kMostColumns &&
+         (source.norm == nullptr || source.traits.squares != nullptr);
 }
 
 bool has_shape(const LinearTask& task, const WideShape& shape) {

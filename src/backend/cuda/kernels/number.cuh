@@ -87,13 +87,19 @@ __device__ __forceinline__ void e4m3_to_f16(std::uint32_t codes, std::uint32_t& 
 #endif
 }
 
+/// Two 16-bit numbers: byte `first` of `bytes`, extended by its sign, and the byte behind it.
+template <int first>
+__device__ __forceinline__ std::uint32_t extended_pair(std::uint32_t bytes) {
+  std::uint32_t pair;
+  asm("prmt.b32 %0, %1, 0, %2;" : "=r"(pair) : "r"(bytes), "n"(first == 0 ? 0x9180 : 0xb3a2));
+  return pair;
+}
+
 /// Four E4M3 codes as bf16, exactly: the first two, then the others.
 __device__ __forceinline__ void e4m3_to_bf16(std::uint32_t codes, std::uint32_t& low,
                                              std::uint32_t& high) {
-  const std::uint32_t first = __byte_perm(codes, 0, 0x1404);   // [0, c0, 0, c1] from the low byte
-  const std::uint32_t second = __byte_perm(codes, 0, 0x3424);  // [0, c2, 0, c3]
-  low = (first & 0x80008000U) | (first >> 4 & 0x07f007f0U);
-  high = (second & 0x80008000U) | (second >> 4 & 0x07f007f0U);
+  low = extended_pair<0>(codes) << 4 & 0x87f087f0U;
+  high = extended_pair<2>(codes) << 4 & 0x87f087f0U;
   // Times 2^120 (bias 7 to 127), plus -0.
   asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(low) : "r"(low), "r"(0x7b807b80U), "r"(0x80008000U));
   asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(high) : "r"(high), "r"(0x7b807b80U), "r"(0x80008000U));
@@ -102,14 +108,16 @@ __device__ __forceinline__ void e4m3_to_bf16(std::uint32_t codes, std::uint32_t&
 /// Four int8 codes as bf16, exactly: the first two, then the others.
 __device__ __forceinline__ void int8_to_bf16(std::uint32_t codes, std::uint32_t& low,
                                              std::uint32_t& high) {
-  const std::uint32_t unsigned_codes = codes ^ 0x80808080U;  // code + 128
-  constexpr float kBase = 8388608.0F + 128.0F;               // 2^23: its last bit is worth 1
-  const float a = __uint_as_float(__byte_perm(unsigned_codes, 0x4b000000U, 0x7440)) - kBase;
-  const float b = __uint_as_float(__byte_perm(unsigned_codes, 0x4b000000U, 0x7441)) - kBase;
-  const float c = __uint_as_float(__byte_perm(unsigned_codes, 0x4b000000U, 0x7442)) - kBase;
-  const float d = __uint_as_float(__byte_perm(unsigned_codes, 0x4b000000U, 0x7443)) - kBase;
-  low = to_bf16_pair(a, b);
-  high = to_bf16_pair(c, d);
+  // 128 + the code's low seven bits, less 128, or 256 where it is negative.
+  const auto convert = [](std::uint32_t pair) {
+    const std::uint32_t bits = pair & 0xff7fff7fU;
+    const std::uint32_t base = pair & 0xff80ff80U;
+    std::uint32_t value;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(value) : "r"(base), "r"(0xbf80bf80U), "r"(bits));
+    return value;
+  };
+  low = convert(__byte_perm(codes, 0x43434343U, 0x4140));
+  high = convert(__byte_perm(codes, 0x43434343U, 0x4342));
 }
 
 /// Four int8 codes as f16, exactly: the first two, then the others.

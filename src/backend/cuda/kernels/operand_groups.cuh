@@ -5,10 +5,6 @@
 
 namespace iol::cuda {
 
-/// The largest of numbers that aren't negative.
-__device__ __forceinline__ float warp_largest(float value) {
-  return __uint_as_float(__reduce_max_sync(0xffffffffU, __float_as_uint(value)));
-}
 __device__ __forceinline__ int warp_sum_of_codes(int sum) {
   return __reduce_add_sync(0xffffffffU, sum);
 }

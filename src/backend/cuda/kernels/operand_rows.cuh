@@ -1,18 +1,16 @@
 #pragma once
-// The arithmetic of left operands, alike wherever they are made:
-//   y = x / sqrt(mean(x^2) + eps) * weight, or x
-//   int8   scale = max |y| / 127 of the row, code = round(y * (127 / max |y|))
-//   fp8    scale = max |y| / 448, code = e4m3(y * (448 / max |y|))
-// in f32, as the CPU backend rounds. Squares are summed up as 512 threads would that hold four
-// neighbours in turn, whatever number of threads makes the row.
+// The arithmetic of left operands, alike wherever they are made. Of a row x, with a norm:
+//   p = x * weight, factor = 1 / sqrt(mean(x^2) + eps), y = p * factor; else y = p = x
+//   int8   scale = max |p| / 127 * factor, code = round(p * (127 / max |p|))
+//   fp8    scale = max |p| / 448 * factor, code = e4m3(p * (448 / max |p|))
+// in f32. So codes don't wait for the factor. Squares are summed up in tiles of 16 columns, a tree
+// to each; each of 32 lanes adds every 32nd tile, and a tree adds the lanes.
 #include "backend/cuda/kernels/kernels.h"
 #include "backend/cuda/kernels/number.cuh"
 #include "backend/cuda/kernels/reduce.cuh"
 
 namespace iol::cuda {
 
-inline constexpr int kRowThreads = 512;
-inline constexpr int kRowWarps = kRowThreads / 32;
 inline constexpr float kLeastMagnitude = 1e-30F;
 
 __device__ __forceinline__ float load_element(const void* x, Element element, std::int64_t index) {
@@ -43,24 +41,40 @@ __device__ __forceinline__ float4 load_four(const void* x, Element element, std:
   return {at(0), at(1), at(2), at(3)};
 }
 
-__device__ __forceinline__ float add_squares(float sum, const float4& v) {
-  sum = __fmaf_rn(v.x, v.x, sum);
-  sum = __fmaf_rn(v.y, v.y, sum);
-  sum = __fmaf_rn(v.z, v.z, sum);
-  return __fmaf_rn(v.w, v.w, sum);
+/// The first two steps of a tile's tree of squares, whose steps are 1, 2, 4 and 8 columns wide.
+__device__ __forceinline__ float four_squares(const float4& v) {
+  return __fadd_rn(__fadd_rn(__fmul_rn(v.x, v.x), __fmul_rn(v.y, v.y)),
+                   __fadd_rn(__fmul_rn(v.z, v.z), __fmul_rn(v.w, v.w)));
 }
 
-/// What a row is multiplied by; `sums`: the squares of each of kRowWarps warps.
-__device__ __forceinline__ float norm_factor(const float* sums, int size, double eps) {
-  float total = 0;
-#pragma unroll
-  for (int warp = 0; warp < kRowWarps; ++warp) total += sums[warp];
-  return static_cast<float>(rsqrt(static_cast<double>(total) / size + eps));
+/// Tiles of squares in a row.
+IOL_HOST_DEVICE constexpr int square_tiles(int columns) { return (columns + 15) / 16; }
+
+/// What a lane adds of a row's `count` tiles of squares.
+__device__ __forceinline__ float lane_squares(const float* tiles, int count) {
+  float sum = 0;
+#pragma unroll 4
+  for (int tile = static_cast<int>(threadIdx.x) % 32; tile < count; tile += 32) sum += tiles[tile];
+  return sum;
 }
 
-__device__ __forceinline__ float4 normalized(const float4& v, float factor, const float4& weight) {
-  return {__fmul_rn(__fmul_rn(v.x, factor), weight.x), __fmul_rn(__fmul_rn(v.y, factor), weight.y),
-          __fmul_rn(__fmul_rn(v.z, factor), weight.z), __fmul_rn(__fmul_rn(v.w, factor), weight.w)};
+/// What a row is multiplied by; `squares`: lane_squares().
+__device__ __forceinline__ float norm_factor(float squares, int size, double eps) {
+  const auto count = static_cast<float>(size);
+  const float inverse = __frcp_rn(count);
+  const float sum = warp_sum(squares);
+  const float near = __fmul_rn(sum, inverse);
+  const float mean = __fmaf_rn(__fmaf_rn(-count, near, sum), inverse, near);  // sum / count
+  return __frsqrt_rn(__fadd_rn(mean, static_cast<float>(eps)));
+}
+
+__device__ __forceinline__ float4 product(const float4& v, const float4& weight) {
+  return {__fmul_rn(v.x, weight.x), __fmul_rn(v.y, weight.y), __fmul_rn(v.z, weight.z),
+          __fmul_rn(v.w, weight.w)};
+}
+__device__ __forceinline__ float4 product(const float4& v, float factor) {
+  return {__fmul_rn(v.x, factor), __fmul_rn(v.y, factor), __fmul_rn(v.z, factor),
+          __fmul_rn(v.w, factor)};
 }
 
 __device__ __forceinline__ float largest_of(const float4& v) {

@@ -8,7 +8,7 @@
 namespace iol::cuda {
 namespace {
 
-constexpr int kThreads = kRowThreads;
+constexpr int kThreads = 512;
 constexpr int kGroupWarps = 4;  // of a block that codes groups
 
 /// Columns 4 (t + j kThreads) .. + 3 of the row belong to thread t.
@@ -19,20 +19,19 @@ __device__ __forceinline__ int first_column(int j) {
   return 4 * (static_cast<int>(threadIdx.x) + j * kThreads);
 }
 
-/// row *= 1 / sqrt(mean(row^2) + eps) * weight
+/// The row's norm: 1 / sqrt(mean(row^2) + eps).
 template <int kFours>
-__device__ __forceinline__ void normalize(Row<kFours>& row, const Row<kFours>& weight, int size,
-                                          double eps) {
-  __shared__ float sums[kRowWarps];
-  float squares = 0;
+__device__ __forceinline__ float find_factor(const Row<kFours>& row, int size, double eps) {
+  __shared__ float tiles[kFours * kThreads / 4];
 #pragma unroll
-  for (int j = 0; j < kFours; ++j) squares = add_squares(squares, row[j]);
-  squares = warp_sum(squares);
-  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = squares;
+  for (int j = 0; j < kFours; ++j) {
+    float squares = four_squares(row[j]);
+    squares += __shfl_xor_sync(0xffffffffU, squares, 1);
+    squares += __shfl_xor_sync(0xffffffffU, squares, 2);
+    if (threadIdx.x % 4 == 0) tiles[first_column(j) / 16] = squares;
+  }
   __syncthreads();
-  const float factor = norm_factor(sums, size, eps);
-#pragma unroll
-  for (int j = 0; j < kFours; ++j) row[j] = normalized(row[j], factor, weight[j]);
+  return norm_factor(lane_squares(tiles, square_tiles(size)), size, eps);
 }
 
 /// Two 16-bit numbers, then two more, from element `column` of a dealt or plain row on.
@@ -44,7 +43,8 @@ __device__ __forceinline__ void store_pairs(void* row, int column, int run, std:
 }
 
 template <int kFours>
-__device__ __forceinline__ void write_codes(const PrepareTask& task, const Row<kFours>& row) {
+__device__ __forceinline__ void write_codes(const PrepareTask& task, const Row<kFours>& row,
+                                            float factor) {
   __shared__ float scratch[kThreads / 32];
   const int padded = task.matrix.padded_columns;
   const bool is_widened = task.out.form == RowForm::kWidened;
@@ -69,7 +69,9 @@ __device__ __forceinline__ void write_codes(const PrepareTask& task, const Row<k
       *reinterpret_cast<std::uint32_t*>(out + dealt_column(column, 1, run)) = codes;
     }
   }
-  if (threadIdx.x == 0) task.out.scales[blockIdx.x] = coder.scale();
+  if (threadIdx.x == 0)
+    task.out.scales[blockIdx.x] =
+        task.source.norm != nullptr ? __fmul_rn(coder.scale(), factor) : coder.scale();
 }
 
 /// Where codes and scales of row `token` of an int4 operand go.
@@ -120,7 +122,7 @@ __device__ __forceinline__ void write_groups(const PrepareTask& task, const Row<
     if (column < matrix.columns) *reinterpret_cast<float4*>(row + column) = in[j];
   }
   __syncthreads();
-  code_groups(matrix, threadIdx.x / 32, kRowWarps, SharedRow{row, matrix.input_order},
+  code_groups(matrix, threadIdx.x / 32, kThreads / 32, SharedRow{row, matrix.input_order},
               writer.codes(), writer.scale());
 }
 
@@ -168,16 +170,19 @@ __global__ void __launch_bounds__(kThreads) prepare_kernel(PrepareTask task) {
 #pragma unroll
   for (int j = 0; j < kFours; ++j)
     row[j] = load_four(from.x, from.element, base, first_column(j), size);
-  if (from.norm != nullptr) normalize<kFours>(row, weight, size, from.eps);
-  switch (task.matrix.layout) {
-    case MatrixLayout::kInt8:
-    case MatrixLayout::kFp8:
-      return write_codes<kFours>(task, row);
-    case MatrixLayout::kInt4:
-      return write_groups<kFours>(task, row);
-    default:
-      return write_numbers<kFours>(task, row);
+  float factor = 1;
+  if (from.norm != nullptr) {
+    factor = find_factor<kFours>(row, size, from.eps);
+#pragma unroll
+    for (int j = 0; j < kFours; ++j) row[j] = product(row[j], weight[j]);
   }
+  if (is_coded(task.matrix.layout)) return write_codes<kFours>(task, row, factor);
+  if (from.norm != nullptr) {
+#pragma unroll
+    for (int j = 0; j < kFours; ++j) row[j] = product(row[j], factor);
+  }
+  task.matrix.layout == MatrixLayout::kInt4 ? write_groups<kFours>(task, row)
+                                            : write_numbers<kFours>(task, row);
 }
 
 template <int kFours>

@@ -18,6 +18,11 @@ __device__ __forceinline__ float warp_max(float value) {
   return value;
 }
 
+/// The largest of numbers that aren't negative; not a number is the largest.
+__device__ __forceinline__ float warp_largest(float value) {
+  return __uint_as_float(__reduce_max_sync(0xffffffffU, __float_as_uint(value)));
+}
+
 /// `scratch`: one number for each warp; free again when the call returns.
 template <int kThreads>
 __device__ __forceinline__ float block_sum(float value, float* scratch) {

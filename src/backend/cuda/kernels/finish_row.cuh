@@ -1,0 +1,118 @@
+#pragma once
+// The end of one token's product: parts of K added in ascending order by a row's thread, results
+// finished as in finish_block(), and what the next product wants to know of the row they make
+// (RowTraits). What a row is finished with - scale, bias, what is added to - is on its way while
+// the block multiplies.
+#include "backend/cuda/kernels/linear_tile.cuh"
+#include "backend/cuda/kernels/operand_rows.cuh"
+
+namespace iol::cuda {
+
+struct RowFinishArgs {
+  EpilogueArgs epilogue;
+  RowTraits left;
+  const float* next_norm;
+};
+
+inline RowFinishArgs row_finish_args(const LinearTask& task) {
+  return {epilogue_args(task), task.left, task.next_norm};
+}
+
+/// A thread's row, of the first kTiles * 16 threads. Gated: rows of gate, then of up.
+template <class Format, int kTiles>
+class RowFinish {
+ public:
+  static constexpr int kRows = kTiles * kTileRows;
+  static_assert(kRows <= 32);
+
+  /// Before the kernels in front are over.
+  __device__ __forceinline__ RowFinish(const RowFinishArgs& args, const MatrixView& matrix)
+      : args_(args), row_(static_cast<int>(blockIdx.x) * kRows + static_cast<int>(threadIdx.x)) {
+    if (threadIdx.x >= kRows) return;
+    const EpilogueArgs& epilogue = args.epilogue;
+    if constexpr (Format::kHasRowScales) scale_ = matrix.scales[row_];
+    if (epilogue.bias != nullptr) bias_ = epilogue.bias[row_];
+    if (args.next_norm != nullptr && is_wanted()) next_norm_ = args.next_norm[row_];
+  }
+  /// Behind that.
+  __device__ __forceinline__ void load_old() {
+    if (args_.epilogue.kind == Epilogue::kAdd && is_wanted()) old_ = out()[row_];
+  }
+  /// By the first warp; `parts`: [part][row] in shared memory.
+  __device__ __forceinline__ void finish(const float* parts, float token_scale) const {
+    typename Format::Part sum = 0;
+    if (threadIdx.x < kRows) {
+#pragma unroll
+      for (int part = 0; part < kNumParts; ++part)
+        sum += Format::part(parts[part * kRows + static_cast<int>(threadIdx.x)]);
+    }
+    float value = Format::scaled(sum, token_scale, scale_);
+    if (args_.epilogue.bias != nullptr) value += bias_;
+    if constexpr (kTiles == 2) {
+      finish_gated(value);
+    } else {
+      finish_plain(value);
+    }
+  }
+
+ private:
+  [[nodiscard]] __device__ __forceinline__ bool is_wanted() const {
+    return threadIdx.x < kRows && row_ < args_.epilogue.out_columns;
+  }
+  [[nodiscard]] __device__ __forceinline__ float* out() const {
+    return static_cast<float*>(args_.epilogue.out);
+  }
+  __device__ __forceinline__ void finish_plain(float value) const {
+    if (args_.epilogue.kind == Epilogue::kAdd) value = old_ + value;
+    if (is_wanted()) {
+      out()[row_] = value;
+    } else {
+      value = 0;
+    }
+    if (args_.left.squares == nullptr) return;
+    float squares = __fmul_rn(value, value);
+#pragma unroll
+    for (int step = 1; step < kTileRows; step *= 2)
+      squares += __shfl_xor_sync(0xffffffffU, squares, step);
+    const float largest = warp_largest(fmaxf(fabsf(__fmul_rn(value, next_norm_)), 0.0F));
+    if (threadIdx.x == 0) {
+      args_.left.squares[blockIdx.x] = squares;
+      args_.left.largest[blockIdx.x] = largest;
+    }
+  }
+  __device__ __forceinline__ void finish_gated(float value) const {
+    const EpilogueArgs& epilogue = args_.epilogue;
+    const float up = __shfl_down_sync(0xffffffffU, value, kTileRows);
+    const int column = static_cast<int>(blockIdx.x) * kTileRows + static_cast<int>(threadIdx.x);
+    float result = 0;
+    if (threadIdx.x < kTileRows && column < epilogue.out_columns) {
+      result = silu(value) * up;
+      store_element(epilogue.out, epilogue.out_element, column, result);
+    }
+    if (args_.left.largest == nullptr) return;
+    const float largest = warp_largest(fmaxf(fabsf(result), 0.0F));
+    if (threadIdx.x == 0) args_.left.largest[blockIdx.x] = largest;
+  }
+
+  const RowFinishArgs& args_;
+  int row_;  // of the matrix
+  float scale_ = 0;
+  float bias_ = 0;
+  float next_norm_ = 0;
+  float old_ = 0;
+};
+
+/// A warp's sums of the one token, to [row].
+template <class Format, int kTiles>
+__device__ __forceinline__ void store_row_part(const typename Format::Sum (&sums)[kTiles][1],
+                                               float* out) {
+  const int lane = threadIdx.x % 32;
+  if (lane % 4 != 0) return;
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+    out[t * kTileRows + lane / 4] = Format::bits(sums[t][0], 0);
+    out[t * kTileRows + lane / 4 + 8] = Format::bits(sums[t][0], 2);
+  }
+}
+
+}  // namespace iol::cuda

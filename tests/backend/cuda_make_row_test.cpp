@@ -82,10 +82,11 @@ TEST_P(CudaMakeRowTest, products_have_the_bits_of_a_row_made_before) {
     const DeviceBuffer x = on_device(numbers, shape.element);
     const DeviceBuffer norm = on_device(weights, Element::kF32);
     const RowTraitsOnDevice traits(RowTraitsOnHost(numbers, weights));
+    LinearTask task = linear.task(RowForm::kPlain);
+    const bool is_known = shape.is_known && is_coded(task.matrix.layout);
     const RowSource source = {x.data(),      shape.element,
                               shape.columns, shape.has_norm ? norm.as<const float>() : nullptr,
-                              1e-5,          shape.is_known ? traits.view() : RowTraits()};
-    LinearTask task = linear.task(RowForm::kPlain);
+                              1e-5,          is_known ? traits.view() : RowTraits()};
     ASSERT_TRUE(can_make_row(task.matrix, 1, source)) << shape.columns;
 
     const DeviceBuffer values(size * 2, "rows");
@@ -144,7 +145,7 @@ TEST_P(CudaMakeRowTest, products_leave_what_the_next_one_wants_to_know) {
 
 TEST(CudaMakeRow, only_one_and_a_short_row_whose_squares_are_known_is_made_by_the_product) {
   MatrixView matrix;
-  matrix.layout = MatrixLayout::kBf16;
+  matrix.layout = MatrixLayout::kInt8;
   matrix.columns = matrix.padded_columns = 2048;
   float numbers = 0;
   RowSource source;
@@ -152,6 +153,9 @@ TEST(CudaMakeRow, only_one_and_a_short_row_whose_squares_are_known_is_made_by_th
   EXPECT_FALSE(can_make_row(matrix, 2, source));
   source.norm = &numbers;
   EXPECT_FALSE(can_make_row(matrix, 1, source));
+  matrix.layout = MatrixLayout::kBf16;  // which the product finds by itself
+  EXPECT_TRUE(can_make_row(matrix, 1, source));
+  matrix.layout = MatrixLayout::kInt8;
   source.traits.squares = &numbers;
   EXPECT_TRUE(can_make_row(matrix, 1, source));
   matrix.columns = matrix.padded_columns = 1 << 20;

@@ -44,7 +44,8 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
     throw_input_error("the CUDA backend multiplies rows of at most {} numbers, not of {}",
                       kMostPreparedColumns, matrix.columns);
   IOL_CHECK(operand_bytes(matrix) <= a.operand_row_bytes);
-  if (row_index == nullptr && best == nullptr && makes_row(matrix, source, num_rows))
+  if (observer_ == nullptr && row_index == nullptr && best == nullptr &&
+      can_make_row(matrix, num_rows, source))
     return {nullptr, nullptr, nullptr, RowForm::kUnmade, source};
   PrepareTask task;
   task.source = source;
@@ -65,14 +66,7 @@ OperandRows LinearOperation::rows_from(CudaActivations& a, const MatrixView& mat
   const RowSource source = {x, element, matrix.columns, nullptr, 0, traits};
   const bool is_operand = takes_rows_directly(matrix) && element == result_element(matrix);
   if (!is_operand) return prepare(a, matrix, source, num_rows);
-  if (makes_row(matrix, source, num_rows))
-    return {nullptr, nullptr, nullptr, RowForm::kUnmade, source};
   return {x, nullptr, nullptr, form(matrix, num_rows), {}};
-}
-
-bool LinearOperation::makes_row(const MatrixView& matrix, const RowSource& source,
-                                int num_rows) const {
-  return observer_ == nullptr && can_make_row(matrix, num_rows, source);
 }
 
 void LinearOperation::multiply(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,

@@ -45,9 +45,6 @@ class LinearOperation {
  private:
   /// How rows for `matrix` are laid out.
   [[nodiscard]] RowForm form(const MatrixView& matrix, int num_rows) const;
-  /// True when the product makes the row itself.
-  [[nodiscard]] bool makes_row(const MatrixView& matrix, const RowSource& source,
-                               int num_rows) const;
   void show_observer(const CudaMatrix& matrix, const OperandRows& x, int num_tokens) const;
 
   const Stream* stream_;

@@ -161,8 +161,8 @@ void linear(const LinearTask& task, StreamHandle stream);
 /// How `matrix` wants that many rows of x; `is_exact`: no instruction that keeps fewer bits of a
 /// sum than f32 has.
 RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact);
-/// True when the product of rows makes them itself, RowForm::kUnmade: it is one, and with a norm
-/// its squares are known.
+/// True when the product of rows makes them itself, RowForm::kUnmade: it is one and, where codes
+/// are made of a row with a norm, its squares are known.
 bool can_make_row(const MatrixView& matrix, int num_tokens, const RowSource& source);
 /// True when there is a kernel of that shape for the task.
 bool has_shape(const LinearTask& task, const WideShape& shape);

@@ -89,8 +89,8 @@ bool can_make_row(const MatrixView& matrix, int num_tokens, const RowSource& sou
   if (is_plain_rows(matrix.layout) || matrix.layout == MatrixLayout::kInt4 ||
       matrix.columns % 4 != 0)
     return false;
-  return num_tokens == 1 && matrix.padded_columns <= kMostColumns &&
-         (source.norm == nullptr || source.traits.squares != nullptr);
+  if (num_tokens != 1 || matrix.padded_columns > kMostColumns) return false;
+  return source.norm == nullptr || !is_coded(matrix.layout) || source.traits.squares != nullptr;
 }
 
 bool has_shape(const LinearTask& task, const WideShape& shape) {

@@ -4,9 +4,11 @@
 // multiprocessor busy while the memory waits. (For two tokens it is slower already: every block
 // makes them all.) The bits are those of prepare_rows.cu.
 //
-// Each of the block's eight warps makes the part of the row that it multiplies, and waits for no
-// other: what all of the row is scaled by was left by the kernel that wrote it (RowTraits), and the
-// norm's factor, where codes are multiplied, is wanted only at the end.
+// Each of the block's eight warps makes the part of the row that it multiplies. Of codes it waits
+// for no other: what all of the row is scaled by was left by the kernel that wrote it (RowTraits),
+// and the norm's factor is wanted only at the end. Numbers of 16 bits want it before: the warps
+// find the squares of their parts and meet once. (With squares that were left a step in bf16 is
+// slower: output and down, which read their rows as they are, would have to leave them.)
 #include "backend/cuda/kernels/finish_row.cuh"
 #include "backend/cuda/kernels/linear_ring.cuh"
 
@@ -48,18 +50,15 @@ struct MadeHere {
     float4 row[kFours];
     load(first, end, row);
     finish.load_old();
-    const int tiles = square_tiles(args.matrix.columns);
     float largest = 0;
     if constexpr (kCoded) {
       largest = find_largest();
       if (source.norm != nullptr && threadIdx.x < 32)
-        facts.squares = lane_squares(source.traits.squares, tiles);
+        facts.squares = lane_squares(source.traits.squares, square_tiles(args.matrix.columns));
     }
     float factor = 1;
     if (source.norm != nullptr) {
-      if constexpr (!kCoded)
-        factor = norm_factor(lane_squares(source.traits.squares, tiles), args.matrix.columns,
-                             source.eps);
+      if constexpr (!kCoded) factor = find_factor(first, end, row);
       if constexpr (kGroups == 0) {
         wait_for_all_copies();
       } else {
@@ -108,6 +107,30 @@ struct MadeHere {
       row[j] = load_four(source.x, source.element, 0, at, min(end, args.matrix.columns));
     }
   }
+  /// The norm's factor, of all warps' parts; `row`: the first of the lane's.
+  [[nodiscard]] __device__ __forceinline__ float find_factor(int first, int end,
+                                                             float4 (&row)[kFours]) const {
+    const int columns = args.matrix.columns;
+    float* tiles = norm + columns;
+    const int lane = threadIdx.x % 32;
+    int base = first - 4 * lane;  // the same in all lanes
+    while (true) {
+#pragma unroll
+      for (int j = 0; j < kFours; ++j) {
+        float squares = four_squares(row[j]);
+        squares += __shfl_xor_sync(0xffffffffU, squares, 1);
+        squares += __shfl_xor_sync(0xffffffffU, squares, 2);
+        const int at = base + 4 * lane + j * kStride;
+        if (lane % 4 == 0 && at < min(end, columns)) tiles[at / 16] = squares;
+      }
+      base += kFours * kStride;
+      if (base >= end) break;
+      load(base + 4 * lane, end, row);
+    }
+    if (base > first - 4 * lane + kFours * kStride) load(first, end, row);
+    __syncthreads();
+    return norm_factor(lane_squares(tiles, square_tiles(columns)), columns, source.eps);
+  }
   /// The largest magnitude of the row: what was left of it, or all of it.
   [[nodiscard]] __device__ __forceinline__ float find_largest() const {
     const int lane = threadIdx.x % 32;
@@ -144,7 +167,7 @@ IOL_HOST_DEVICE constexpr int made_row_bytes(const MatrixView& matrix) {
 }
 
 /// Sums up a block's rows by `sum`, which gets the row and where a warp's sums go, and finishes
-/// them. `memory`: made_row_bytes() and the norm's weights.
+/// them. `memory`: see making_bytes().
 template <class Format, int kTiles, int kFours, class Sum>
 __device__ __forceinline__ void multiply_row(const LinearArgs& args, const RowSource& source,
                                              const RowFinishArgs& finish_args, std::byte* memory,
@@ -179,11 +202,11 @@ __global__ void __launch_bounds__(32 * kNumParts, kMinBlocks)
                                        });
 }
 
-/// Bytes of shared memory that a row takes.
+/// Bytes of shared memory that a row takes: itself, the norm's weights and its squares.
 template <class Format>
 int making_bytes(const LinearTask& task) {
-  return made_row_bytes<Format>(task.matrix) +
-         (task.x.source.norm != nullptr ? task.matrix.columns * 4 : 0);
+  const int norm = 4 * (task.matrix.columns + square_tiles(task.matrix.columns));
+  return made_row_bytes<Format>(task.matrix) + (task.x.source.norm != nullptr ? norm : 0);
 }
 
 template <class Format, int kFours, int kTiles, int kDepth, int kMinBlocks>
@@ -210,16 +233,12 @@ __global__ void __launch_bounds__(32 * kNumParts)
                                        });
 }
 
-/// As launch_ring(). Rows without a norm take as much shared memory as launch_ring() does: with
-/// less, more blocks of the kernels to come find room, and their weights come in the way.
+/// As launch_ring().
 template <class Format, int kFours, int kTiles, int kDepth, int... kOthers>
 void launch_ring_making(const LinearTask& task, StreamHandle stream) {
   using Rows = MadeHere<Format, kTiles, kFours>;
   const int ring_bytes = ring_bytes_of<Format, Rows, kTiles, kDepth>(task.matrix);
-  int bytes = kNumParts * ring_bytes + making_bytes<Format>(task);
-  if (task.x.source.norm == nullptr)
-    bytes =
-        std::max(bytes, kNumParts * ring_bytes_of<Format, MadeBefore, kTiles, kDepth>(task.matrix));
+  const int bytes = kNumParts * ring_bytes + making_bytes<Format>(task);
   const dim3 grid(task.matrix.rows / (kTiles * kTileRows));
   if constexpr (sizeof...(kOthers) > 0) {
     if (!leaves_room(static_cast<int>(grid.x), bytes))

@@ -51,6 +51,11 @@ struct DeviceGuard {
 
 }  // namespace
 
+/// True when the product of a single token's row leaves RowTraits of the row that it writes.
+bool leaves_traits(const CudaMatrix& matrix, const OperandRows& x) {
+  return x.form == RowForm::kUnmade && is_coded(matrix.view().layout);
+}
+
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaBackendOptions& options)
@@ -315,7 +320,7 @@ void CudaBackend::attend(Activations& activations, const StepInput&, const KvCac
   task.out_element = compute_element();
   task.out_stride = a.shape.num_heads * a.shape.head_dim;
   task.out_run = linear_.result_run(*output_, task.out_element, sizes_.num_tokens);
-  if (task.num_tokens == 1) task.largest = a.attended_traits.largest;
+  if (task.num_tokens == 1 && is_coded(output_->layout)) task.largest = a.attended_traits.largest;
   if (task.query_element == Element::kF32) {
     attention_f32(task, arrays.token_slices, stream_.get());
   } else {
@@ -355,7 +360,7 @@ RowSource CudaBackend::normed_hidden(const CudaActivations& a, const float* norm
 
 void CudaBackend::add_to_hidden(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
                                 const OperandRows& x, const float* next_norm) {
-  has_hidden_traits_ = x.form == RowForm::kUnmade && next_norm != nullptr;
+  has_hidden_traits_ = leaves_traits(matrix, x) && next_norm != nullptr;
   if (has_hidden_traits_) {
     task.left = a.hidden_traits;
     task.next_norm = next_norm;
@@ -395,7 +400,7 @@ void CudaBackend::feed_forward(Activations& activations, const StepInput&,
   task.out_run = linear_.result_run(down.view(), task.out_element, sizes_.num_tokens);
   task.out_stride = a.shape.intermediate_size;
   task.out_columns = a.shape.intermediate_size;
-  if (x.form == RowForm::kUnmade) task.left = a.gated_traits;
+  if (leaves_traits(gate_up, x)) task.left = a.gated_traits;
   linear_.multiply(a, gate_up, task, x, sizes_.num_tokens);
 
   LinearTask second;

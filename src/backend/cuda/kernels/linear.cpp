@@ -84,13 +84,16 @@ RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact) {
 }
 
 bool can_make_row(const MatrixView& matrix, int num_tokens, const RowSource& source) {
-  constexpr int kMostColumns = 16384;  // every block makes all of the row
+  constexpr int kMostCodes = 16384;  // every block makes all of the row
+  constexpr int kMostHalves = 8192;  // in its registers
   // int4: see linear_groups.cuh.
   if (is_plain_rows(matrix.layout) || matrix.layout == MatrixLayout::kInt4 ||
       matrix.columns % 4 != 0)
     return false;
-  if (num_tokens != 1 || matrix.padded_columns > kMostColumns) return false;
-  return source.norm == nullptr || !is_coded(matrix.layout) || source.traits.squares != nullptr;
+  if (num_tokens != 1) return false;
+  if (!is_coded(matrix.layout)) return matrix.padded_columns <= kMostHalves;
+  return matrix.padded_columns <= kMostCodes &&
+         (source.norm == nullptr || source.traits.squares != nullptr);
 }
 
 bool has_shape(const LinearTask& task, const WideShape& shape) {

@@ -3,7 +3,8 @@
 // otherwise.
 #include "backend/cuda/kernels/linear_wgmma.cuh"
 #include "backend/cuda/kernels/linear_wide.cuh"
-#include "backend/cuda/kernels/make_row.cuh"
+#include "backend/cuda/kernels/make_row_codes.cuh"
+#include "backend/cuda/kernels/make_row_halves.cuh"
 
 namespace iol::cuda {
 
@@ -20,7 +21,14 @@ void launch_portable(const LinearTask& task, StreamHandle stream) {
 template <class Format>
 void multiply_rows(const LinearTask& task, StreamHandle stream) {
   if (task.x.form == RowForm::kDealt) return launch_wgmma<Format>(task, stream);
-  if (task.x.form == RowForm::kUnmade) return launch_making<typename Format::Made>(task, stream);
+  if (task.x.form == RowForm::kUnmade) {
+    using Made = typename Format::Made;
+    if constexpr (is_code(Made::kOperand)) {
+      return launch_making_codes<Made>(task, stream);
+    } else {
+      return launch_making_halves<Made>(task, stream);
+    }
+  }
   launch_portable<Format>(task, stream);
 }
 

@@ -47,6 +47,14 @@ __device__ __forceinline__ float four_squares(const float4& v) {
                    __fadd_rn(__fmul_rn(v.z, v.z), __fmul_rn(v.w, v.w)));
 }
 
+/// A tile's squares, of a lane's four columns and the three lanes beside it.
+__device__ __forceinline__ float tile_squares(const float4& v) {
+  float squares = four_squares(v);
+  squares += __shfl_xor_sync(0xffffffffU, squares, 1);
+  squares += __shfl_xor_sync(0xffffffffU, squares, 2);
+  return squares;
+}
+
 /// Tiles of squares in a row.
 IOL_HOST_DEVICE constexpr int square_tiles(int columns) { return (columns + 15) / 16; }
 

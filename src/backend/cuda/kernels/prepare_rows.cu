@@ -25,9 +25,7 @@ __device__ __forceinline__ float find_factor(const Row<kFours>& row, int size, d
   __shared__ float tiles[kFours * kThreads / 4];
 #pragma unroll
   for (int j = 0; j < kFours; ++j) {
-    float squares = four_squares(row[j]);
-    squares += __shfl_xor_sync(0xffffffffU, squares, 1);
-    squares += __shfl_xor_sync(0xffffffffU, squares, 2);
+    const float squares = tile_squares(row[j]);
     if (threadIdx.x % 4 == 0) tiles[first_column(j) / 16] = squares;
   }
   __syncthreads();

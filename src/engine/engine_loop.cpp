@@ -37,7 +37,7 @@ EngineLoop::EngineLoop(EngineConfig config, LoadedModel model, std::optional<Dra
       stop_checker_(model_.config.eos_token_ids, config_.max_context) {
   stats_.num_blocks = cache_->shape().num_blocks;
   if (config_.preemption == PreemptionMode::kSwap) {
-    stats_.num_swap_slots = tables_config(config_, cache_->shape()).num_swap_slots;
+    stats_.num_swap_slots = blocks_.num_swap_slots();
     swap_space_ = model_.backend->make_swap_space(*cache_, stats_.num_swap_slots);
     IOL_CHECK(swap_space_ != nullptr);
   }

@@ -86,6 +86,7 @@ class BlockTables {
   [[nodiscard]] int block_size() const { return pool_.block_size(); }
   [[nodiscard]] BlockPoolStats pool_stats() const { return pool_.stats(); }
   [[nodiscard]] int num_blocks_used() const { return pool_.num_used(); }
+  [[nodiscard]] int num_swap_slots() const { return swap_slots_.num_slots(); }
   [[nodiscard]] int num_swap_slots_used() const { return swap_slots_.num_used(); }
   [[nodiscard]] PrefixCacheStats prefix_stats() const { return prefix_stats_; }
   [[nodiscard]] const BlockPool& pool() const { return pool_; }

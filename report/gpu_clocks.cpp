@@ -27,9 +27,8 @@ Clocks clocks_of(const RunReport& report, std::span<const Run> runs, std::string
   Clocks clocks;
   for (const DeviceSample& sample : report.records.device_samples) {
     if (sample.device == kHostDevice || !sample.sm_clock_mhz) continue;
-    if (sample.subject && *sample.subject != subject) continue;
     const bool counts = std::any_of(runs.begin(), runs.end(), [&](const Run& run) {
-      return run.key.subject == subject && run.begin_ns <= sample.t_ns && sample.t_ns <= run.end_ns;
+      return run.key.subject == subject && falls_into(sample, run);
     });
     if (!counts) continue;
     clocks.mhz.push_back(*sample.sm_clock_mhz);

@@ -13,10 +13,6 @@ bool belongs_to(const DeviceSample& sample, std::string_view subject) {
   return !sample.subject || *sample.subject == subject;
 }
 
-bool inside(const DeviceSample& sample, const Run& run) {
-  return run.begin_ns <= sample.t_ns && sample.t_ns <= run.end_ns;
-}
-
 /// The counter at `t_ns`: on the line through the samples on both sides, at an edge the two
 /// nearest.
 std::optional<double> counter_at(std::span<const SamplePoint> samples, std::int64_t t_ns) {
@@ -60,10 +56,9 @@ std::optional<double> peak(const Records& records, std::span<const Run* const> r
   std::map<std::string, double> by_device;
   for (const DeviceSample& sample : records.device_samples) {
     const auto& value = sample.*field;
-    if (!value || !belongs_to(sample, runs.front()->key.subject)) continue;
-    if (on_gpu && sample.device == kHostDevice) continue;
-    const bool counts =
-        std::any_of(runs.begin(), runs.end(), [&](const Run* run) { return inside(sample, *run); });
+    if (!value || (on_gpu && sample.device == kHostDevice)) continue;
+    const bool counts = std::any_of(runs.begin(), runs.end(),
+                                    [&](const Run* run) { return falls_into(sample, *run); });
     if (!counts) continue;
     const auto [entry, is_new] = by_device.emplace(sample.device, *value);
     if (!is_new) entry->second = std::max(entry->second, *value);
@@ -111,6 +106,11 @@ void add_energy(Resources& resources, const Records& records, std::span<const Ru
 bool has_gpu_samples(const Records& records) {
   return std::any_of(records.device_samples.begin(), records.device_samples.end(),
                      [](const DeviceSample& sample) { return sample.device != kHostDevice; });
+}
+
+bool falls_into(const DeviceSample& sample, const Run& run) {
+  return belongs_to(sample, run.key.subject) && run.begin_ns <= sample.t_ns &&
+         sample.t_ns <= run.end_ns;
 }
 
 Resources measure_resources(const Records& records, std::span<const Run* const> runs) {

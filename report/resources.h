@@ -13,6 +13,8 @@ namespace iol::report {
 inline constexpr std::string_view kHostDevice = "cpu";
 /// True when a GPU was sampled: then the host's memory isn't the subjects'.
 bool has_gpu_samples(const Records& records);
+/// True when the sample was taken during the run, and not of another subject.
+bool falls_into(const DeviceSample& sample, const Run& run);
 
 /// What the device samples say about a set of runs of one subject. Absent means not measured.
 struct Resources {

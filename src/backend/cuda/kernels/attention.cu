@@ -102,18 +102,7 @@ void attention(const AttentionTask& task, StreamHandle stream) {
   if (task.num_tiles == 0) return;
   if (task.tile_rows == kPrefillTileRows && attention_stages(task.cache))
     return attention_prompts(task, stream);
-  switch (task.cache.element) {
-    case CacheElement::kF16:
-      return launch<F16Codec>(task, stream);
-    case CacheElement::kBf16:
-      return launch<Bf16Codec>(task, stream);
-    case CacheElement::kInt8:
-      return launch<Int8Codec>(task, stream);
-    case CacheElement::kFp8:
-      return launch<Fp8Codec>(task, stream);
-    case CacheElement::kF32:
-      return;
-  }
+  with_codec(task.cache.element, [&]<class Codec>(const Codec&) { launch<Codec>(task, stream); });
 }
 
 }  // namespace iol::cuda

@@ -218,18 +218,8 @@ bool attention_decodes(const CacheView& cache) {
 
 void attention_decode(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle stream) {
   if (task.num_tiles == 0) return;
-  switch (task.cache.element) {
-    case CacheElement::kF16:
-      return launch<F16Codec>(task, heads, stream);
-    case CacheElement::kBf16:
-      return launch<Bf16Codec>(task, heads, stream);
-    case CacheElement::kInt8:
-      return launch<Int8Codec>(task, heads, stream);
-    case CacheElement::kFp8:
-      return launch<Fp8Codec>(task, heads, stream);
-    case CacheElement::kF32:
-      return;
-  }
+  with_codec(task.cache.element,
+             [&]<class Codec>(const Codec&) { launch<Codec>(task, heads, stream); });
 }
 
 }  // namespace iol::cuda

@@ -125,4 +125,21 @@ __device__ __forceinline__ void clear_behind(uint4& values, int last) {
   values.w &= high;
 }
 
+/// Calls use(Codec()) with the one that knows the cache's elements; f32 has none.
+template <class Use>
+void with_codec(CacheElement element, const Use& use) {
+  switch (element) {
+    case CacheElement::kF16:
+      return use(F16Codec());
+    case CacheElement::kBf16:
+      return use(Bf16Codec());
+    case CacheElement::kInt8:
+      return use(Int8Codec());
+    case CacheElement::kFp8:
+      return use(Fp8Codec());
+    case CacheElement::kF32:
+      return;
+  }
+}
+
 }  // namespace iol::cuda

@@ -178,18 +178,7 @@ bool attention_stages(const CacheView& cache) {
 }
 
 void attention_prompts(const AttentionTask& task, StreamHandle stream) {
-  switch (task.cache.element) {
-    case CacheElement::kF16:
-      return launch<F16Codec>(task, stream);
-    case CacheElement::kBf16:
-      return launch<Bf16Codec>(task, stream);
-    case CacheElement::kInt8:
-      return launch<Int8Codec>(task, stream);
-    case CacheElement::kFp8:
-      return launch<Fp8Codec>(task, stream);
-    case CacheElement::kF32:
-      return;
-  }
+  with_codec(task.cache.element, [&]<class Codec>(const Codec&) { launch<Codec>(task, stream); });
 }
 
 }  // namespace iol::cuda

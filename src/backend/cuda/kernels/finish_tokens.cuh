@@ -303,6 +303,24 @@ struct Finisher {
   }
 };
 
+/// Four sums of a group, of neighbouring rows.
+template <class Format>
+__device__ __forceinline__ void take_four(const float* sums, typename Format::Part (&sum)[4]) {
+  const float4 v = load_four(sums);
+  sum[0] = Format::part(v.x), sum[1] = Format::part(v.y);
+  sum[2] = Format::part(v.z), sum[3] = Format::part(v.w);
+}
+
+/// Scales of a unit's tokens in device memory.
+template <class Format>
+struct TokenScales {
+  const float* token_scales;  // from the unit's first on
+  __device__ __forceinline__ float token_scale(int token) const {
+    if constexpr (!Format::kHasTokenScales) return 0;
+    return token_scales[token];
+  }
+};
+
 /// Sums of some tokens and a group's rows in shared memory, [token][row], each token's scale behind
 /// its rows.
 template <class Format, int kChunk>
@@ -316,25 +334,16 @@ struct ChunkSums {
     return sums[token % kChunk * kSumStride + kFinishRows];
   }
   __device__ __forceinline__ void take(int token, int row, typename Format::Part (&sum)[4]) const {
-    const float4 v = load_four(sums + token % kChunk * kSumStride + row);
-    sum[0] = Format::part(v.x), sum[1] = Format::part(v.y);
-    sum[2] = Format::part(v.z), sum[3] = Format::part(v.w);
+    take_four<Format>(sums + token % kChunk * kSumStride + row, sum);
   }
 };
 
 /// Sums of all tokens of a unit and a group's rows in shared memory, [token][row].
 template <class Format>
-struct UnitSums {
+struct UnitSums : TokenScales<Format> {
   const float* sums;
-  const float* token_scales;  // from the unit's first on
-  __device__ __forceinline__ float token_scale(int token) const {
-    if constexpr (!Format::kHasTokenScales) return 0;
-    return token_scales[token];
-  }
   __device__ __forceinline__ void take(int token, int row, typename Format::Part (&sum)[4]) const {
-    const float4 v = load_four(sums + token * kSumStride + row);
-    sum[0] = Format::part(v.x), sum[1] = Format::part(v.y);
-    sum[2] = Format::part(v.z), sum[3] = Format::part(v.w);
+    take_four<Format>(sums + token * kSumStride + row, sum);
   }
 };
 
@@ -387,13 +396,8 @@ __device__ __forceinline__ void finish_group(const Finisher<Format>& finisher,
 /// Sums of a cluster's parts, each [token][row] at the same place in kSplit blocks, kSums to a
 /// block, kSumTokens tokens to each.
 template <class Format, int kSplit, int kSums, int kSumTokens>
-struct ClusterSums {
+struct ClusterSums : TokenScales<Format> {
   const float* sums;
-  const float* token_scales;  // from the unit's first on
-  __device__ __forceinline__ float token_scale(int token) const {
-    if constexpr (!Format::kHasTokenScales) return 0;
-    return token_scales[token];
-  }
   __device__ __forceinline__ void take(int token, int row, typename Format::Part (&sum)[4]) const {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
     for (auto& one : sum) one = 0;

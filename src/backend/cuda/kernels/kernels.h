@@ -154,7 +154,7 @@ struct LinearTask {
   SumExchange exchange;                // null: no shape with sharers
   unsigned long long* best = nullptr;  // [T], see best_key()
   RowTraits left;                      // of the row written, a number for each tile of `matrix` (a
-                                       // pair of tiles, gated); RowForm::kUnmade alone leaves them
+                                       // pair, gated); left by kUnmade products of codes alone
   const float* next_norm = nullptr;    // [out_columns] that the row is multiplied by next
 };
 void linear(const LinearTask& task, StreamHandle stream);

@@ -31,7 +31,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "backend/cuda/kernels/finish_tokens.cuh"
+#include "backend/cuda/kernels/complete_units.cuh"
 #include "backend/cuda/kernels/shared_sums.cuh"
 #include "backend/cuda/kernels/wgmma.cuh"
 #include "backend/cuda/kernels/wgmma_groups.cuh"
@@ -83,13 +83,6 @@ struct WgmmaBlock {
 
 #if defined(IOL_HAS_WGMMA)
 
-/// Read once: the compiler would read it again wherever it is used.
-__device__ __forceinline__ int lane_of_warp() {
-  int lane;
-  asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
-  return lane;
-}
-
 template <int kSize, class Part>
 __device__ __forceinline__ void add_sums(Part (&total)[kSize], const Part (&d)[kSize]) {
 #pragma unroll
@@ -108,56 +101,6 @@ __device__ __forceinline__ void pass_cluster_barriers() {
   cluster_barrier();
   cluster_barrier();
 }
-
-/// How sums of a group come to the warpgroup that finishes them while the group goes on.
-struct Handover {
-  float* sums;           // [group][kGroupSums]
-  std::uint64_t* there;  // [group]
-  std::uint64_t* free;   // [group]
-};
-
-/// The warpgroup that finishes all units of a block but the last, which its groups finish
-/// themselves.
-template <class Format, int kTokens, int kGroupSums>
-struct Completer {
-  static constexpr int kOldTokens = kTokens / 2;  // whose old numbers are in registers at a time
-  static constexpr int kCount = kOldTokens / Finisher<Format>::kTokenStride;
-  const WgmmaArgs& args;
-  Handover handover;
-
-  __device__ __forceinline__ void finish_unit(const Piece& piece, int group, int parity) const {
-    const int first_token = piece.token_unit * kTokens;
-    const Finisher<Format> finisher = {
-        args.linear, group_rows(args.linear, piece.row_unit * args.tiles, args.tiles, group),
-        first_token};
-    const UnitSums<Format> sums = {handover.sums + group * kGroupSums,
-                                   args.linear.x_scales + first_token};
-    float4 old[kCount] = {};
-    finisher.load_old(0, kOldTokens, old);
-    wait_phase(handover.there + group, parity);
-    if (finisher.is_plain()) {
-      finisher.finish_plain(0, kOldTokens, old, sums);
-      finisher.load_old(kOldTokens, kTokens, old);
-      finisher.finish_plain(kOldTokens, kTokens, old, sums);
-    } else {
-      finisher.finish_other(0, kTokens, sums);
-    }
-    __syncwarp();
-    if (lane_of_warp() == 0) arrive(handover.free + group);
-  }
-  __device__ __forceinline__ void finish_units(int groups) const {
-    const int num_pieces = Share::of<1>(args).num_pieces;
-    int parity = 0;
-#pragma unroll 1
-    for (int i = 0; i + 1 < num_pieces; ++i) {
-      const Piece piece = Share::of<1>(args).template piece<1>(args, i);
-      if (piece.end_part < kNumParts) continue;
-#pragma unroll 1
-      for (int group = 0; group < groups; ++group) finish_unit(piece, group, parity);
-      parity ^= 1;
-    }
-  }
-};
 
 /// One of the warpgroups that multiply.
 template <class Format, int kTokens, int kBuffers>
@@ -405,7 +348,7 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
     finisher.load_old(begin, begin + kOwnTokens, old);
     cluster_barrier();
     const ClusterSums<Format, kSplit, Block::kOwnSums, kTokens> all = {
-        sums, args.linear.x_scales + first_token};
+        {args.linear.x_scales + first_token}, sums};
     if (finisher.is_plain()) {
       finisher.finish_plain(begin, begin + kOwnTokens, old, all);
     } else {

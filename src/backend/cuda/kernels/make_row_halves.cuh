@@ -22,7 +22,7 @@ __device__ __forceinline__ void bring_norm(const RowSource& source, int columns,
 /// kGroups: of copies begun since, which need not be here.
 template <class Format, int kRuns, int kGroups>
 __device__ __forceinline__ void make_halves(const LinearArgs& args, const RowSource& source,
-                                         const float* norm, std::byte* out) {
+                                            const float* norm, std::byte* out) {
   __shared__ float tiles[kRuns * kRunColumns / 16];  // of squares
   const int size = args.matrix.columns;
   const int lane = threadIdx.x % 32;
@@ -101,8 +101,8 @@ struct MadeHalves {
 /// `memory`: the row, the norm.
 template <class Format, int kRuns>
 __device__ __forceinline__ MadeHalves<Format, kRuns> made_halves(const LinearArgs& args,
-                                                                    const RowSource& source,
-                                                                    std::byte* memory) {
+                                                                 const RowSource& source,
+                                                                 std::byte* memory) {
   return {args, source, memory,
           reinterpret_cast<float*>(memory + made_row_bytes<Format>(args.matrix))};
 }

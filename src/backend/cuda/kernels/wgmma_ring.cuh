@@ -75,6 +75,13 @@ __device__ __forceinline__ int group_of(int step, unsigned step_groups) {
   return static_cast<int>(__umulhi(2U * static_cast<unsigned>(step) + 1, step_groups));
 }
 
+/// Read once: the compiler would read it again wherever it is used.
+__device__ __forceinline__ int lane_of_warp() {
+  int lane;
+  asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
+  return lane;
+}
+
 /// Read each time, so that what is made of it needs no register in between.
 __device__ __forceinline__ int number_of_block() {
   int block;

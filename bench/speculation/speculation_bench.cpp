@@ -37,6 +37,9 @@ struct Options {
   std::string draft;
   std::string quant = "none";
   std::string draft_quant = "none";
+  std::string draft_depth = "auto";
+  std::vector<std::string> drafts = {"ngram", "demo-draft", "ngram,demo-draft"};
+  std::vector<std::string> workloads;  // all
   double acceptance = 0.8;
   int num_repetitions = 5;
   int num_output_tokens = 200;
@@ -116,6 +119,10 @@ EngineConfig engine_config(const Options& options, const std::string& draft,
   config.max_context = 768;
   config.prefix_cache = false;
   if (!draft.empty()) config.speculation = parse_draft(draft);
+  if (!config.speculation.model.empty()) {
+    config.speculation.quant = parse_weight_format(options.draft_quant).value();
+  }
+  if (!draft.empty()) config.speculation.depth = parse_draft_depth(options.draft_depth);
   config.speculation.simulated_acceptance = simulated;
   return config;
 }
@@ -239,17 +246,22 @@ void compare(std::vector<Subject>& subjects, const Workload& workload, const Opt
 
 void speed(const Options& options) {
   std::vector<Subject> subjects;
-  for (const char* draft : {"", "ngram", "demo-draft", "ngram,demo-draft"}) {
-    subjects.push_back(
-        {*draft == 0 ? "none" : draft, Engine::create(engine_config(options, draft))});
+  subjects.push_back({"none", Engine::create(engine_config(options, ""))});
+  for (const std::string& draft : options.drafts) {
+    subjects.push_back({draft, Engine::create(engine_config(options, draft))});
   }
   const Tokenizer& tokenizer = *subjects.front().engine->tokenizer();
   const Prompts heldout = heldout_prompts(tokenizer);
-  const std::vector<Workload> workloads = {
+  std::vector<Workload> workloads = {
       {"prose", heldout},
       {"prose, temperature 1", heldout, 1.0},
       {"repetitive", repetitive_prompts(tokenizer, heldout)},
       {"random tokens", random_prompts(subjects.front().engine->model_config().vocab_size)}};
+  if (!options.workloads.empty()) {
+    std::erase_if(workloads, [&](const Workload& workload) {
+      return std::ranges::find(options.workloads, workload.name) == options.workloads.end();
+    });
+  }
   print_header();
   for (const int num_streams : options.streams) {
     for (const Workload& workload : workloads) compare(subjects, workload, options, num_streams);
@@ -275,7 +287,6 @@ void simulated(const Options& options) {
   EngineConfig config = engine_config(options, options.draft, options.acceptance);
   config.model = options.model;
   config.quant.format = parse_weight_format(options.quant).value();
-  config.speculation.quant = parse_weight_format(options.draft_quant).value();
   const auto start_ns = now_ns();
   const std::shared_ptr<Engine> engine = Engine::create(config);
   fmt::print("{} ({}), draft {} ({}), on {}; loaded in {:.0f} s\n\n", options.model, options.quant,
@@ -300,9 +311,16 @@ int main(int argc, char** argv) try {
   app.add_option("--repetitions", options.num_repetitions)->capture_default_str();
   app.add_option("--output-tokens", options.num_output_tokens)->capture_default_str();
   app.add_option("--streams", options.streams)->delimiter(',')->capture_default_str();
-  app.add_subcommand("speed", "the demo model, its drafters and workloads")
-      ->fallthrough()
-      ->callback([&] { speed(options); });
+  const CLI::IsMember formats({"none", "int8", "int8-wo", "fp8", "int4"});
+  app.add_option("--draft-quant", options.draft_quant, "weights of draft models")
+      ->check(formats)
+      ->capture_default_str();
+  app.add_option("--draft-depth", options.draft_depth, "auto, or 0 to 16")->capture_default_str();
+  CLI::App* demo = app.add_subcommand("speed", "the demo model, its drafters and workloads");
+  demo->fallthrough()->callback([&] { speed(options); });
+  demo->add_option("--draft", options.drafts, "one or more; default: all");
+  demo->add_option("--workload", options.workloads, "one or more; default: all")
+      ->check(CLI::IsMember({"prose", "prose, temperature 1", "repetitive", "random tokens"}));
   app.add_subcommand("prediction", "the demo model, by simulated acceptance")
       ->fallthrough()
       ->callback([&] { prediction(options); });
@@ -311,9 +329,7 @@ int main(int argc, char** argv) try {
   any->add_option("MODEL", options.model)->required();
   any->add_option("DRAFT", options.draft)->required();
   any->add_option("--acceptance", options.acceptance)->capture_default_str();
-  const CLI::IsMember formats({"none", "int8", "int8-wo", "fp8", "int4"});
   any->add_option("--quant", options.quant)->check(formats)->capture_default_str();
-  any->add_option("--draft-quant", options.draft_quant)->check(formats)->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return 0;
 } catch (const std::exception& error) {

@@ -94,7 +94,11 @@ struct Bf16DotFormat {
   using Columns = __m512i;
   static constexpr int kStep = 2;
   static constexpr int kBlockBytes = 64;
-  static Columns load(const std::byte* p) { return _mm512_loadu_si512(p); }
+  static Columns load(const std::byte* p) {
+    Columns columns = _mm512_loadu_si512(p);
+    asm("" : "+v"(columns));  // GCC 12 would load them again for every row
+    return columns;
+  }
   static __m512 accumulate(__m512 sum, const std::uint16_t* x, const Columns& w) {
     int pair;
     std::memcpy(&pair, x, sizeof(pair));

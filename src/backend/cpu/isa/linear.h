@@ -132,11 +132,11 @@ inline void linear_panels(const LinearTask& task, std::int64_t first_panel, std:
         t.w = weights + step * kStepBytes;
         t.w_step_bytes = kStepBytes;
         t.num_steps = num_steps - step < kBlockSteps ? num_steps - step : kBlockSteps;
-        // A single pass stays this far ahead of its own loads; several fetch the next block, which
-        // follows in memory.
-        constexpr std::int64_t kAheadBytes = 4096;
-        t.prefetch_bytes = t.num_steps * kStepBytes;
-        t.prefetch = t.w + (rows <= max_rows<S, 4>() ? kAheadBytes : t.prefetch_bytes);
+        // A single pass stays ahead of its own loads, or leaves that to the hardware (kAheadBytes
+        // is 0); several fetch the next block, which follows in memory.
+        const bool is_single = rows <= max_rows<S, 4>();
+        t.prefetch_bytes = is_single && S::kAheadBytes == 0 ? 0 : t.num_steps * kStepBytes;
+        t.prefetch = t.w + (is_single ? S::kAheadBytes : t.prefetch_bytes);
         t.partial = partial;
         t.partial_stride = kPanelColumns;
         if (step == 0) {

@@ -112,7 +112,6 @@ struct CodesFormat<S, Bf16DotFormat<S>, Codes> {
 template <class S, class Format>
 inline void linear_widened_in_registers(const LinearTask& task, std::int64_t first_panel,
                                         std::int64_t last_panel, float* partial, float unit) {
-  constexpr std::int64_t kAheadBytes = 4096;
   for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
     TileOperands<Format> t;
     t.x = static_cast<const typename Format::Activation*>(task.x);
@@ -120,8 +119,8 @@ inline void linear_widened_in_registers(const LinearTask& task, std::int64_t fir
     t.w = task.weights + panel * task.num_columns * kPanelColumns;
     t.w_step_bytes = 4 * Format::kBlockBytes;
     t.num_steps = task.num_columns / Format::kStep;
-    t.prefetch = t.w + kAheadBytes;
-    t.prefetch_lines = 4;
+    t.prefetch = t.w + S::kAheadBytes;
+    t.prefetch_lines = S::kAheadBytes > 0 ? 4 : 0;
     t.partial = nullptr;
     t.partial_stride = 0;
     t.out = partial;

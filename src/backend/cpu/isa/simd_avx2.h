@@ -15,6 +15,7 @@ struct Avx2 {
   };
   static constexpr int kMaxAccumulators = 6;  // twelve of 16 registers
   static constexpr bool kHalvesPanels = false;
+  static constexpr std::int64_t kAheadBytes = 4096;
 
   static F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static F broadcast(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }

@@ -14,10 +14,15 @@ namespace {
 struct Avx512 {
   using F = __m512;
   static constexpr int kMaxAccumulators = 24;  // of 32 registers
+  // What a single pass over weights fetches ahead of its loads. AMD's Zen 4 streams weights from
+  // its last-level cache a third faster when that is left to the hardware, and two to four rows'
+  // weights from memory a sixth faster (measured).
 #ifdef __AVX512BF16__
   static constexpr bool kHalvesPanels = true;
+  static constexpr std::int64_t kAheadBytes = 0;
 #else
   static constexpr bool kHalvesPanels = false;
+  static constexpr std::int64_t kAheadBytes = 4096;
 #endif
 
   static F zero() { return _mm512_setzero_ps(); }

@@ -18,6 +18,7 @@ struct Portable {
   };
   static constexpr int kMaxAccumulators = 4;
   static constexpr bool kHalvesPanels = false;
+  static constexpr std::int64_t kAheadBytes = 4096;
 
   template <class Function>
   static F each(Function&& function) {

@@ -56,11 +56,12 @@ void ThreadPool::run_erased(Entry entry, void* context) {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   entry(context, 0);
-  for (int spins = 0; num_running_.load(std::memory_order_acquire) != 0; ++spins) {
-    if (spins < spins_ * 16) {
+  int spins = 0;
+  while (const int num_running = num_running_.load(std::memory_order_acquire)) {
+    if (++spins < spins_) {
       relax();
     } else {
-      std::this_thread::yield();
+      num_running_.wait(num_running, std::memory_order_acquire);
     }
   }
 }
@@ -81,7 +82,7 @@ void ThreadPool::work(int thread) {
     seen = current;
     if (stopping_.load(std::memory_order_acquire)) return;
     entry_(context_, thread);
-    num_running_.fetch_sub(1, std::memory_order_acq_rel);
+    if (num_running_.fetch_sub(1, std::memory_order_acq_rel) == 1) num_running_.notify_one();
   }
 }
 

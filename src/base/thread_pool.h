@@ -9,8 +9,8 @@
 namespace iol {
 
 /// A fixed team for short data-parallel sections. The caller is member 0. Members spin for a while
-/// between sections, so that a section costs about a microsecond, and then sleep. One caller at a
-/// time; not reentrant.
+/// between sections, so that a section costs about a microsecond, and then sleep; so does the
+/// caller at a section's end. One caller at a time; not reentrant.
 class ThreadPool {
  public:
   explicit ThreadPool(int num_threads);

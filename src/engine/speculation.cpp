@@ -173,7 +173,8 @@ void Speculation::describe_choices() {
     if (choice.most == 0 && model_) {
       state.from_model = choice.from_model = true;
       choice.most = state.draft.max_tokens;
-      choice.num_missing = model_->num_missing(request->sequence);
+      choice.num_missing = model_->num_missing(request->sequence, false);
+      choice.num_missing_latest = model_->num_missing(request->sequence, true);
     }
     const Acceptance& acceptance = acceptance_of(state);
     choice.likely = acceptance.likely_chances();
@@ -188,6 +189,7 @@ void Speculation::choose_depths() {
     Draft& draft = candidates_[i]->drafts.draft;
     const auto depth = static_cast<std::size_t>(choices_[i].depth);
     draft.max_tokens = choices_[i].depth;
+    draft.from_latest = choices_[i].from_latest;
     if (draft.tokens.size() > depth) draft.tokens.resize(depth);
   }
   stats_.depth = policy_.depth();

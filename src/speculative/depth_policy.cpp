@@ -20,6 +20,7 @@ constexpr int kMostUntilPlain = 200;
 constexpr double kTurnaroundGain = 0.02;
 // Accounts: shares of the time that goes by, and what they hold at most, in plain steps.
 constexpr double kTrialShare = 0.004;
+constexpr double kFirstTrialSteps = 2;
 constexpr double kMostTrialSteps = 4;
 // Or what catching up would have cost lately, up to so many.
 constexpr double kMostWantedSteps = 100;
@@ -38,6 +39,10 @@ constexpr double kRiskOfCatchingUp = 0.5;
 // What the ledger always pays, in plain steps: rows that are as good as free.
 constexpr double kFreeSteps = 0.005;
 
+void leave_out(std::span<DepthChoice> choices, bool from_latest) {
+  for (DepthChoice& choice : choices) choice.from_latest = from_latest;
+}
+
 }  // namespace
 
 DepthPolicy::DepthPolicy(std::optional<int> fixed_depth)
@@ -48,12 +53,17 @@ DepthPolicy::DepthPolicy(std::optional<int> fixed_depth)
       num_until_plain_(kFirstUntilPlain) {}
 
 void DepthPolicy::on_step(const StepOutcome& outcome) {
-  verify_.observe(outcome.num_rows, outcome.seconds);
+  count_plain_steps(outcome);
+  if (!is_cold_ || !verify_.has_seen_about(outcome.num_rows)) {
+    verify_.observe(outcome.num_rows, outcome.seconds);
+  }
   draft_.fade();
-  num_since_plain_ = outcome.num_drafts > 0 ? num_since_plain_ + 1 : 0;
   if (outcome.num_drafts == 0) plain_seconds_ = verify_.seconds(outcome.num_rows);
   const double seconds = std::min(outcome.seconds, 2 * verify_.seconds(outcome.num_rows));
-  if (!has_begun_) ledger_seconds_ = kFirstLedgerSteps * seconds;
+  if (!has_begun_) {
+    ledger_seconds_ = kFirstLedgerSteps * seconds;
+    trial_seconds_ = kFirstTrialSteps * seconds;
+  }
   has_begun_ = true;
   trial_seconds_ = std::min(trial_seconds_ + kTrialShare * seconds,
                             std::max(kMostTrialSteps * plain_seconds_, wanted_seconds_));
@@ -79,6 +89,19 @@ void DepthPolicy::on_step(const StepOutcome& outcome) {
                                kMostLedgerSteps * plain_seconds_);
 }
 
+void DepthPolicy::count_plain_steps(const StepOutcome& outcome) {
+  is_cold_ = outcome.num_drafts == 0 && model_ran_;
+  model_ran_ = drafted_seconds_ > 0;
+  if (outcome.num_drafts > 0) {
+    ++num_since_plain_;
+  } else if (!is_cold_) {
+    if (num_since_plain_ >= num_until_plain_) {
+      num_until_plain_ = std::min(2 * num_until_plain_, kMostUntilPlain);
+    }
+    num_since_plain_ = 0;
+  }
+}
+
 void DepthPolicy::on_draft_pass(int num_rows, double seconds) {
   // The first one touches weights and cache for the first time and says nothing of those to come.
   if (has_drafted_) draft_.observe(num_rows, seconds);
@@ -100,16 +123,14 @@ double DepthPolicy::draft_seconds(int num_rows) const {
 void DepthPolicy::choose(std::span<DepthChoice> choices, const StepOutlook& outlook) {
   if (fixed_depth_) return choose_fixed(choices, outlook);
   for (DepthChoice& choice : choices) choice.depth = 0;
+  leave_out(choices, false);
   if (choices.empty()) return;
   const Promise plain = promise_of(choices, outlook, View::kLikely);
   plain_seconds_ = plain.seconds;
   token_seconds_ = 1 / plain.rate();
   plain_tok_s_ = promised_tok_s_ = plain.rate();
   if (!verify_.has_seen_about(outlook.num_decodes)) return;
-  if (num_since_plain_ >= num_until_plain_) {
-    num_until_plain_ = std::min(2 * num_until_plain_, kMostUntilPlain);
-    return;
-  }
+  if (num_since_plain_ >= num_until_plain_) return;
   Promise chosen = exploit(choices, outlook, plain);
   promised_tok_s_ = chosen.rate();
   chosen = try_another(choices, outlook, chosen).value_or(chosen);
@@ -129,23 +150,33 @@ void DepthPolicy::choose_fixed(std::span<DepthChoice> choices, const StepOutlook
   }
 }
 
-DepthPolicy::Promise DepthPolicy::exploit(std::span<DepthChoice> choices,
-                                          const StepOutlook& outlook, const Promise& plain) {
-  double best_rate = plain.rate();
-  double kept_rate = depth_ == 0 ? plain.rate() : 0;
-  int best_cap = 0;
+DepthPolicy::Best DepthPolicy::best_of(std::span<DepthChoice> choices, const StepOutlook& outlook,
+                                       const Promise& plain) const {
+  Best best;
+  best.rate = plain.rate();
+  if (depth_ == 0) best.kept_rate = plain.rate();
   for (const int cap : kCaps) {
     const Promise promise = apply_cap(choices, outlook, cap, View::kLikely);
     if (!may_pay(promise)) continue;
-    if (cap == depth_) kept_rate = promise.rate();
-    if (promise.rate() > best_rate) {
-      best_rate = promise.rate();
-      best_cap = cap;
+    if (cap == depth_) best.kept_rate = promise.rate();
+    if (promise.rate() > best.rate) {
+      best.rate = promise.rate();
+      best.cap = cap;
     }
   }
-  const bool gains = depth_ > 0 && kept_rate > plain.rate();
+  return best;
+}
+
+DepthPolicy::Promise DepthPolicy::exploit(std::span<DepthChoice> choices,
+                                          const StepOutlook& outlook, const Promise& plain) {
+  Best best = best_of(choices, outlook, plain);
+  if (best.cap == 0) {  // unless a draft model leaves out what it has missed
+    leave_out(choices, true);
+    best = best_of(choices, outlook, plain);
+  }
+  const bool gains = depth_ > 0 && best.kept_rate > plain.rate();
   const double gain_needed = depth_ == 0 ? kGainToBegin : gains ? kGainToSwitch : 0;
-  if (best_rate >= gain_needed * kept_rate) depth_ = best_cap;
+  if (best.rate >= gain_needed * best.kept_rate) depth_ = best.cap;
   return apply_cap(choices, outlook, depth_, View::kLikely);
 }
 
@@ -192,7 +223,7 @@ DepthPolicy::Promise DepthPolicy::promise_of(std::span<const DepthChoice> choice
     if (!choice.from_model || choice.depth == 0) continue;
     num_passes = std::max(num_passes, choice.depth);
     ++num_drafting;
-    num_missing += choice.num_missing;
+    num_missing += choice.from_latest ? choice.num_missing_latest : choice.num_missing;
   }
   promise.extra_seconds = verify_.seconds(num_rows + num_drafts) - verify_.seconds(num_rows);
   if (view == View::kHopeful && num_drafts > 0) {
@@ -216,6 +247,8 @@ std::optional<DepthPolicy::Promise> DepthPolicy::try_another(std::span<DepthChoi
                                                              const StepOutlook& outlook,
                                                              const Promise& chosen) {
   if (outlook.most_drafts < 1 || trial_seconds_ < kLeastTrialSteps * plain_seconds_) return {};
+  const bool left_out = choices.front().from_latest;
+  leave_out(choices, true);
   double best_rate = kGainToBegin * chosen.rate();
   int best_cap = 0;
   for (const int cap : kCaps) {
@@ -231,7 +264,10 @@ std::optional<DepthPolicy::Promise> DepthPolicy::try_another(std::span<DepthChoi
     trial = pay_for_trial(choices, outlook, chosen, kTrialsAfterCatchUp);
   }
   if (!trial && depth_ == 0) trial = try_one(choices, outlook, chosen);
-  if (!trial) apply_cap(choices, outlook, depth_, View::kLikely);
+  if (!trial) {
+    leave_out(choices, left_out);
+    apply_cap(choices, outlook, depth_, View::kLikely);
+  }
   return trial;
 }
 
@@ -242,7 +278,9 @@ std::optional<DepthPolicy::Promise> DepthPolicy::try_one(std::span<DepthChoice> 
   for (DepthChoice& choice : choices) {
     choice.depth = 0;
     if (choice.most < 1) continue;
-    if (cheapest == nullptr || choice.num_missing < cheapest->num_missing) cheapest = &choice;
+    if (cheapest == nullptr || choice.num_missing_latest < cheapest->num_missing_latest) {
+      cheapest = &choice;
+    }
   }
   if (cheapest == nullptr || trial_seconds_ < kMostTrialSteps / 2 * plain_seconds_) return {};
   cheapest->depth = 1;

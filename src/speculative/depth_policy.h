@@ -14,9 +14,13 @@ struct DepthChoice {
   DraftChances hopeful{};   // the most that they may well be
   int most = 0;             // drafts that it can take at all: found, or before its length ends
   bool from_model = false;  // drafts come from the draft model, a forward pass per token
-  int num_missing = 0;      // tokens that the draft model computes before its first guess
+  // Tokens that the draft model computes before its first guess, and for one from_latest.
+  int num_missing = 0;
+  int num_missing_latest = 0;
 
-  int depth = 0;  // the answer, at most `most`
+  // The answer.
+  int depth = 0;  // at most `most`
+  bool from_latest = false;
 };
 
 /// What else the step holds.
@@ -52,15 +56,17 @@ struct StepOutcome {
 ///    chances are as high, and times as short, as the evidence allows (optimism in the face of
 ///    uncertainty; evidence fades, Garivier and Moulines 2011). It is paid for with what it is
 ///    expected to lose against the chosen depth. A draft model that has fallen behind is caught up
-///    with only when several trials can follow. With a full account and no hope at all one draft of
-///    one sequence is tried.
+///    with only when several trials can follow, and goes by the latest tokens then. With a full
+///    account and no hope at all one draft of one sequence is tried.
 ///  - the ledger: whatever drafts, trial or not, pays the time that it takes and is paid back the
 ///    time of the tokens that it brought, up to a small saving. A depth is out of the question
 ///    where the ledger could not pay if no draft were accepted, so drafts can't lose more against
 ///    none than the share and the saving, whatever the estimates say (conservative bandits, Wu et
 ///    al. 2016). Catching up is paid in instalments, the rest at once when drafting ends.
 /// One step in 200 goes without drafts, of the first ones more, and so does the first of each batch
-/// size: there is no promise without a plain step to compare with.
+/// size: there is no promise without a plain step to compare with. Behind steps of a draft model it
+/// is two, and the second counts: the first finds the draft model's weights where its own were, in
+/// a processor's caches.
 class DepthPolicy {
  public:
   /// Nothing: chosen by the promise.
@@ -96,6 +102,8 @@ class DepthPolicy {
     [[nodiscard]] double rate() const { return num_tokens / seconds; }
   };
 
+  /// Sees whether plain steps are due, and whether this one says what they take.
+  void count_plain_steps(const StepOutcome& outcome);
   void choose_fixed(std::span<DepthChoice> choices, const StepOutlook& outlook) const;
   /// Sets every depth under the cap and says what comes of it.
   Promise apply_cap(std::span<DepthChoice> choices, const StepOutlook& outlook, int cap,
@@ -104,6 +112,15 @@ class DepthPolicy {
   [[nodiscard]] Promise promise_of(std::span<const DepthChoice> choices, const StepOutlook& outlook,
                                    View view) const;
   [[nodiscard]] double draft_seconds(int num_rows) const;
+  /// The cap that promises most, 0 where none promises more than plain steps, and what the present
+  /// depth promises; of what the ledger can pay.
+  struct Best {
+    int cap = 0;
+    double rate = 0;
+    double kept_rate = 0;
+  };
+  [[nodiscard]] Best best_of(std::span<DepthChoice> choices, const StepOutlook& outlook,
+                             const Promise& plain) const;
   /// Chooses depth_ by what is likely, and sets depths.
   Promise exploit(std::span<DepthChoice> choices, const StepOutlook& outlook, const Promise& plain);
   /// Sets depths of a trial instead, where one is due.
@@ -136,6 +153,8 @@ class DepthPolicy {
   double instalments_seconds_ = 0;  // of catching up, to be paid
   double promised_tok_s_ = 0;
   double plain_tok_s_ = 0;
+  bool model_ran_ = false;  // in the last step
+  bool is_cold_ = false;    // the last step was plain, and the draft model had taken its caches
   bool has_begun_ = false;
   bool has_drafted_ = false;
 };

@@ -17,6 +17,7 @@ namespace iol {
 struct Draft {
   const Sequence* sequence = nullptr;  // decodes
   int max_tokens = 0;                  // wanted at most; at least 1
+  bool from_latest = false;            // soon rather than well: see num_missing()
 
   std::vector<std::int32_t> tokens;  // the answer; fewer than wanted, or none, when it has no guess
   // [tokens] What each token was drawn from. Empty: tokens are guesses that were not drawn, as if
@@ -35,7 +36,9 @@ class Drafter {
   /// broken.
   virtual void propose(std::span<Draft* const> drafts) = 0;
   /// Tokens of the sequence that must be computed before the first guess; 0: guesses cost nothing.
-  [[nodiscard]] virtual int num_missing(const Sequence& sequence) const = 0;
+  /// `from_latest`: where guesses need not be as good as can be, since they are to show what the
+  /// drafter is worth; it may go by the latest tokens alone.
+  [[nodiscard]] virtual int num_missing(const Sequence& sequence, bool from_latest) const = 0;
   /// The request has ended.
   virtual void forget(RequestId request) = 0;
   /// Forgets what was kept for requests to come.

@@ -23,7 +23,10 @@ BlockTablesConfig tables_config(const ModelDrafterConfig& config) {
 }  // namespace
 
 struct ModelDrafter::Shadow {
-  Sequence sequence;  // its tokens end with guesses; its num_computed_tokens counts known ones
+  // Its tokens end with guesses; its num_computed_tokens counts known ones. Positions, and what it
+  // says of prompt and output, are counted from `first`.
+  Sequence sequence;
+  int first = 0;  // of the target's tokens, the first that the draft model knows
   SamplerState sampler;
   int num_known = 0;    // tokens that are the target's
   int num_written = 0;  // positions whose keys and values are in the cache, guesses included
@@ -52,11 +55,15 @@ std::int64_t ModelDrafter::activations_bytes() const {
   return static_cast<std::int64_t>(activations_->size_bytes());
 }
 
-int ModelDrafter::num_missing(const Sequence& sequence) const {
+int ModelDrafter::num_missing(const Sequence& sequence, bool from_latest) const {
   const auto found = shadows_.find(sequence.id);
-  if (found == shadows_.end()) return sequence.num_tokens();
+  const int num_written =
+      found == shadows_.end() ? 0 : found->second->first + found->second->num_written;
   // At least the latest token, which no guess can have brought in.
-  return std::max(1, sequence.num_tokens() - found->second->num_written);
+  const int num_missing = std::max(1, sequence.num_tokens() - num_written);
+  // Penalties count tokens from the first on.
+  const bool may_skip = from_latest && !has_penalty(sequence.sampling);
+  return may_skip ? std::min(num_missing, kLatestTokens) : num_missing;
 }
 
 void ModelDrafter::forget(RequestId request) {
@@ -81,9 +88,19 @@ ModelDrafter::Shadow& ModelDrafter::shadow_of(const Sequence& sequence) {
   return *shadow;
 }
 
+void ModelDrafter::begin_from_latest(Shadow& shadow, const Sequence& sequence) {
+  Sequence& own = shadow.sequence;
+  blocks_.release(own);
+  shadow.first = sequence.num_tokens() - kLatestTokens;
+  shadow.num_known = 0;
+  shadow.num_written = 0;
+  own.tokens.clear();
+  own.num_prompt_tokens = sequence.num_prompt_tokens - shadow.first;
+}
+
 void ModelDrafter::catch_up(Shadow& shadow, const Sequence& sequence) {
   Sequence& own = shadow.sequence;
-  const auto& tokens = sequence.tokens;
+  const auto tokens = std::span(sequence.tokens).subspan(static_cast<std::size_t>(shadow.first));
   std::size_t num_common = static_cast<std::size_t>(shadow.num_known);
   while (num_common < std::min(own.tokens.size(), tokens.size()) &&
          own.tokens[num_common] == tokens[num_common]) {
@@ -153,6 +170,10 @@ void ModelDrafter::plan(std::span<Draft* const> drafts) {
   work_.clear();
   for (Draft* draft : drafts) {
     Shadow& shadow = shadow_of(*draft->sequence);
+    if (draft->from_latest &&
+        num_missing(*draft->sequence, true) < num_missing(*draft->sequence, false)) {
+      begin_from_latest(shadow, *draft->sequence);
+    }
     catch_up(shadow, *draft->sequence);
     work_.push_back({draft, &shadow, 0, false});
   }

@@ -42,6 +42,10 @@ struct ModelDrafterConfig {
 /// waits for the host. Guesses that the host has to choose from logits do: drawn ones without a
 /// seed, penalties, biases.
 ///
+/// A sequence of which much is missing may be begun anew with its latest tokens alone, as if
+/// nothing came before them (Draft::from_latest): what that costs is bounded, whatever the context.
+/// It goes on from there.
+///
 /// A sequence whose tokens were not all computed yet gets max_step_tokens of them computed per
 /// call, shared with others, and guesses once none is missing. Blocks are taken from sequences that
 /// were not asked for; with none left a sequence gets no guesses.
@@ -52,9 +56,12 @@ class ModelDrafter final : public Drafter {
   ~ModelDrafter() override;
 
   void propose(std::span<Draft* const> drafts) override;
-  [[nodiscard]] int num_missing(const Sequence& sequence) const override;
+  [[nodiscard]] int num_missing(const Sequence& sequence, bool from_latest) const override;
   void forget(RequestId request) override;
   void clear_prefixes() override { blocks_.clear_prefixes(); }
+
+  /// Of a sequence that is begun anew.
+  static constexpr int kLatestTokens = 64;
 
   /// A forward pass, with the choice of its tokens.
   struct Pass {
@@ -95,6 +102,7 @@ class ModelDrafter final : public Drafter {
 
   void plan(std::span<Draft* const> drafts);
   Shadow& shadow_of(const Sequence& sequence);
+  void begin_from_latest(Shadow& shadow, const Sequence& sequence);
   /// Takes over what the target's tokens have become.
   void catch_up(Shadow& shadow, const Sequence& sequence);
   /// Blocks for `num_positions`, at the cost of sequences that take no part in this call.

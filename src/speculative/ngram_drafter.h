@@ -12,7 +12,7 @@ namespace iol {
 class NgramDrafter final : public Drafter {
  public:
   void propose(std::span<Draft* const> drafts) override;
-  [[nodiscard]] int num_missing(const Sequence&) const override { return 0; }
+  [[nodiscard]] int num_missing(const Sequence&, bool) const override { return 0; }
   void forget(RequestId request) override { indices_.erase(request); }
   void clear_prefixes() override {}
 

@@ -22,6 +22,7 @@ struct Machine {
   double noise = 0;                          // relative, uniform
   double turnaround_seconds = 0;             // of a step with drafts
   double spikes = 0;                         // share of steps that take three times as long
+  double crowding = 0;  // relative, of a plain step behind one in which the draft model ran
 };
 
 /// Who decodes what.
@@ -29,8 +30,9 @@ struct Workload {
   int num_sequences = 1;
   std::function<double(int place)> acceptance;
   bool from_model = true;
-  int request_tokens = 0;     // then another request takes its place; 0: endless
-  int num_prompt_tokens = 0;  // that the draft model computes before a request's first guess
+  int request_tokens = 0;      // then another request takes its place; 0: endless
+  int num_prompt_tokens = 0;   // that the draft model computes before a request's first guess
+  int num_latest_tokens = 64;  // or so many at least
 };
 
 struct Outcome {
@@ -88,6 +90,7 @@ class Simulation {
       choice.most = kMaxDraftDepth;
       choice.from_model = workload.from_model;
       choice.num_missing = workload.from_model ? request.num_missing : 0;
+      choice.num_missing_latest = std::min(choice.num_missing, workload.num_latest_tokens);
       choices.push_back(choice);
     }
     policy_.choose(choices, {workload.num_sequences, 0, kMaxDraftDepth * workload.num_sequences});
@@ -100,7 +103,7 @@ class Simulation {
     int num_drafting = 0;
     for (std::size_t i = 0; i < choices.size(); ++i) {
       if (choices[i].depth == 0) continue;
-      num_rows += choices[i].num_missing;
+      num_rows += choices[i].from_latest ? choices[i].num_missing_latest : choices[i].num_missing;
       ++num_drafting;
       num_passes = std::max(num_passes, choices[i].depth);
       requests_[i].num_missing = 0;
@@ -140,6 +143,8 @@ class Simulation {
     }
     step.num_rows = workload.num_sequences + step.num_drafts;
     step.seconds = noisy(machine, machine.step_seconds(step.num_rows));
+    if (step.num_drafts == 0 && model_ran_) step.seconds *= 1 + machine.crowding;
+    model_ran_ = workload.from_model && step.num_drafts > 0;
     policy_.on_step(step);
     outcome.seconds += step.seconds;
     outcome.drafts += step.num_drafts;
@@ -155,6 +160,7 @@ class Simulation {
   RandomStream random_;
   std::vector<Running> requests_;
   int last_depth_ = 0;
+  bool model_ran_ = false;
 };
 
 Workload workload_of(int num_sequences, double acceptance, bool from_model = true) {
@@ -242,6 +248,24 @@ TEST(DepthPolicy, never_loses_more_than_two_percent_where_drafts_do_not_pay) {
   Simulation policy;
   const Outcome outcome = simulate(policy, kMemoryBound, 1, 0.0, 2000);
   EXPECT_GT(outcome.rate(), 0.98 / kMemoryBound.step_seconds(1));
+}
+
+TEST(DepthPolicy, compares_with_plain_steps_that_have_their_caches_to_themselves) {
+  // The demo model's weights just fit the last-level cache, the draft model's don't beside them.
+  const Machine machine{
+      [](int rows) { return rows == 1 ? 0.00044 : 0.00054 + 0.00004 * (rows - 1); },
+      [](int rows) { return 0.00008 + 0.00001 * (rows - 1); },
+      0.05,
+      0,
+      0,
+      0.25};
+  Workload workload = workload_of(1, 0.45);
+  const double plain = fixed_rate(machine, workload, 0);
+  ASSERT_LT(best_rate(machine, workload), 1.01 * plain);
+  for (const std::uint64_t seed : {1U, 2U, 3U}) {
+    Simulation policy({}, seed);
+    EXPECT_GT(policy.run(machine, workload, 4000).rate(), 0.98 * plain) << seed;
+  }
 }
 
 TEST(DepthPolicy, turns_itself_off_as_the_machine_fills_and_on_again) {
@@ -397,6 +421,24 @@ TEST(DepthPolicy, keeps_near_the_best_fixed_depth_through_changes) {
   }
   EXPECT_GT(sum_changing / num_phases, 0.95);
   EXPECT_GT(sum_settled / num_phases, 0.97);
+}
+
+TEST(DepthPolicy, long_prompts_keep_no_draft_model_from_its_work) {
+  // Drafts don't pay at first; when they do, every request begins with more than can be caught up
+  // with.
+  for (const int num_prompt_tokens : {500, 2000, 8000}) {
+    for (const std::uint64_t seed : {1U, 2U, 3U}) {
+      Simulation simulation({}, seed);
+      Workload workload = requests_of(1, none, true);
+      workload.request_tokens = 400;
+      workload.num_prompt_tokens = num_prompt_tokens;
+      const double plain = fixed_rate(kDemo, workload, 0);
+      EXPECT_GT(simulation.run(kDemo, workload, 2000).rate(), 0.97 * plain) << num_prompt_tokens;
+      workload.acceptance = good;
+      simulation.run(kDemo, workload, 2000);
+      EXPECT_GT(simulation.run(kDemo, workload, 2000).rate(), 1.8 * plain) << num_prompt_tokens;
+    }
+  }
 }
 
 TEST(DepthPolicy, does_not_thrash) {

@@ -61,12 +61,14 @@ class ModelDrafterTest : public ::testing::Test {
 
   std::int32_t random_token() { return static_cast<std::int32_t>(random_.below(kVocabSize)); }
 
-  std::map<RequestId, Tokens> propose(const std::vector<std::pair<RequestId, int>>& asked) {
+  std::map<RequestId, Tokens> propose(const std::vector<std::pair<RequestId, int>>& asked,
+                                      bool from_latest = false) {
     std::vector<Draft> drafts(asked.size());
     std::vector<Draft*> pointers;
     for (std::size_t i = 0; i < asked.size(); ++i) {
       drafts[i].sequence = &sequences_.at(asked[i].first);
       drafts[i].max_tokens = asked[i].second;
+      drafts[i].from_latest = from_latest;
       pointers.push_back(&drafts[i]);
     }
     drafter_->propose(pointers);
@@ -178,13 +180,58 @@ TEST_F(ModelDrafterTest, a_long_prompt_is_computed_over_several_calls) {
         .max_batch = 8});
   Sequence& sequence = add(1, 100);
   add(2, 3);
-  EXPECT_EQ(drafter_->num_missing(sequence), 100);
+  EXPECT_EQ(drafter_->num_missing(sequence, false), 100);
   auto answers = propose({{1, 2}, {2, 2}});  // the short one isn't kept waiting
   EXPECT_TRUE(answers.at(1).empty());
   EXPECT_EQ(answers.at(2), continuation(sequences_[2], 2));
-  EXPECT_EQ(drafter_->num_missing(sequence), 63);
+  EXPECT_EQ(drafter_->num_missing(sequence, false), 63);
   EXPECT_TRUE(propose({{1, 2}}).at(1).empty());
   EXPECT_EQ(propose({{1, 2}}).at(1), continuation(sequence, 2));
+}
+
+TEST_F(ModelDrafterTest, a_sequence_of_which_much_is_missing_goes_by_its_latest_tokens) {
+  make(kRoomy);
+  constexpr auto kLatest = static_cast<std::size_t>(ModelDrafter::kLatestTokens);
+  Sequence& sequence = add(1, 100);
+  sequence.num_prompt_tokens = 20;  // the rest is output: its beginning is left out too
+  EXPECT_EQ(drafter_->num_missing(sequence, true), kLatest);
+  Sequence latest = sequence;
+  latest.tokens.erase(latest.tokens.begin(), latest.tokens.end() - kLatest);
+  EXPECT_EQ(propose({{1, 4}}, true).at(1), continuation(latest, 4));
+  EXPECT_EQ(drafter_->num_blocks_used(), 5);  // of 64 tokens and three guesses, not of 100
+  EXPECT_EQ(drafter_->num_missing(sequence, false), 1);
+  // It goes on from there, whatever is accepted, until it has fallen behind again.
+  for (const std::size_t num_accepted : {2U, 0U, 4U}) {
+    const Tokens answer = propose({{1, 4}}, num_accepted == 0).at(1);
+    ASSERT_EQ(answer, continuation(latest, 4));
+    for (Sequence* grown : {&sequence, &latest}) {
+      grown->tokens.insert(grown->tokens.end(), answer.begin(),
+                           answer.begin() + static_cast<std::ptrdiff_t>(num_accepted));
+      grown->tokens.push_back(7);
+    }
+  }
+  for (int i = 0; i < 70; ++i) {
+    sequence.tokens.push_back(random_token());
+    latest.tokens.push_back(sequence.tokens.back());
+  }
+  EXPECT_EQ(propose({{1, 4}}).at(1), continuation(latest, 4));
+  for (int i = 0; i < 70; ++i) sequence.tokens.push_back(random_token());
+  latest.tokens.assign(sequence.tokens.end() - kLatest, sequence.tokens.end());
+  EXPECT_EQ(propose({{1, 4}}, true).at(1), continuation(latest, 4));
+  drafter_->forget(1);
+  EXPECT_EQ(propose({{1, 4}}).at(1), continuation(sequence, 4));
+  drafter_->forget(1);
+  EXPECT_EQ(drafter_->num_blocks_used(), 0);
+}
+
+TEST_F(ModelDrafterTest, a_penalty_counts_all_tokens) {
+  make(kRoomy);
+  Sequence& sequence = add(1, 100);
+  sequence.sampling.repetition_penalty = 1.3;
+  EXPECT_EQ(drafter_->num_missing(sequence, true), 100);
+  const Tokens whole = propose({{1, 4}}).at(1);
+  drafter_->forget(1);
+  EXPECT_EQ(propose({{1, 4}}, true).at(1), whole);
 }
 
 TEST_F(ModelDrafterTest, takes_blocks_from_those_who_are_not_asked) {

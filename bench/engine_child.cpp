@@ -53,7 +53,7 @@ SpeculationConfig parse_speculation_fields(const json& json) {
   SpeculationConfig speculation;
   const auto draft = json.at("draft").get<std::string>();
   if (draft != draft_text({})) speculation = parse_draft(draft);
-  speculation.quant = parse_format_field(json.at("draft_quant"));
+  speculation.quant = parse_draft_format(json.at("draft_quant").get<std::string>());
   if (!json.at("draft_depth").is_null()) speculation.depth = json.at("draft_depth").get<int>();
   if (!json.at("simulated_acceptance").is_null()) {
     speculation.simulated_acceptance = json.at("simulated_acceptance").get<double>();
@@ -337,7 +337,7 @@ json engine_config_json(const EngineConfig& config) {
        config.preemption == PreemptionMode::kSwap ? json(config.swap_space_bytes) : json(nullptr)},
       {"deterministic", config.deterministic},
       {"draft", draft_text(config.speculation)},
-      {"draft_quant", weight_format_name(config.speculation.quant)},
+      {"draft_quant", draft_format_text(config.speculation)},
       {"draft_depth", optional_json(config.speculation.depth)},
       {"simulated_acceptance", optional_json(config.speculation.simulated_acceptance)},
       {"seed", config.seed}};

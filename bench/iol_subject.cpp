@@ -13,9 +13,7 @@ namespace {
 std::string speculation_text(const SpeculationConfig& speculation) {
   std::string text = draft_text(speculation);
   if (!speculation.enabled()) return text;
-  if (speculation.quant != WeightFormat::kNone) {
-    text += fmt::format(" ({})", weight_format_name(speculation.quant));
-  }
+  if (!speculation.model.empty()) text += fmt::format(" ({})", draft_format_text(speculation));
   text += speculation.depth ? fmt::format(", depth {}", *speculation.depth) : ", depth auto";
   if (speculation.simulated_acceptance) {
     text += fmt::format(", SIMULATED acceptance {}", *speculation.simulated_acceptance);

@@ -40,7 +40,7 @@ SpeculationConfig speculation_config(const EngineOptions& options) {
     }
     config.depth = parse_draft_depth(options.draft_depth);
   }
-  config.quant = parse_weight_format(options.draft_quant).value();
+  config.quant = parse_draft_format(options.draft_quant);
   if (options.simulated_acceptance >= 0) config.simulated_acceptance = options.simulated_acceptance;
   validate(config);
   return config;
@@ -119,8 +119,8 @@ void add_speculation_options(CLI::App& command, EngineOptions& options) {
       ->group(group);
   command
       .add_option("--draft-quant", options.draft_quant,
-                  "weights of the draft model, its LM head included; costs acceptance at most")
-      ->check(CLI::IsMember(kFormatNames))
+                  "weights of the draft model, its LM head included: auto (as they are quantized, "
+                  "else int8), none, int8, int8-wo, fp8 or int4; costs acceptance at most")
       ->capture_default_str()
       ->group(group);
 }

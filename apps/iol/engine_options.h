@@ -21,7 +21,7 @@ struct EngineOptions {
   std::string kv_cache = "auto";
   std::string draft;
   std::string draft_depth;
-  std::string draft_quant = "none";
+  std::string draft_quant = "auto";
   double simulated_acceptance = -1;  // below 0: not simulated
   std::string scheduler = "in-flight";
   std::string kv_allocation = "paged";

@@ -90,7 +90,7 @@ MemoryNeeds needs_of_draft(const PlanOptions& options, const EngineConfig& engin
   const ResolvedModel target_resolved = resolve_model(options.model);
   EngineConfig own = engine;
   own.model = name;
-  own.quant.format = own.quant.head = engine.speculation.quant;
+  own.quant.format = own.quant.head = draft_format(engine.speculation);
   const ModelConfig config = read_config(name, own);
   check_draft_config(
       {name, resolved, config},

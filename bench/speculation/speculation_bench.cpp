@@ -36,7 +36,7 @@ struct Options {
   std::string model;
   std::string draft;
   std::string quant = "none";
-  std::string draft_quant = "none";
+  std::string draft_quant = "auto";
   std::string draft_depth = "auto";
   std::vector<std::string> drafts = {"ngram", "demo-draft", "ngram,demo-draft"};
   std::vector<std::string> workloads;  // all
@@ -120,7 +120,7 @@ EngineConfig engine_config(const Options& options, const std::string& draft,
   config.prefix_cache = false;
   if (!draft.empty()) config.speculation = parse_draft(draft);
   if (!config.speculation.model.empty()) {
-    config.speculation.quant = parse_weight_format(options.draft_quant).value();
+    config.speculation.quant = parse_draft_format(options.draft_quant);
   }
   if (!draft.empty()) config.speculation.depth = parse_draft_depth(options.draft_depth);
   config.speculation.simulated_acceptance = simulated;
@@ -311,9 +311,7 @@ int main(int argc, char** argv) try {
   app.add_option("--repetitions", options.num_repetitions)->capture_default_str();
   app.add_option("--output-tokens", options.num_output_tokens)->capture_default_str();
   app.add_option("--streams", options.streams)->delimiter(',')->capture_default_str();
-  const CLI::IsMember formats({"none", "int8", "int8-wo", "fp8", "int4"});
-  app.add_option("--draft-quant", options.draft_quant, "weights of draft models")
-      ->check(formats)
+  app.add_option("--draft-quant", options.draft_quant, "weights of draft models: auto or a format")
       ->capture_default_str();
   app.add_option("--draft-depth", options.draft_depth, "auto, or 0 to 16")->capture_default_str();
   CLI::App* demo = app.add_subcommand("speed", "the demo model, its drafters and workloads");
@@ -329,7 +327,9 @@ int main(int argc, char** argv) try {
   any->add_option("MODEL", options.model)->required();
   any->add_option("DRAFT", options.draft)->required();
   any->add_option("--acceptance", options.acceptance)->capture_default_str();
-  any->add_option("--quant", options.quant)->check(formats)->capture_default_str();
+  any->add_option("--quant", options.quant)
+      ->check(CLI::IsMember({"none", "int8", "int8-wo", "fp8", "int4"}))
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return 0;
 } catch (const std::exception& error) {

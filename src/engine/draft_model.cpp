@@ -36,17 +36,17 @@ void check_tokenizer(const Tokenizer* draft, const LoadedModel& target, const st
 
 /// An engine directory's own. What a draft model is quantized to changes no token, so its head is
 /// not spared.
-Quantization quantization_of(const WeightSource& source, WeightFormat asked,
-                             const std::string& name) {
+Quantization quantization_of(const WeightSource& source, const SpeculationConfig& speculation) {
   if (const auto built = source.quantization()) {
-    if (asked != WeightFormat::kNone && asked != built->format) {
+    if (speculation.quant && *speculation.quant != built->format) {
       throw_input_error("--draft-quant {}: '{}' holds {} weights; leave it out",
-                        weight_format_name(asked), name, weight_format_name(built->format));
+                        weight_format_name(*speculation.quant), speculation.model,
+                        weight_format_name(built->format));
     }
     return *built;
   }
   Quantization quant;
-  quant.format = quant.head = asked;
+  quant.format = quant.head = draft_format(speculation);
   return quant;
 }
 
@@ -88,7 +88,7 @@ DraftModel load_draft_model(const EngineConfig& config, const LoadedModel& targe
   check_tokenizer(load_tokenizer_of(resolved).get(), target, name);
   const auto source = open_weights_of(resolved, draft.config, config.seed, config.verify);
   draft.kv_dtype = target.kv_dtype;
-  draft.quant = quantization_of(*source, config.speculation.quant, name);
+  draft.quant = quantization_of(*source, config.speculation);
   require_weight_memory(name, draft.config, target.dtype, draft.quant, target.device);
   draft.weights = load_weights(draft.config, *source, *target.backend, draft.quant);
   return draft;

@@ -9,6 +9,7 @@ namespace iol {
 namespace {
 
 constexpr const char* kNgram = "ngram";
+constexpr const char* kAuto = "auto";
 
 [[noreturn]] void refuse_depth(const std::string& text) {
   throw_input_error("--draft-depth {}: expected auto, or tokens per step from 0 to {}", text,
@@ -40,7 +41,7 @@ std::string draft_text(const SpeculationConfig& config) {
 }
 
 std::optional<int> parse_draft_depth(const std::string& text) {
-  if (text == "auto") return std::nullopt;
+  if (text == kAuto) return std::nullopt;
   int depth = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), depth);
   const bool is_number = error == std::errc() && end == text.data() + text.size();
@@ -48,12 +49,23 @@ std::optional<int> parse_draft_depth(const std::string& text) {
   return depth;
 }
 
+std::optional<WeightFormat> parse_draft_format(const std::string& text) {
+  if (text == kAuto) return std::nullopt;
+  const auto format = parse_weight_format(text);
+  if (!format) throw_input_error("--draft-quant {}: expected auto or a format of weights", text);
+  return format;
+}
+
+std::string draft_format_text(const SpeculationConfig& config) {
+  return config.quant ? std::string(weight_format_name(*config.quant)) : kAuto;
+}
+
 void validate(const SpeculationConfig& config) {
   if (config.depth && (*config.depth < 0 || *config.depth > kMaxDraftDepth))
     refuse_depth(std::to_string(*config.depth));
-  if (config.quant != WeightFormat::kNone && config.model.empty()) {
+  if (config.quant && config.model.empty()) {
     throw_input_error("--draft-quant {}: of which draft model? Name one with --draft",
-                      weight_format_name(config.quant));
+                      weight_format_name(*config.quant));
   }
   if (!config.simulated_acceptance) return;
   const double rate = *config.simulated_acceptance;

@@ -98,6 +98,7 @@ SpeculationConfig random_speculation(RandomStream& random) {
   if (who == 0) return speculation;
   speculation.ngram = who == 1 || who == 3;
   if (who >= 2) speculation.model = folder.path();
+  if (who == 2) speculation.quant = WeightFormat::kNone;
   if (random.below(3) != 0) speculation.depth = static_cast<int>(random.below(17));
   return speculation;
 }

@@ -51,6 +51,7 @@ EngineConfig with_draft(const std::string& text, std::optional<int> depth) {
   EngineConfig config = small_config();
   config.speculation = parse_draft(text);
   config.speculation.depth = depth;
+  if (!config.speculation.model.empty()) config.speculation.quant = WeightFormat::kNone;
   return config;
 }
 
@@ -464,14 +465,19 @@ TEST(Speculation, a_quantized_draft_changes_no_token) {
   const auto requests = all_kinds_of_requests(*plain);
   const auto expected = run(*plain, requests);
   EngineConfig config = with_draft(draft().path(), 3);
-  config.speculation.quant = WeightFormat::kFp8;
-  const auto engine = Engine::create(config);
-  const auto outcomes = run(*engine, requests);
-  for (std::size_t i = 0; i < requests.size(); ++i)
-    EXPECT_TRUE(identical(outcomes[i], expected[i], expected[i].tokens.size())) << i;
-  EXPECT_GT(engine->stats().num_accepted_draft_tokens, 0);
-  config.speculation.quant = WeightFormat::kNone;
-  EXPECT_LT(engine->memory().draft_model_bytes, Engine::create(config)->memory().draft_model_bytes);
+  const std::int64_t whole_bytes = Engine::create(config)->memory().draft_model_bytes;
+  std::map<std::string, std::int64_t> bytes;
+  for (const char* format : {"auto", "int8", "fp8"}) {
+    config.speculation.quant = parse_draft_format(format);
+    const auto engine = Engine::create(config);
+    const auto outcomes = run(*engine, requests);
+    for (std::size_t i = 0; i < requests.size(); ++i)
+      EXPECT_TRUE(identical(outcomes[i], expected[i], expected[i].tokens.size())) << i;
+    EXPECT_GT(engine->stats().num_accepted_draft_tokens, 0);
+    bytes[format] = engine->memory().draft_model_bytes;
+    EXPECT_LT(bytes[format], whole_bytes);
+  }
+  EXPECT_EQ(bytes["auto"], bytes["int8"]);
 }
 
 }  // namespace

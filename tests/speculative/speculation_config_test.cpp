@@ -36,6 +36,20 @@ TEST(SpeculationConfig, depth_is_auto_or_within_its_range) {
   EXPECT_THROW(validate(config), InputError);
 }
 
+TEST(SpeculationConfig, a_draft_models_format_is_int8_unless_it_is_named) {
+  SpeculationConfig config = parse_draft("demo-draft");
+  EXPECT_EQ(draft_format(config), WeightFormat::kInt8);
+  EXPECT_EQ(draft_format_text(config), "auto");
+  for (const char* text : {"auto", "none", "fp8", "int4"}) {
+    config.quant = parse_draft_format(text);
+    EXPECT_EQ(draft_format_text(config), text);
+  }
+  EXPECT_EQ(draft_format(config), WeightFormat::kInt4);
+  for (const char* text : {"", "int9", "INT8"}) {
+    EXPECT_THROW(parse_draft_format(text), InputError) << text;
+  }
+}
+
 TEST(SpeculationConfig, only_a_draft_model_has_weights_to_quantize) {
   SpeculationConfig config = parse_draft("ngram,demo-draft");
   config.quant = WeightFormat::kFp8;

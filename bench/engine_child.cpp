@@ -9,6 +9,7 @@
 #include "backend/kv_format.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "bench/json_or_null.h"
 #include "bench/load_generator.h"
 #include "bench/process_status.h"
 
@@ -36,11 +37,6 @@ std::string_view preemption_name(PreemptionMode mode) {
 
 json dtype_json(const std::optional<DType>& dtype) {
   return dtype ? json(dtype_name(*dtype)) : json(nullptr);
-}
-
-template <class Value>
-json optional_json(const std::optional<Value>& value) {
-  return value ? json(*value) : json(nullptr);
 }
 
 WeightFormat parse_format_field(const json& field) {
@@ -338,8 +334,8 @@ json engine_config_json(const EngineConfig& config) {
       {"deterministic", config.deterministic},
       {"draft", draft_text(config.speculation)},
       {"draft_quant", draft_format_text(config.speculation)},
-      {"draft_depth", optional_json(config.speculation.depth)},
-      {"simulated_acceptance", optional_json(config.speculation.simulated_acceptance)},
+      {"draft_depth", or_null(config.speculation.depth)},
+      {"simulated_acceptance", or_null(config.speculation.simulated_acceptance)},
       {"seed", config.seed}};
 }
 

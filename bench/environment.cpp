@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "bench/canary.h"
+#include "bench/json_or_null.h"
 #include "iol_build_info.h"
 #include "telemetry/gpu_monitor.h"
 
@@ -59,7 +60,6 @@ json device_record(const Device& device) {
     if (gpu.index != device.index) continue;
     GpuMonitor monitor(gpu.uuid);
     const GpuFacts facts = monitor.facts();
-    const auto or_null = [](const auto& value) { return value ? json(*value) : json(nullptr); };
     record.update({{"gpu", gpu.name},
                    {"uuid", gpu.uuid},
                    {"memory_bytes", gpu.memory_bytes},
@@ -91,7 +91,7 @@ json machine_record() {
           {"isa", std::move(isas)},
           {"cpus_online", ::sysconf(_SC_NPROCESSORS_ONLN)},
           {"cpus_allowed", cpus.size()},
-          {"cgroup_cpu_quota", quota ? json(*quota) : json(nullptr)},
+          {"cgroup_cpu_quota", or_null(quota)},
           {"cgroup_memory_limit_bytes", memory_limit_bytes()},
           {"memory_bytes", std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGE_SIZE)},
           {"last_level_cache_bytes", last_level_cache_bytes()},

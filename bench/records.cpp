@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "bench/json_or_null.h"
 
 namespace iol::bench {
 namespace {
@@ -172,27 +173,25 @@ json device_sample_record(const RunLabel& label, const DeviceSample& sample,
 }
 
 json gpu_state(const GpuReading& reading) {
-  const auto number = [](const auto& value) { return value ? json(*value) : json(nullptr); };
   return {
-      {"power_w", number(reading.power_w)},
-      {"sm_clock_mhz", number(reading.sm_clock_mhz)},
-      {"memory_clock_mhz", number(reading.memory_clock_mhz)},
-      {"temperature_c", number(reading.temperature_c)},
+      {"power_w", or_null(reading.power_w)},
+      {"sm_clock_mhz", or_null(reading.sm_clock_mhz)},
+      {"memory_clock_mhz", or_null(reading.memory_clock_mhz)},
+      {"temperature_c", or_null(reading.temperature_c)},
       {"throttle_reasons",
        reading.throttle_reasons ? json(throttle_text(*reading.throttle_reasons)) : json(nullptr)}};
 }
 
 json gpu_sample_record(const RunLabel& label, const DeviceSample& sample, const GpuMonitor& gpu) {
-  const auto number = [](const auto& value) { return value ? json(*value) : json(nullptr); };
   const GpuReading& reading = *sample.gpu;
   json record = {
       {"t_ns", sample.t_ns},
       {"device", gpu.uuid()},
       {"subject", label.subject},
-      {"energy_joules", number(reading.energy_joules)},
-      {"memory_used_bytes", number(reading.process_memory_bytes)},
-      {"device_memory_used_bytes", number(reading.memory_used_bytes)},
-      {"utilization_pct", number(reading.utilization_pct)},
+      {"energy_joules", or_null(reading.energy_joules)},
+      {"memory_used_bytes", or_null(reading.process_memory_bytes)},
+      {"device_memory_used_bytes", or_null(reading.memory_used_bytes)},
+      {"utilization_pct", or_null(reading.utilization_pct)},
   };
   record.update(gpu_state(reading));
   if (!gpu.unavailable_reason().empty()) {

@@ -5,6 +5,7 @@
 
 #include "backend/kv_format.h"
 #include "base/clock.h"
+#include "bench/json_or_null.h"
 #include "bench/live_view.h"
 #include "bench/process_status.h"
 #include "model/memory_plan.h"
@@ -67,12 +68,9 @@ json subject_record(const Subject& subject, const BenchModel& model, const json&
 json memory_record(const Subject& subject) {
   if (!subject.process_id()) return nullptr;
   const auto status = read_process_status(*subject.process_id());
-  const auto number = [](const std::optional<std::int64_t>& bytes) {
-    return bytes ? json(*bytes) : json(nullptr);
-  };
-  return {{"resident_bytes", number(status.resident_bytes)},
-          {"peak_resident_bytes", number(status.peak_resident_bytes)},
-          {"anonymous_bytes", number(status.anonymous_bytes)}};
+  return {{"resident_bytes", or_null(status.resident_bytes)},
+          {"peak_resident_bytes", or_null(status.peak_resident_bytes)},
+          {"anonymous_bytes", or_null(status.anonymous_bytes)}};
 }
 
 class Runner {

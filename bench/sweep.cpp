@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "bench/json_or_null.h"
 #include "report/statistics.h"
 
 namespace iol::bench {
@@ -39,8 +40,6 @@ double tightest_ms(const json& slo) {
   }
   return tightest;
 }
-
-json or_null(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
 
 json probe_json(const Probe& probe) {
   return {{"rate_req_s", probe.rate_req_s},

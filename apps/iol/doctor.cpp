@@ -9,6 +9,7 @@
 #include "backend/cuda/cuda_device.h"
 #include "base/error.h"
 #include "bench/environment.h"
+#include "bench/json_or_null.h"
 #include "bench/limits/machine_limits.h"
 #include "bench/pytorch_subject.h"
 #include "bench/records.h"
@@ -33,17 +34,16 @@ json text_or_null(const std::string& text) { return text.empty() ? json(nullptr)
 /// Driver, limits and readings of NVML; what it doesn't give is null, and "unavailable" says why.
 json gpu_state_record(const std::string& uuid) {
   GpuMonitor monitor(uuid);
-  const auto value = [](const auto& field) { return field ? json(*field) : json(nullptr); };
   const GpuFacts facts = monitor.facts();
   auto missing = monitor.missing();
   const GpuReading reading = monitor.read(::getpid());
   missing.merge(std::map(monitor.missing()));
   missing.erase("process_memory_bytes");  // nothing runs yet
   json record = {
-      {"driver", value(facts.driver_version)},
-      {"power_limit_w", value(facts.power_limit_w)},
-      {"max_sm_clock_mhz", value(facts.max_sm_clock_mhz)},
-      {"max_memory_clock_mhz", value(facts.max_memory_clock_mhz)},
+      {"driver", bench::or_null(facts.driver_version)},
+      {"power_limit_w", bench::or_null(facts.power_limit_w)},
+      {"max_sm_clock_mhz", bench::or_null(facts.max_sm_clock_mhz)},
+      {"max_memory_clock_mhz", bench::or_null(facts.max_memory_clock_mhz)},
   };
   record.update(bench::gpu_state(reading));
   if (!monitor.unavailable_reason().empty()) {
@@ -96,15 +96,12 @@ json gpu_record(const DoctorOptions& options) {
 }
 
 json limits_record(const bench::MachineLimits& limits) {
-  const auto number = [](const std::optional<double>& value) {
-    return value ? json(*value) : json(nullptr);
-  };
   return {{"threads", limits.num_threads},
           {"read_bytes_per_s_one_thread", limits.read_bytes_per_s_one_thread},
           {"read_bytes_per_s", limits.read_bytes_per_s},
           {"f32_flops", limits.f32_flops},
-          {"bf16_flops", number(limits.bf16_flops)},
-          {"int8_ops", number(limits.int8_ops)}};
+          {"bf16_flops", bench::or_null(limits.bf16_flops)},
+          {"int8_ops", bench::or_null(limits.int8_ops)}};
 }
 
 json examine(const DoctorOptions& options) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "bench/json_or_null.h"
 #include "bench/quality/quality.h"
 
 namespace iol::bench {
@@ -31,8 +32,6 @@ ConfidenceInterval interval_of(std::vector<double> values) {
 json interval_json(const std::optional<ConfidenceInterval>& interval) {
   return interval ? json{interval->low, interval->high} : json(nullptr);
 }
-
-json or_null(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
 
 }  // namespace
 

@@ -16,6 +16,9 @@ constexpr double kGainToBegin = 1.04;
 // Steps with drafts between plain ones: few at first, twice as many each time.
 constexpr int kFirstUntilPlain = 4;
 constexpr int kMostUntilPlain = 200;
+// And more where they cost less, and say more: so many that they lose this share of the time.
+constexpr double kPlainShare = 0.004;
+constexpr int kLeastUntilPlain = 16;
 // Of a turnaround's difference from the mean, what the mean takes at least.
 constexpr double kTurnaroundGain = 0.02;
 // Accounts: shares of the time that goes by, and what they hold at most, in plain steps.
@@ -38,6 +41,10 @@ constexpr double kInstalments = 64;
 constexpr double kRiskOfCatchingUp = 0.5;
 // What the ledger always pays, in plain steps: rows that are as good as free.
 constexpr double kFreeSteps = 0.005;
+
+int num_worth_comparing(double gain) {
+  return std::max(kLeastUntilPlain, static_cast<int>(2 * (gain - 1) / kPlainShare));
+}
 
 void leave_out(std::span<DepthChoice> choices, bool from_latest) {
   for (DepthChoice& choice : choices) choice.from_latest = from_latest;
@@ -125,12 +132,13 @@ void DepthPolicy::choose(std::span<DepthChoice> choices, const StepOutlook& outl
   for (DepthChoice& choice : choices) choice.depth = 0;
   leave_out(choices, false);
   if (choices.empty()) return;
+  const double gain = plain_tok_s_ > 0 ? promised_tok_s_ / plain_tok_s_ : 1;  // of the last step
   const Promise plain = promise_of(choices, outlook, View::kLikely);
   plain_seconds_ = plain.seconds;
   token_seconds_ = 1 / plain.rate();
   plain_tok_s_ = promised_tok_s_ = plain.rate();
   if (!verify_.has_seen_about(outlook.num_decodes)) return;
-  if (num_since_plain_ >= num_until_plain_) return;
+  if (num_since_plain_ >= std::min(num_until_plain_, num_worth_comparing(gain))) return;
   Promise chosen = exploit(choices, outlook, plain);
   promised_tok_s_ = chosen.rate();
   chosen = try_another(choices, outlook, chosen).value_or(chosen);

@@ -63,10 +63,10 @@ struct StepOutcome {
 ///    where the ledger could not pay if no draft were accepted, so drafts can't lose more against
 ///    none than the share and the saving, whatever the estimates say (conservative bandits, Wu et
 ///    al. 2016). Catching up is paid in instalments, the rest at once when drafting ends.
-/// One step in 200 goes without drafts, of the first ones more, and so does the first of each batch
-/// size: there is no promise without a plain step to compare with. Behind steps of a draft model it
-/// is two, and the second counts: the first finds the draft model's weights where its own were, in
-/// a processor's caches.
+/// One step in 200 goes without drafts, more of the first ones and where little is gained, and so
+/// does the first of each batch size: there is no promise without a plain step to compare with.
+/// Behind steps of a draft model it is two, and the second counts: the first finds the draft
+/// model's weights where its own were, in a processor's caches.
 class DepthPolicy {
  public:
   /// Nothing: chosen by the promise.

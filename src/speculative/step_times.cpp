@@ -11,8 +11,11 @@ constexpr int kExactRows = 24;
 // Of one more row, before two row counts were seen: in parts of the time of the first. It is learnt
 // from passes over many rows, and outlasts their entries.
 constexpr double kGuessedRowShare = 0.08;
-constexpr int kManyRows = 8;
+constexpr int kManyRows = 8;  // times as many, and at least so many:
+constexpr int kLeastManyRows = 48;
 constexpr double kRowShareGain = 0.3;
+constexpr double kDearerShareGain =
+    0.7;  // where rows take longer than was known: what follows does too
 // Of an observation's surprise, what the scale of all takes; an entry takes one part in its weight:
 // what is known well changes with the rest.
 constexpr double kScaleGain = 0.05;
@@ -21,7 +24,7 @@ constexpr double kMostWeight = 100;
 // a slow moment, is forgotten in the end; other entries keep a little.
 constexpr double kKeepWeight = 0.99;
 constexpr double kLeastWeight = 0.04;
-constexpr double kLeastKnownWeight = 0.25;
+constexpr double kLeastKnownWeight = 1.0;
 // An entry of so few observations is begun anew by one that took this much less time.
 constexpr int kFewSeen = 3;
 constexpr double kTooSlowToStand = 0.7;
@@ -60,12 +63,13 @@ void StepTimes::fade() {
 }
 
 void StepTimes::learn_row_share(int num_rows, double seconds) {
-  if (entries_.empty() || num_rows < kManyRows * entries_.front().num_rows) return;
+  if (entries_.empty() || num_rows < kLeastManyRows) return;
+  if (num_rows < kManyRows * entries_.front().num_rows) return;
   const Entry& few = entries_.front();
   const double few_seconds = few.seconds * scale_;
   const double share = (seconds / few_seconds - 1) / (num_rows - few.num_rows);
-  const double ratio = std::clamp(share / row_share_, 0.3, 3.0);
-  row_share_ *= std::pow(ratio, kRowShareGain);
+  const double ratio = std::clamp(share / row_share_, 0.3, 30.0);
+  row_share_ *= std::pow(ratio, ratio > 1 ? kDearerShareGain : kRowShareGain);
 }
 
 void StepTimes::observe(int num_rows, double seconds) {
@@ -139,7 +143,11 @@ double StepTimes::seconds(int num_rows) const {
   if (half != nullptr) {
     slope = std::max(0.0, (below->seconds - half->seconds) / (below->num_rows - half->num_rows));
   }
-  return scale_ * (below->seconds + slope * (rows - below->num_rows));
+  // A few rows may be free where many are not.
+  const double num_more = rows - below->num_rows;
+  if (rows >= kManyRows * below->num_rows)
+    slope = std::max(slope, row_share_ * entries_.front().seconds);
+  return scale_ * (below->seconds + slope * num_more);
 }
 
 }  // namespace iol

@@ -8,9 +8,10 @@ namespace iol {
 /// A table over row counts, times one scale for all of them: contexts that grow or a machine that
 /// slows down move the scale, and so the row counts that were not seen lately too. Between row
 /// counts that were seen, straight lines; beyond them, the slope of the nearest two, or a guess
-/// before there are two. Outliers count for twice the expected time at most. What was not seen for
-/// a while counts for less beside what is seen next, and is forgotten after some hundreds of others
-/// if it was seen a few times only.
+/// before there are two; far beyond, where rows that were free may be so no more, at least what
+/// passes over many rows have taught. Outliers count for twice the expected time at most. What was
+/// not seen for a while counts for less beside what is seen next, and is forgotten after some
+/// hundreds of others if it was seen a few times only.
 class StepTimes {
  public:
   /// `seconds_guess`: of a pass over one row, before any was seen.

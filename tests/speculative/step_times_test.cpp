@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/random.h"
 
 namespace iol {
@@ -85,6 +87,22 @@ TEST(StepTimes, guesses_before_anything_was_seen) {
   EXPECT_TRUE(times.has_seen_about(1));
   EXPECT_FALSE(times.has_seen_about(2));
   EXPECT_DOUBLE_EQ(times.seconds(1), 0.5);
+}
+
+TEST(StepTimes, many_rows_that_took_long_are_not_taken_for_free_once_forgotten) {
+  // Up to 16 rows cost nothing; a prompt of 1,600 does.
+  const auto seconds = [](int rows) { return 0.001 + 0.0001 * std::max(0, rows - 16); };
+  StepTimes times(1.0);
+  for (int i = 0; i < 200; ++i) {
+    for (const int rows : {1, 4, 16}) times.observe(rows, seconds(rows));
+  }
+  times.observe(1600, seconds(1600));
+  times.observe(1600, seconds(1600));
+  for (int i = 0; i < 600; ++i) times.observe(i % 2 == 0 ? 4 : 16, seconds(16));
+  EXPECT_LE(times.most_rows(), 16);  // forgotten
+  EXPECT_GT(times.seconds(1600), 0.3 * seconds(1600));
+  EXPECT_LT(times.seconds(1600), 3 * seconds(1600));
+  EXPECT_NEAR(times.seconds(24), seconds(16), 0.2 * seconds(16));  // near ones go by their own
 }
 
 }  // namespace

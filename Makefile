@@ -1,6 +1,6 @@
 # The short front of the project. `make help` lists what there is.
 SHELL := /bin/bash
-FUZZ_SECONDS ?= $(if $(CI),30,10)
+FUZZ_SECONDS ?= $(if $(CI),20,10)
 DEMO ?= results/demo
 
 EXPERIMENT ?= results/experiment

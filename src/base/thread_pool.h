@@ -28,9 +28,14 @@ class ThreadPool {
                &body);
   }
 
-  /// Splits [0, count) into one contiguous range per member, on multiples of `grain`.
+  /// Splits [0, count) into one contiguous range per member, on multiples of `grain`. A single
+  /// grain is the caller's.
   template <class Body>
   void for_ranges(std::int64_t count, std::int64_t grain, Body&& body) {
+    if (count <= grain) {  // one range: the caller's, and nobody is woken
+      if (count > 0) body(std::int64_t{0}, count, 0);
+      return;
+    }
     run([&](int thread) {
       const auto [begin, end] = range_of(thread, count, grain);
       if (begin < end) body(begin, end, thread);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <numeric>
+#include <thread>
 #include <vector>
 
 namespace iol {
@@ -31,6 +32,22 @@ TEST(ThreadPool, what_members_wrote_is_seen_after_run) {
                     });
     const auto sum = std::accumulate(values.begin(), values.end(), std::int64_t{0});
     EXPECT_EQ(sum, (round + 1) * (10'000LL * 9'999 / 2));
+  }
+}
+
+TEST(ThreadPool, a_single_grain_is_the_callers) {
+  ThreadPool pool(3);
+  const auto caller = std::this_thread::get_id();
+  for (const std::int64_t count : {0, 1, 7, 8}) {
+    int num_calls = 0;
+    pool.for_ranges(count, 8, [&](std::int64_t begin, std::int64_t end, int thread) {
+      EXPECT_EQ(std::this_thread::get_id(), caller);
+      EXPECT_EQ(thread, 0);
+      EXPECT_EQ(begin, 0);
+      EXPECT_EQ(end, count);
+      ++num_calls;
+    });
+    EXPECT_EQ(num_calls, count > 0 ? 1 : 0);
   }
 }
 

@@ -52,7 +52,9 @@ std::optional<int> parse_draft_depth(const std::string& text) {
 std::optional<WeightFormat> parse_draft_format(const std::string& text) {
   if (text == kAuto) return std::nullopt;
   const auto format = parse_weight_format(text);
-  if (!format) throw_input_error("--draft-quant {}: expected auto or a format of weights", text);
+  if (!format) {
+    throw_input_error("--draft-quant {}: expected auto, none, int8, int8-wo, fp8 or int4", text);
+  }
   return format;
 }
 

@@ -80,6 +80,7 @@ TEST_F(BenchCommand, refuses_impossible_options_in_one_line) {
                                 "demo --draft-depth 2",
                                 "demo --draft ngram --draft-depth 99",
                                 "demo --draft ngram --draft-quant fp8",
+                                "demo --draft demo-draft --draft-quant int9",
                                 "demo --draft ngram --simulated-acceptance 1.5",
                                 "demo --simulated-acceptance 0.5",
                                 "demo --ladder --scheduler static",

@@ -253,6 +253,14 @@ TEST(Speculation, a_broken_draft_model_is_given_up_and_said_so) {
   }
   EXPECT_THAT(engine->stats().draft_error, HasSubstr("NaN"));
   EXPECT_EQ(engine->stats().num_draft_tokens, 0);
+  // Where the backend chooses guesses it sees that too.
+  const auto another = Engine::create(with_draft(folder.path(), 3));
+  Request greedy;
+  greedy.prompt_tokens = requests[0].prompt_tokens;
+  greedy.sampling.max_tokens = 20;
+  run(*another, {greedy});
+  EXPECT_THAT(another->stats().draft_error, HasSubstr("NaN"));
+  EXPECT_EQ(another->stats().num_draft_tokens, 0);
 }
 
 TEST(Speculation, simulated_acceptance_is_what_was_asked_for) {

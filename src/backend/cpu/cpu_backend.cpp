@@ -432,12 +432,13 @@ void CpuBackend::project_logits(Activations& activations, const StepInput& input
 
 std::int32_t CpuBackend::chosen_token(Activations& activations, int row) {
   auto& a = scratch_of(activations);
-  ArgMax best = a.best[static_cast<std::size_t>(row)];
-  for (int thread = 1; thread < threads_.num_threads(); ++thread) {
+  ArgMax best{-INFINITY, a.shape.vocab_size};
+  for (int thread = 0; thread < threads_.num_threads(); ++thread) {
     const ArgMax& other = a.best[static_cast<std::size_t>(thread * a.max_logit_tokens + row)];
+    if (std::isnan(other.value)) return kNoToken;
     if (other.value > best.value) best = other;
   }
-  return best.index < a.shape.vocab_size ? best.index : 0;
+  return best.value > -INFINITY ? best.index : kNoToken;
 }
 
 }  // namespace cpu

@@ -60,8 +60,7 @@ DepthPolicy::DepthPolicy(std::optional<int> fixed_depth)
       num_until_plain_(kFirstUntilPlain) {}
 
 void DepthPolicy::on_step(const StepOutcome& outcome) {
-  count_plain_steps(outcome);
-  if (!is_cold_ || !verify_.has_seen_about(outcome.num_rows)) {
+  if (count_plain_steps(outcome) || !verify_.has_seen_about(outcome.num_rows)) {
     verify_.observe(outcome.num_rows, outcome.seconds);
   }
   draft_.fade();
@@ -96,17 +95,18 @@ void DepthPolicy::on_step(const StepOutcome& outcome) {
                                kMostLedgerSteps * plain_seconds_);
 }
 
-void DepthPolicy::count_plain_steps(const StepOutcome& outcome) {
-  is_cold_ = outcome.num_drafts == 0 && model_ran_;
+bool DepthPolicy::count_plain_steps(const StepOutcome& outcome) {
+  const bool is_cold = outcome.num_drafts == 0 && model_ran_;
   model_ran_ = drafted_seconds_ > 0;
   if (outcome.num_drafts > 0) {
     ++num_since_plain_;
-  } else if (!is_cold_) {
+  } else if (!is_cold) {
     if (num_since_plain_ >= num_until_plain_) {
       num_until_plain_ = std::min(2 * num_until_plain_, kMostUntilPlain);
     }
     num_since_plain_ = 0;
   }
+  return !is_cold;
 }
 
 void DepthPolicy::on_draft_pass(int num_rows, double seconds) {
@@ -178,7 +178,10 @@ DepthPolicy::Best DepthPolicy::best_of(std::span<DepthChoice> choices, const Ste
 DepthPolicy::Promise DepthPolicy::exploit(std::span<DepthChoice> choices,
                                           const StepOutlook& outlook, const Promise& plain) {
   Best best = best_of(choices, outlook, plain);
-  if (best.cap == 0) {  // unless a draft model leaves out what it has missed
+  const auto can_leave_out = [](const DepthChoice& choice) {
+    return choice.num_missing_latest < choice.num_missing;
+  };
+  if (best.cap == 0 && std::ranges::any_of(choices, can_leave_out)) {
     leave_out(choices, true);
     best = best_of(choices, outlook, plain);
   }

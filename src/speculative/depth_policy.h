@@ -102,8 +102,9 @@ class DepthPolicy {
     [[nodiscard]] double rate() const { return num_tokens / seconds; }
   };
 
-  /// Sees whether plain steps are due, and whether this one says what they take.
-  void count_plain_steps(const StepOutcome& outcome);
+  /// Counts towards the next plain step. False for one that does not say what plain steps take: the
+  /// draft model had taken its caches.
+  bool count_plain_steps(const StepOutcome& outcome);
   void choose_fixed(std::span<DepthChoice> choices, const StepOutlook& outlook) const;
   /// Sets every depth under the cap and says what comes of it.
   Promise apply_cap(std::span<DepthChoice> choices, const StepOutlook& outlook, int cap,
@@ -154,7 +155,6 @@ class DepthPolicy {
   double promised_tok_s_ = 0;
   double plain_tok_s_ = 0;
   bool model_ran_ = false;  // in the last step
-  bool is_cold_ = false;    // the last step was plain, and the draft model had taken its caches
   bool has_begun_ = false;
   bool has_drafted_ = false;
 };

@@ -36,8 +36,7 @@ class Drafter {
   /// broken.
   virtual void propose(std::span<Draft* const> drafts) = 0;
   /// Tokens of the sequence that must be computed before the first guess; 0: guesses cost nothing.
-  /// `from_latest`: where guesses need not be as good as can be, since they are to show what the
-  /// drafter is worth; it may go by the latest tokens alone.
+  /// `from_latest`: for guesses that may go by the latest tokens alone, and be worse for it.
   [[nodiscard]] virtual int num_missing(const Sequence& sequence, bool from_latest) const = 0;
   /// The request has ended.
   virtual void forget(RequestId request) = 0;

@@ -164,6 +164,10 @@ void CudaBackend::begin(CudaActivations& a, const StepInput& input, const StepSi
 void CudaBackend::run_step(Activations& activations, const StepInput& input, const void* model,
                            const KvCache& cache, const std::function<void()>& operations) {
   auto& a = scratch_of(activations);
+  const auto run = [&] {
+    operations();
+    linear_.flush();
+  };
   const int block_size = cache.shape().block_size;
   const bool capturable = a.inputs.has_few_tokens(input) && !linear_.is_observed();
   const CacheView view = static_cast<const CudaKvCache&>(cache).layer(0);
@@ -174,6 +178,7 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
                    : a.inputs.sizes_of(input, has_decode_kernel),
         block_size);
   in_step_ = true;
+  linear_.forget();
   try {
     if (a.graph_generation != a.inputs.table_generation()) {
       stream_.synchronize("a step");
@@ -190,13 +195,13 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
     const auto found = capturable ? a.graphs.find(key) : a.graphs.end();
     ran_prepared_ = !capturable || (found != a.graphs.end() && found->second.is_captured());
     if (found == a.graphs.end()) {  // seen for the first time: run as it comes
-      operations();
+      run();
       if (capturable) a.graphs.emplace(key, Graph());
-    } else if (found->second.is_captured() || capture(found->second, operations)) {
+    } else if (found->second.is_captured() || capture(found->second, run)) {
       found->second.launch(stream_);
     } else {
       ran_prepared_ = true;  // as it will be until there is memory for a graph
-      operations();
+      run();
     }
     fetch_results(a, static_cast<int>(input.logit_tokens.size()));
   } catch (...) {
@@ -288,6 +293,8 @@ void CudaBackend::project_qkv(Activations& activations, const StepInput&,
   rope.queries = a.queries;
   rope.query_element = query_element(rope.cache.element);
   heads_ = rope;
+  if (rope.num_tokens == 0) return;
+  linear_.flush();
   rope_append(rope, stream_.get());
   check_launch("rotating queries and keys");
 }
@@ -308,6 +315,9 @@ void CudaBackend::attend(Activations& activations, const StepInput&, const KvCac
   const StepArrays& arrays = a.inputs.arrays();
   AttentionTask task;
   task.cache = static_cast<const CudaKvCache&>(cache).layer(layer);
+  // With codes attention takes long beside a chain, which smaller layers don't make up for.
+  constexpr std::int64_t kLeastBesideCodes = 100'000'000;
+  task.waits_long = linear_.flush(is_coded(task.cache.element) ? kLeastBesideCodes : 0);
   task.slices = arrays.slices;
   task.tables = arrays.tables;
   task.num_tokens = sizes_.num_tokens;
@@ -433,6 +443,7 @@ void CudaBackend::project_logits(Activations& activations, const StepInput&,
   task.out_columns = a.shape.vocab_size;
   task.best = a.best;
   linear_.multiply(a, matrix, task, x, count);
+  linear_.flush();
   if (samples_) {
     sample({a.logits, a.inputs.arrays().choices, count, a.shape.vocab_size, a.best}, stream_.get());
     check_launch("choosing tokens");
@@ -461,6 +472,8 @@ std::int32_t CudaBackend::chosen_token(Activations& activations, int row) {
   const auto& results = a.finished_last();
   IOL_CHECK(row < results.num_logits);
   const auto key = reinterpret_cast<const unsigned long long*>(results.best.data())[row];
+  constexpr std::uint32_t kNaN = 1;  // the order of NaN, which is below every number's
+  if (key >> 32 == kNaN) return kNoToken;
   return static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));
 }
 

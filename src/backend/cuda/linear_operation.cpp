@@ -38,8 +38,7 @@ int LinearOperation::result_run(const MatrixView& matrix, Element element, int n
 
 OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matrix,
                                      const RowSource& source, int num_rows,
-                                     const std::int32_t* row_index,
-                                     unsigned long long* best) const {
+                                     const std::int32_t* row_index, unsigned long long* best) {
   if (matrix.columns > kMostPreparedColumns)
     throw_input_error("the CUDA backend multiplies rows of at most {} numbers, not of {}",
                       kMostPreparedColumns, matrix.columns);
@@ -47,6 +46,7 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
   if (observer_ == nullptr && row_index == nullptr && best == nullptr &&
       can_make_row(matrix, num_rows, source))
     return {nullptr, nullptr, nullptr, RowForm::kUnmade, source};
+  flush();
   PrepareTask task;
   task.source = source;
   task.row_index = row_index;
@@ -61,8 +61,7 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
 }
 
 OperandRows LinearOperation::rows_from(CudaActivations& a, const MatrixView& matrix, void* x,
-                                       Element element, int num_rows,
-                                       const RowTraits& traits) const {
+                                       Element element, int num_rows, const RowTraits& traits) {
   const RowSource source = {x, element, matrix.columns, nullptr, 0, traits};
   const bool is_operand = takes_rows_directly(matrix) && element == result_element(matrix);
   if (!is_operand) return prepare(a, matrix, source, num_rows);
@@ -70,15 +69,16 @@ OperandRows LinearOperation::rows_from(CudaActivations& a, const MatrixView& mat
 }
 
 void LinearOperation::multiply(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
-                               const OperandRows& x, int num_tokens) const {
+                               const OperandRows& x, int num_tokens) {
   task.exchange = a.exchange;
   task.matrix = matrix.view();
   task.x = x;
   task.num_tokens = num_tokens;
-  if (observer_ != nullptr && matrix.format() == WeightFormat::kNone)
+  if (observer_ != nullptr && matrix.format() == WeightFormat::kNone) {
+    flush();
     show_observer(matrix, x, num_tokens);
-  linear(task, stream_->get());
-  check_launch("multiplying by a weight matrix");
+  }
+  chain_.multiply(task);
 }
 
 void LinearOperation::show_observer(const CudaMatrix& matrix, const OperandRows& x,

@@ -7,6 +7,7 @@
 #include "backend/cuda/cuda_matrix.h"
 #include "backend/cuda/device_memory.h"
 #include "backend/cuda/kernels/kernels.h"
+#include "backend/cuda/product_chain.h"
 
 namespace iol::cuda {
 
@@ -22,7 +23,7 @@ class LinearOperation {
  public:
   /// `stream` outlives it.
   LinearOperation(const Stream& stream, DType dtype, bool deterministic)
-      : stream_(&stream), dtype_(dtype), deterministic_(deterministic) {}
+      : stream_(&stream), dtype_(dtype), deterministic_(deterministic), chain_(stream) {}
 
   /// Shows what unquantized matrices are multiplied with; null: to nobody.
   void observe(LinearInputObserver* observer) { observer_ = observer; }
@@ -33,14 +34,19 @@ class LinearOperation {
   /// Left operand rows of `matrix` from `source`.
   OperandRows prepare(CudaActivations& a, const MatrixView& matrix, const RowSource& source,
                       int num_rows, const std::int32_t* row_index = nullptr,
-                      unsigned long long* best = nullptr) const;
+                      unsigned long long* best = nullptr);
   /// The rows that `matrix` multiplies when the operation before it left its results in `x`, and
   /// `traits` with them.
   OperandRows rows_from(CudaActivations& a, const MatrixView& matrix, void* x, Element element,
-                        int num_rows, const RowTraits& traits) const;
-  /// `task` says where results go; its matrix, rows and their number are filled in.
+                        int num_rows, const RowTraits& traits);
+  /// `task` says where results go; its matrix, rows and their number are filled in. May wait for
+  /// the products that follow: what else comes behind it on the stream is begun after flush().
   void multiply(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
-                const OperandRows& x, int num_tokens) const;
+                const OperandRows& x, int num_tokens);
+  /// Begins what multiply() has been asked for, see ProductChain.
+  bool flush(std::int64_t least_bytes = 0) { return chain_.flush(least_bytes); }
+  /// Forgets it: the step has failed.
+  void forget() { chain_.forget(); }
 
  private:
   /// How rows for `matrix` are laid out.
@@ -51,6 +57,7 @@ class LinearOperation {
   DType dtype_;
   bool deterministic_;
   LinearInputObserver* observer_ = nullptr;
+  ProductChain chain_;
 };
 
 }  // namespace iol::cuda

@@ -21,11 +21,13 @@
 namespace iol::cuda {
 namespace {
 
-/// Everything of a block but finding its tile.
+/// What a block does when keys and values are on their way. A rehearsal stores no result; its only
+/// chunk must have been asked for whole.
 template <class Codec, int kDim, int kHalves>
-__device__ __forceinline__ void attend(const DecodeArgs& args, const DecodeTile& tile, int first,
-                                       int last, bool is_alone, DecodeShared<Codec, kDim>& shared,
-                                       std::byte* keys) {
+__device__ __forceinline__ void perform(const DecodeArgs& args, const DecodeTile& tile, int first,
+                                        int last, bool is_alone, bool is_rehearsal,
+                                        DecodeShared<Codec, kDim>& shared, std::byte* keys,
+                                        DecodeChunk<Codec, kDim>& copies) {
   using Chunk = DecodeChunk<Codec, kDim>;
   const int warp = threadIdx.x / 32;
   std::byte* values = keys + args.values_offset;
@@ -37,18 +39,12 @@ __device__ __forceinline__ void attend(const DecodeArgs& args, const DecodeTile&
     stats.most[half] = -CUDART_INF_F;
     stats.total[half] = 0;
   }
-  Chunk copies(args, tile, first);
-  if (args.values_offset != 0) {
-    copies.copy_both(args, keys, shared);
-  } else {
-    copies.copy(args, false, keys, shared);
-  }
 #pragma unroll
   for (int i = 0; i < kDim / 16 * 64 * kHalves / kAttentionThreads; ++i)
     shared.queries()[threadIdx.x + i * kAttentionThreads] = 0;  // rows that the tile doesn't have
   finish_own_copies();
   __syncthreads();
-  take_heads<Codec, kDim, kHalves>(args, tile, first, last, shared, keys);
+  take_heads<Codec, kDim, kHalves>(args, tile, first, last, is_rehearsal, shared, keys);
   // Where the cache is copied from after something was appended.
   if (args.values_offset == 0 || first != last) publish_to_copies();
   __syncthreads();
@@ -106,7 +102,32 @@ __device__ __forceinline__ void attend(const DecodeArgs& args, const DecodeTile&
     copies.copy(args, false, keys, shared);
     if (args.values_offset != 0) copies.copy(args, true, values, shared);
   }
-  is_alone ? store_result(args, tile, sums, stats) : store_partial(args, tile, sums, stats);
+  if (is_alone) {
+    store_result(args, tile, sums, stats, is_rehearsal);
+  } else if (!is_rehearsal) {
+    store_partial(args, tile, sums, stats);
+  }
+}
+
+/// Everything of a block but finding its tile. Where there is time it does all twice, the first
+/// time with what lay there before, so that the second time its instructions are at hand.
+template <class Codec, int kDim, int kHalves>
+__device__ __forceinline__ void attend(const DecodeArgs& args, const DecodeTile& tile, int first,
+                                       int last, bool is_alone, DecodeShared<Codec, kDim>& shared,
+                                       std::byte* keys) {
+  DecodeChunk<Codec, kDim> copies(args, tile, first);
+  if (args.values_offset != 0) {
+    copies.copy_both(args, keys, shared);
+  } else {
+    copies.copy(args, false, keys, shared);
+  }
+  int rehearsals = args.rehearses && args.values_offset != 0 && first == last ? 1 : 0;
+#pragma unroll 1
+  for (; rehearsals >= 0; --rehearsals) {
+    perform<Codec, kDim, kHalves>(args, tile, first, last, is_alone, rehearsals > 0, shared, keys,
+                                  copies);
+    __syncthreads();
+  }
 }
 
 /// Blocks of a multiprocessor: of more than three of 128 elements, shared memory doesn't hold the
@@ -173,6 +194,7 @@ DecodeArgs decode_args(const AttentionTask& task, const RopeAppendTask& heads) {
   args.scale = task.scale * kLog2E;
   args.split = task.split;
   args.is_bf16 = task.out_element == Element::kBf16;
+  args.rehearses = task.waits_long;
   args.out = static_cast<std::uint16_t*>(task.out);
   args.out_stride = task.out_stride;
   args.out_run = task.out_run;

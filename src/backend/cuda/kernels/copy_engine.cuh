@@ -34,37 +34,46 @@ __device__ __forceinline__ void init_barrier(std::uint64_t* barrier, int arrival
 __device__ __forceinline__ void publish_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
+__device__ __forceinline__ void arrive_at(std::uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
 __device__ __forceinline__ void arrive(std::uint64_t* barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
+  arrive_at(shared_address(barrier));
+}
+__device__ __forceinline__ void arrive_expecting_at(std::uint32_t barrier, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
                : "memory");
 }
 __device__ __forceinline__ void arrive_expecting(std::uint64_t* barrier, int bytes) {
-  asm volatile(
-      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
-      "r"(bytes)
-      : "memory");
+  arrive_expecting_at(shared_address(barrier), bytes);
 }
 /// Waits for the end of the phase of this parity; the phase before the first has parity 1.
-__device__ __forceinline__ void wait_phase(std::uint64_t* barrier, int parity) {
+__device__ __forceinline__ void wait_phase_at(std::uint32_t barrier, int parity) {
   asm volatile(
       "{\n"
       ".reg .pred done;\n"
       "again:\n"
       "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
       "@!done bra again;\n"
-      "}" ::"r"(shared_address(barrier)),
+      "}" ::"r"(barrier),
       "r"(parity)
       : "memory");
 }
-
+__device__ __forceinline__ void wait_phase(std::uint64_t* barrier, int parity) {
+  wait_phase_at(shared_address(barrier), parity);
+}
 /// `bytes` (a multiple of 16) from global memory.
-__device__ __forceinline__ void copy_bulk(void* shared, const void* global, int bytes,
-                                          std::uint64_t* barrier) {
+__device__ __forceinline__ void copy_bulk_at(std::uint32_t shared, const void* global, int bytes,
+                                             std::uint32_t barrier) {
   asm volatile(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
-          "r"(shared_address(shared)),
-      "l"(global), "r"(bytes), "r"(shared_address(barrier))
+          "r"(shared),
+      "l"(global), "r"(bytes), "r"(barrier)
       : "memory");
+}
+__device__ __forceinline__ void copy_bulk(void* shared, const void* global, int bytes,
+                                          std::uint64_t* barrier) {
+  copy_bulk_at(shared_address(shared), global, bytes, shared_address(barrier));
 }
 /// Fetches a tensor map that copy_box() will need.
 __device__ __forceinline__ void prefetch_map(const CUtensorMap* map) {

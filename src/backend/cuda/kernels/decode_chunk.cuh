@@ -32,6 +32,7 @@ struct DecodeArgs {
   int values_offset;  // of the values behind the keys, in bytes; 0: they take the keys' place
   bool split;         // a block of threads for each chunk
   bool is_bf16;       // what `out` holds, else f16
+  bool rehearses;     // while the QKV projection isn't there
   int out_stride;
   int out_run;
   int max_chunks;

@@ -207,10 +207,10 @@ struct DecodeItem {
     to[kHalves] = Codec::pack(part.high[2], part.high[3]);
   }
 
-  /// To the cache, and to `keys` or `values` where its chunk was copied before the element was
-  /// known.
+  /// To the cache, but in a rehearsal, and to `keys` or `values` where its chunk was copied before
+  /// the element was known.
   __device__ __forceinline__ void append(const DecodeArgs& args, const HeadPart& part,
-                                         float inverse, float scale,
+                                         float inverse, float scale, bool is_rehearsal,
                                          DecodeShared<Codec, kDim>& shared, std::byte* keys) const {
     const CacheWords<Codec> low(part.low, inverse);
     const CacheWords<Codec> high(part.high, inverse);
@@ -227,6 +227,7 @@ struct DecodeItem {
         high.store_value(keys + args.values_offset + here + kHighBytes);
       }
     }
+    if (is_rehearsal) return;
     if (is_value) {
       low.store_value(cached);
       high.store_value(cached + kHighBytes);
@@ -270,16 +271,16 @@ struct DecodeItem {
 };
 
 /// Queries of the tile; keys and values of its tokens in chunks [first, last]. Returns when the QKV
-/// projection is there and they are where they belong, but for a barrier.
+/// projection is there (but in a rehearsal) and they are where they belong, but for a barrier.
 template <class Codec, int kDim, int kHalves>
 __device__ __forceinline__ void take_heads(const DecodeArgs& args, const DecodeTile& tile,
-                                           int first, int last, DecodeShared<Codec, kDim>& shared,
-                                           std::byte* keys) {
+                                           int first, int last, bool is_rehearsal,
+                                           DecodeShared<Codec, kDim>& shared, std::byte* keys) {
   using Item = DecodeItem<Codec, kDim>;
   const bool has_norm = args.q_norm != nullptr || args.k_norm != nullptr;
   const int num_items = tile.num_rows + 2 * tile.slice.num_tokens;
   Item item(args, tile, 0, first, last);
-  wait_for_previous();
+  if (!is_rehearsal) wait_for_previous();
   if (has_norm) {
     find_norm_scales<kDim>(args, tile.slice.first_token, tile.slice.num_tokens, tile.num_rows,
                            shared.norm_scales);
@@ -298,7 +299,7 @@ __device__ __forceinline__ void take_heads(const DecodeArgs& args, const DecodeT
     if (item.is_query) {
       item.template store_query<kHalves>(part, shared.queries());
     } else if (item.cached != nullptr) {
-      item.append(args, part, inverse, scale, shared, keys);
+      item.append(args, part, inverse, scale, is_rehearsal, shared, keys);
     }
     begin += kAttentionThreads / Item::kThreads;
     if (begin >= num_items) break;

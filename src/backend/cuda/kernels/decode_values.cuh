@@ -97,14 +97,15 @@ __device__ __forceinline__ DecodeRow decode_row(const DecodeArgs& args, const De
   return {static_cast<std::int64_t>(tile.slice.first_token + token) * args.out_stride,
           head * head_dim};
 }
-/// Elements d and d + 1, d even: no form of a row parts them. Returns the larger magnitude.
+/// Elements d and d + 1, d even: no form of a row parts them; not stored in a rehearsal. Returns
+/// the larger magnitude.
 __device__ __forceinline__ float store_pair(const DecodeArgs& args, const DecodeRow& row, int d,
-                                            float first, float second) {
+                                            float first, float second, bool is_rehearsal = false) {
   const int column = dealt_column(row.first_column + d, 2, args.out_run);
   auto* to = reinterpret_cast<std::uint32_t*>(args.out + row.base + column);
   const std::uint32_t pair =
       args.is_bf16 ? to_bf16_pair(first, second) : to_f16_pair(first, second);
-  *to = pair;
+  if (!is_rehearsal) *to = pair;
   if (args.is_bf16) return fmaxf(fabsf(bf16_low(pair)), fabsf(bf16_high(pair)));
   return fmaxf(fabsf(f16_value(static_cast<std::uint16_t>(pair))),
                fabsf(f16_value(static_cast<std::uint16_t>(pair >> 16))));
@@ -120,7 +121,7 @@ __device__ __forceinline__ void leave_largest(const DecodeArgs& args, float larg
 template <int kDim, int kHalves>
 __device__ __forceinline__ void store_result(const DecodeArgs& args, const DecodeTile& tile,
                                              const DecodeSums<kDim>& sums,
-                                             const DecodeStats<kHalves>& stats) {
+                                             const DecodeStats<kHalves>& stats, bool is_rehearsal) {
   const int lane = threadIdx.x % 32;
   float largest = 0;
 #pragma unroll
@@ -136,11 +137,11 @@ __device__ __forceinline__ void store_result(const DecodeArgs& args, const Decod
         const int d =
             (static_cast<int>(threadIdx.x) / 32 + u * kAttentionWarps) * 16 + i * 8 + lane % 4 * 2;
         largest = fmaxf(largest, store_pair(args, to, d, by_total(sums.v[u][i][half * 2]),
-                                            by_total(sums.v[u][i][half * 2 + 1])));
+                                            by_total(sums.v[u][i][half * 2 + 1]), is_rehearsal));
       }
     }
   }
-  leave_largest(args, largest);
+  if (!is_rehearsal) leave_largest(args, largest);
 }
 
 // --- chunks that have a block of threads each

@@ -25,10 +25,11 @@ class RowFinish {
   static constexpr int kRows = kTiles * kTileRows;
   static_assert(kRows <= 32);
 
-  /// Before the kernels in front are over.
-  __device__ __forceinline__ RowFinish(const RowFinishArgs& args, const MatrixView& matrix)
-      : args_(args), row_(static_cast<int>(blockIdx.x) * kRows + static_cast<int>(threadIdx.x)) {
-    if (threadIdx.x >= kRows) return;
+  /// Before the kernels in front are over. `unit`: of kRows rows; `thread`: of those that finish.
+  __device__ __forceinline__ RowFinish(const RowFinishArgs& args, const MatrixView& matrix,
+                                       int unit, int thread)
+      : args_(args), unit_(unit), thread_(thread), row_(unit * kRows + thread) {
+    if (thread >= kRows) return;
     const EpilogueArgs& epilogue = args.epilogue;
     if constexpr (Format::kHasRowScales) scale_ = matrix.scales[row_];
     if (epilogue.bias != nullptr) bias_ = epilogue.bias[row_];
@@ -38,67 +39,63 @@ class RowFinish {
   __device__ __forceinline__ void load_old() {
     if (args_.epilogue.kind == Epilogue::kAdd && is_wanted()) old_ = out()[row_];
   }
-  /// By the first warp; `parts`: [part][row] in shared memory.
-  __device__ __forceinline__ void finish(const float* parts, float token_scale) const {
+  /// By the first warp of them; `parts`: [part][row] in shared memory. Returns the largest
+  /// magnitude of what the next product makes its row of.
+  __device__ __forceinline__ float finish(const float* parts, float token_scale) const {
     typename Format::Part sum = 0;
-    if (threadIdx.x < kRows) {
+    if (thread_ < kRows) {
 #pragma unroll
       for (int part = 0; part < kNumParts; ++part)
-        sum += Format::part(parts[part * kRows + static_cast<int>(threadIdx.x)]);
+        sum += Format::part(parts[part * kRows + thread_]);
     }
     float value = Format::scaled(sum, token_scale, scale_);
     if (args_.epilogue.bias != nullptr) value += bias_;
-    if constexpr (kTiles == 2) {
-      finish_gated(value);
-    } else {
-      finish_plain(value);
-    }
+    const float size = kTiles == 2 ? finish_gated(value) : finish_plain(value);
+    const float largest = warp_largest(fmaxf(fabsf(size), 0.0F));
+    if (args_.left.largest != nullptr && thread_ == 0) args_.left.largest[unit_] = largest;
+    return largest;
   }
 
  private:
   [[nodiscard]] __device__ __forceinline__ bool is_wanted() const {
-    return threadIdx.x < kRows && row_ < args_.epilogue.out_columns;
+    return thread_ < kRows && row_ < args_.epilogue.out_columns;
   }
   [[nodiscard]] __device__ __forceinline__ float* out() const {
     return static_cast<float*>(args_.epilogue.out);
   }
-  __device__ __forceinline__ void finish_plain(float value) const {
+  __device__ __forceinline__ float finish_plain(float value) const {
     if (args_.epilogue.kind == Epilogue::kAdd) value = old_ + value;
     if (is_wanted()) {
       out()[row_] = value;
     } else {
       value = 0;
     }
-    if (args_.left.squares == nullptr) return;
-    float squares = __fmul_rn(value, value);
+    if (args_.left.squares != nullptr) {
+      float squares = __fmul_rn(value, value);
 #pragma unroll
-    for (int step = 1; step < kTileRows; step *= 2)
-      squares += __shfl_xor_sync(0xffffffffU, squares, step);
-    const float largest = warp_largest(fmaxf(fabsf(__fmul_rn(value, next_norm_)), 0.0F));
-    if (threadIdx.x == 0) {
-      args_.left.squares[blockIdx.x] = squares;
-      args_.left.largest[blockIdx.x] = largest;
+      for (int step = 1; step < kTileRows; step *= 2)
+        squares += __shfl_xor_sync(0xffffffffU, squares, step);
+      if (thread_ == 0) args_.left.squares[unit_] = squares;
     }
+    return __fmul_rn(value, next_norm_);
   }
-  __device__ __forceinline__ void finish_gated(float value) const {
+  __device__ __forceinline__ float finish_gated(float value) const {
     const EpilogueArgs& epilogue = args_.epilogue;
     const float up = __shfl_down_sync(0xffffffffU, value, kTileRows);
-    const int column = static_cast<int>(blockIdx.x) * kTileRows + static_cast<int>(threadIdx.x);
-    float result = 0;
-    if (threadIdx.x < kTileRows && column < epilogue.out_columns) {
-      result = silu(value) * up;
-      store_element(epilogue.out, epilogue.out_element, column, result);
-    }
-    if (args_.left.largest == nullptr) return;
-    const float largest = warp_largest(fmaxf(fabsf(result), 0.0F));
-    if (threadIdx.x == 0) args_.left.largest[blockIdx.x] = largest;
+    const int column = unit_ * kTileRows + thread_;
+    if (thread_ >= kTileRows || column >= epilogue.out_columns) return 0;
+    const float result = silu(value) * up;
+    store_element(epilogue.out, epilogue.out_element, column, result);
+    return result;
   }
 
   const RowFinishArgs& args_;
+  int unit_;
+  int thread_;
   int row_;  // of the matrix
   float scale_ = 0;
   float bias_ = 0;
-  float next_norm_ = 0;
+  float next_norm_ = 1;
   float old_ = 0;
 };
 

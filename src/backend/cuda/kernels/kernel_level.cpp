@@ -40,6 +40,8 @@ int shared_bytes_of_multiprocessor() {
 
 int most_shared_bytes_of_block() { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, 0); }
 
+bool is_shared_with_processes() { return attribute(cudaDevAttrMpsEnabled, 1) != 0; }
+
 void check_kernel_level() {
   const std::string_view level = level_asked_for();
   if (level != "auto" && level != "portable")

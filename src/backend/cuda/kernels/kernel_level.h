@@ -12,6 +12,8 @@ bool takes_hopper_kernels();
 int multiprocessors();
 int shared_bytes_of_multiprocessor();
 int most_shared_bytes_of_block();
+/// Kernels of other processes may run beside ours (MPS).
+bool is_shared_with_processes();
 
 /// Throws InputError when IOL_CUDA_KERNELS is set to anything but `portable` and `auto`.
 void check_kernel_level();

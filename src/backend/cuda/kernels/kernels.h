@@ -269,6 +269,7 @@ struct AttentionTask {
   float* partial_stats = nullptr;  // [tiles, kv heads, chunks, 16, 2]: maximum, sum
   int* arrivals = nullptr;         // [tiles, kv heads], zero between steps
   float* largest = nullptr;        // [attention_traits()] of a single token's row, or null
+  bool waits_long = false;         // attention_decode(): behind a chain of products
 };
 /// With tensor cores; queries bf16 or f16, cache not f32.
 void attention(const AttentionTask& task, StreamHandle stream);

@@ -30,21 +30,17 @@ inline constexpr int kSharedBytesUnasked = 46 * 1024;
 
 inline bool can_overlap() { return takes_hopper_kernels(); }
 
-/// `cluster`: blocks of the grid's x that share their memory; more than one take compute capability
-/// 9.0.
+/// `own`: attributes of this launch, one at most, beside what lets it overlap with its neighbours.
 template <class... Parameters>
-void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int cluster, dim3 threads,
-                     int shared_bytes, StreamHandle stream, Parameters... parameters) {
+void launch_with(const cudaLaunchAttribute* own, void (*kernel)(Parameters...), dim3 grid,
+                 dim3 threads, int shared_bytes, StreamHandle stream, Parameters... parameters) {
   cudaLaunchAttribute attributes[2] = {};
   unsigned count = 0;
   if (can_overlap()) {
     attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[count++].val.programmaticStreamSerializationAllowed = 1;
   }
-  if (cluster > 1) {
-    attributes[count].id = cudaLaunchAttributeClusterDimension;
-    attributes[count++].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
-  }
+  if (own != nullptr) attributes[count++] = *own;
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = threads;
@@ -59,7 +55,32 @@ void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int cluster, dim3
 template <class... Parameters>
 void launch_kernel(void (*kernel)(Parameters...), dim3 grid, dim3 threads, int shared_bytes,
                    StreamHandle stream, Parameters... parameters) {
-  launch_clusters(kernel, grid, 1, threads, shared_bytes, stream, parameters...);
+  launch_with(nullptr, kernel, grid, threads, shared_bytes, stream, parameters...);
+}
+
+/// `cluster`: blocks of the grid's x that share their memory; more than one take compute capability
+/// 9.0.
+template <class... Parameters>
+void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int cluster, dim3 threads,
+                     int shared_bytes, StreamHandle stream, Parameters... parameters) {
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+  launch_with(cluster > 1 ? &attribute : nullptr, kernel, grid, threads, shared_bytes, stream,
+              parameters...);
+}
+
+/// All blocks are on the card at once, so they may wait for each other. No two such kernels run on
+/// the device at a time: of this process the caller sees to that; of others, where theirs may run
+/// beside ours, the driver, which takes a microsecond.
+template <class... Parameters>
+void launch_together(void (*kernel)(Parameters...), dim3 grid, dim3 threads, int shared_bytes,
+                     StreamHandle stream, Parameters... parameters) {
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeCooperative;
+  attribute.val.cooperative = 1;
+  launch_with(is_shared_with_processes() ? &attribute : nullptr, kernel, grid, threads,
+              shared_bytes, stream, parameters...);
 }
 
 }  // namespace iol::cuda

@@ -28,4 +28,8 @@ void linear_bf16(const LinearTask& task, StreamHandle stream) {
   multiply_rows<Bf16Format>(task, stream);
 }
 
+void chain_bf16(const ChainTask& task, StreamHandle stream) {
+  launch_chain<Bf16Format::Made>(task, stream);
+}
+
 }  // namespace iol::cuda

@@ -28,4 +28,8 @@ void linear_f16(const LinearTask& task, StreamHandle stream) {
   multiply_rows<F16Format>(task, stream);
 }
 
+void chain_f16(const ChainTask& task, StreamHandle stream) {
+  launch_chain<F16Format::Made>(task, stream);
+}
+
 }  // namespace iol::cuda

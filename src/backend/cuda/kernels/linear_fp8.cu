@@ -118,4 +118,8 @@ void linear_fp8(const LinearTask& task, StreamHandle stream) {
   multiply_rows<Fp8Format>(task, stream);
 }
 
+void chain_fp8(const ChainTask& task, StreamHandle stream) {
+  launch_chain<Fp8Format::Made>(task, stream);
+}
+
 }  // namespace iol::cuda

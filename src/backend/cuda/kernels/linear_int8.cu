@@ -66,4 +66,8 @@ void linear_int8(const LinearTask& task, StreamHandle stream) {
   multiply_rows<Int8Format>(task, stream);
 }
 
+void chain_int8(const ChainTask& task, StreamHandle stream) {
+  launch_chain<Int8Format::Made>(task, stream);
+}
+
 }  // namespace iol::cuda

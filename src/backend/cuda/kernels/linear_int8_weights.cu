@@ -84,4 +84,10 @@ void linear_int8_weights(const LinearTask& task, StreamHandle stream) {
       : multiply_rows<Int8WeightFormat<false>>(task, stream);
 }
 
+void chain_int8_weights(const ChainTask& task, StreamHandle stream) {
+  task.links[0].matrix.layout == MatrixLayout::kInt8Bf16
+      ? launch_chain<Int8WeightFormat<true>>(task, stream)
+      : launch_chain<Int8WeightFormat<false>>(task, stream);
+}
+
 }  // namespace iol::cuda

@@ -120,7 +120,8 @@ __global__ void __launch_bounds__(32 * kNumParts, kMinBlocks)
   extern __shared__ __align__(16) std::byte row_memory[];  // the row, the norm
   __shared__ float parts[kNumParts * kRows];
   const int part = threadIdx.x / 32;
-  RowFinish<Format, kTiles> finish(finish_args, args.matrix);
+  RowFinish<Format, kTiles> finish(finish_args, args.matrix, static_cast<int>(blockIdx.x),
+                                   static_cast<int>(threadIdx.x));
   RowFacts facts;
   auto* norm = reinterpret_cast<float*>(row_memory + made_row_bytes<Format>(args.matrix));
   typename Format::Sum sums[kTiles][1] = {};

@@ -19,6 +19,15 @@ __device__ __forceinline__ float load_element(const void* x, Element element, st
   return element == Element::kBf16 ? bf16_value(bits) : f16_value(bits);
 }
 
+__device__ __forceinline__ float4 from_bf16(const uint2& v) {
+  return {bf16_low(v.x), bf16_high(v.x), bf16_low(v.y), bf16_high(v.y)};
+}
+__device__ __forceinline__ float4 from_f16(const uint2& v) {
+  return {
+      f16_value(static_cast<std::uint16_t>(v.x)), f16_value(static_cast<std::uint16_t>(v.x >> 16)),
+      f16_value(static_cast<std::uint16_t>(v.y)), f16_value(static_cast<std::uint16_t>(v.y >> 16))};
+}
+
 /// Numbers `base` + `column` .. + 3 of `x`; zero from column `size` on.
 __device__ __forceinline__ float4 load_four(const void* x, Element element, std::int64_t base,
                                             int column, int size) {
@@ -28,12 +37,7 @@ __device__ __forceinline__ float4 load_four(const void* x, Element element, std:
       return *reinterpret_cast<const float4*>(static_cast<const float*>(x) + base + column);
     const auto v =
         *reinterpret_cast<const uint2*>(static_cast<const std::uint16_t*>(x) + base + column);
-    if (element == Element::kBf16)
-      return {bf16_low(v.x), bf16_high(v.x), bf16_low(v.y), bf16_high(v.y)};
-    return {f16_value(static_cast<std::uint16_t>(v.x)),
-            f16_value(static_cast<std::uint16_t>(v.x >> 16)),
-            f16_value(static_cast<std::uint16_t>(v.y)),
-            f16_value(static_cast<std::uint16_t>(v.y >> 16))};
+    return element == Element::kBf16 ? from_bf16(v) : from_f16(v);
   }
   const auto at = [&](int i) {
     return column + i < size ? load_element(x, element, base + column + i) : 0.0F;

@@ -1,0 +1,164 @@
+#pragma once
+// Weights on their way through shared memory: for each part of K a ring, of the part of all units
+// that the block multiplies, link after link. Warps of their own fill them, ahead of what is
+// multiplied and, since weights depend on nothing, of the barriers between links.
+//
+// No more is asked for at a time than keeps the memory busy: whatever else a multiprocessor reads -
+// the rows of the next link, keys and values beside it - comes behind what it has asked for.
+#include "backend/cuda/kernels/chain_links.cuh"
+#include "backend/cuda/kernels/copy_engine.cuh"
+
+namespace iol::cuda {
+
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+
+/// What a block multiplies of one part of K, stage by stage: up to kChainStageBlocks blocks of K,
+/// of a pair half as many of each tile.
+class PartWalk {
+ public:
+  __device__ __forceinline__ PartWalk(const ChainArgs& args, int part) : args_(args), part_(part) {
+    begin_link(0);
+  }
+  [[nodiscard]] __device__ __forceinline__ bool is_over() const { return link_ >= args_.num_links; }
+  /// Begins the copies of the stage at hand, by one lane, and goes on to the next one.
+  __device__ __forceinline__ void copy(std::uint32_t stage, std::uint32_t here) {
+    const int blocks = min(stage_blocks_, left_);
+    if (is_elected()) {
+      arrive_expecting_at(here, (blocks * kBlockBytes) << pair_);
+      copy_bulk_at(stage, from_, blocks * kBlockBytes, here);
+      if (pair_ != 0)
+        copy_bulk_at(stage + kPartStageBytes / 2, from_ + tile_bytes_, blocks * kBlockBytes, here);
+    }
+    left_ -= stage_blocks_;
+    from_ += stage_blocks_ * kBlockBytes;
+    if (left_ > 0) return;
+    unit_ += static_cast<int>(gridDim.x);
+    if (unit_ >= num_units_) return begin_link(link_ + 1);
+    from_ += unit_step_;
+    left_ = blocks_;
+  }
+
+ private:
+  /// Link `number`, or the next one of which the block multiplies something.
+  __device__ __forceinline__ void begin_link(int number) {
+    for (link_ = number; !is_over(); ++link_) {
+      const ChainLink& link = args_.links[link_];
+      const BlockRange range = link_part(link, part_);
+      blocks_ = range.end - range.begin;
+      unit_ = static_cast<int>(blockIdx.x);
+      num_units_ = link.num_units;
+      if (blocks_ == 0 || unit_ >= num_units_) continue;
+      pair_ = link.unit_tiles - 1;
+      stage_blocks_ = kChainStageBlocks >> pair_;
+      tile_bytes_ = link.num_blocks * kBlockBytes;
+      from_ = link.linear.weights + ((static_cast<std::int64_t>(unit_) * tile_bytes_) << pair_) +
+              range.begin * kBlockBytes;
+      // From behind a unit's last stage to the next unit's first.
+      const int stages = (blocks_ + stage_blocks_ - 1) / stage_blocks_;
+      unit_step_ = ((static_cast<std::int64_t>(gridDim.x) * tile_bytes_) << pair_) -
+                   stages * stage_blocks_ * kBlockBytes;
+      left_ = blocks_;
+      return;
+    }
+  }
+
+  const ChainArgs& args_;
+  int part_;
+  int link_;
+  int unit_;
+  int num_units_;
+  int pair_;          // 1: gate and up
+  int stage_blocks_;  // of a tile, in a stage
+  int blocks_;        // of a tile, in the part
+  int left_;          // of them, from the stage at hand on
+  int tile_bytes_;    // all parts
+  const std::byte* from_;
+  std::int64_t unit_step_;
+};
+
+/// A stage of a ring, and the parity of its turn.
+struct RingPlace {
+  int stage = 0;
+  int parity = 0;
+  __device__ __forceinline__ void next() {
+    if (++stage == kPartStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+/// Fills the ring of one part. All lanes of a warp call everything together.
+class PartFeed {
+ public:
+  __device__ __forceinline__ PartFeed(const ChainArgs& args, PartRing& ring, std::byte* stages,
+                                      int part)
+      : walk_(args, part),
+        asked_(args.stages_asked),
+        stages_(shared_address(stages)),
+        here_(shared_address(ring.stage_is_here)),
+        free_(shared_address(ring.stage_is_free)) {
+    const int lane = threadIdx.x % 32;
+    if (lane < kPartStages) {
+      init_barrier(ring.stage_is_here + lane, 1);
+      init_barrier(ring.stage_is_free + lane, 1);
+      publish_barriers();
+    }
+    __syncwarp();
+  }
+  /// Fills the next stage, when it is free and fewer than ChainArgs::stages_asked are on their way.
+  /// False: there is none.
+  __device__ __forceinline__ bool fill() {
+    if (walk_.is_over()) return false;
+    if (num_begun_ < asked_) {
+      ++num_begun_;
+    } else {
+      wait_phase_at(here_ + last_here_.stage * 8, last_here_.parity);
+      last_here_.next();
+    }
+    wait_phase_at(free_ + next_.stage * 8, next_.parity ^ 1);
+    walk_.copy(stages_ + next_.stage * kPartStageBytes, here_ + next_.stage * 8);
+    next_.next();
+    return true;
+  }
+
+ private:
+  PartWalk walk_;
+  int asked_;
+  std::uint32_t stages_;
+  std::uint32_t here_;
+  std::uint32_t free_;
+  RingPlace next_;       // to be filled
+  RingPlace last_here_;  // asked_ before it
+  int num_begun_ = 0;
+};
+
+/// Takes the stages of one part, by the warp that multiplies them.
+class PartStages {
+ public:
+  __device__ __forceinline__ PartStages(PartRing& ring, const std::byte* stages)
+      : stages_(stages),
+        here_(shared_address(ring.stage_is_here)),
+        free_(shared_address(ring.stage_is_free)) {}
+  /// The next one, when it is here.
+  __device__ __forceinline__ const std::byte* take() const {
+    wait_phase_at(here_ + next_.stage * 8, next_.parity);
+    return stages_ + next_.stage * kPartStageBytes;
+  }
+  /// Gives it back.
+  __device__ __forceinline__ void give_back() {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) arrive_at(free_ + next_.stage * 8);
+    next_.next();
+  }
+
+ private:
+  const std::byte* stages_;
+  std::uint32_t here_;
+  std::uint32_t free_;
+  RingPlace next_;
+};
+
+#endif
+
+}  // namespace iol::cuda

@@ -1,0 +1,136 @@
+#pragma once
+// A warp's part of a link's row, as the weights' format multiplies it.
+#include "backend/cuda/kernels/chain_links.cuh"
+#include "backend/cuda/kernels/make_row.cuh"
+
+namespace iol::cuda {
+
+inline constexpr int kRowFours = 14;  // numbers of a lane that are on their way together, by four
+inline constexpr int kNormFours = 8;
+inline constexpr int kRowStride = 128;  // between fours of a lane
+
+/// Fours at `first`, `first` + kRowStride, ... of x; zero from `end` on. All are asked for before
+/// one is waited for.
+template <int kFours>
+__device__ __forceinline__ void load_fours(const void* x, Element element, int first, int end,
+                                           float4 (&v)[kFours]) {
+  if (element == Element::kF32) {
+    const auto* from = reinterpret_cast<const float4*>(static_cast<const float*>(x) + first);
+#pragma unroll
+    for (int j = 0; j < kFours; ++j)
+      v[j] = first + j * kRowStride < end ? from[j * kRowStride / 4] : float4{};
+    return;
+  }
+  const auto* from = reinterpret_cast<const uint2*>(static_cast<const std::uint16_t*>(x) + first);
+  uint2 halves[kFours];
+#pragma unroll
+  for (int j = 0; j < kFours; ++j)
+    halves[j] = first + j * kRowStride < end ? from[j * kRowStride / 4] : uint2{};
+#pragma unroll
+  for (int j = 0; j < kFours; ++j)
+    v[j] = element == Element::kBf16 ? from_bf16(halves[j]) : from_f16(halves[j]);
+}
+
+/// The largest magnitude of a row: of what was left of it, or of all of it.
+__device__ __forceinline__ float row_largest(const RowSource& source, int columns) {
+  const int lane = threadIdx.x % 32;
+  float largest = 0;
+  if (source.traits.largest != nullptr) {
+#pragma unroll 4
+    for (int i = lane; i < source.traits.num_largest; i += 32)
+      largest = fmaxf(largest, source.traits.largest[i]);
+  } else {
+#pragma unroll 1
+    for (int at = 4 * lane; at < columns; at += kRowStride)
+      largest = fmaxf(largest, largest_of(load_four(source.x, source.element, 0, at, columns)));
+  }
+  return warp_largest(largest);
+}
+
+/// The part of one warp. A row with a norm has up to kMostNormedColumns.
+template <class Format>
+class PartRow {
+ public:
+  static_assert(kMostNormedColumns <= kNumParts * kNormFours * kRowStride);
+
+  /// Before what the row is made of is there.
+  __device__ __forceinline__ PartRow(const ChainLink& link, int part) : link_(link) {
+    constexpr int kColumns = Format::kRowBytes / Format::kOperandBytes;  // of a block of K
+    const BlockRange range = link_part(link, part);
+    first_ = range.begin * kColumns + static_cast<int>(threadIdx.x) % 32 * 4;
+    end_ = range.end * kColumns;
+    if (link.source.norm != nullptr)
+      load_fours(link.source.norm, Element::kF32, first_, last(), norm_);
+  }
+  /// Behind that; `row`: of all warps.
+  __device__ __forceinline__ void make(std::byte* row) const {
+    const RowSource& source = link_.source;
+    const int columns = link_.linear.matrix.columns;
+    float4 v[kRowFours];
+    load_fours(source.x, source.element, first_, last(), v);
+    if constexpr (is_code(Format::kOperand)) {
+      const RowCoder coder(Format::kOperand == OperandNumber::kInt8, row_largest(source, columns));
+      store_all(v, [&](const float4& four, int at) { store_codes(row, at, four, coder); });
+    } else {
+      float factor = 1;
+      if (source.norm != nullptr)
+        factor = norm_factor(lane_squares(source.traits.squares, square_tiles(columns)), columns,
+                             source.eps);
+      store_all(v, [&](const float4& four, int at) {
+        store_halves(row, at, source.norm != nullptr ? product(four, factor) : four);
+      });
+    }
+    __syncwarp();
+  }
+
+ private:
+  [[nodiscard]] __device__ __forceinline__ int last() const {
+    return min(end_, link_.linear.matrix.columns);
+  }
+  template <class Store>
+  __device__ __forceinline__ void store_all(float4 (&v)[kRowFours], Store&& store) const {
+    const RowSource& source = link_.source;
+    if (source.norm != nullptr) {
+#pragma unroll
+      for (int j = 0; j < kNormFours; ++j) {
+        if (first_ + j * kRowStride < end_) store(product(v[j], norm_[j]), first_ + j * kRowStride);
+      }
+      return;
+    }
+#pragma unroll 1
+    for (int first = first_; first < end_;) {
+#pragma unroll
+      for (int j = 0; j < kRowFours; ++j) {
+        if (first + j * kRowStride < end_) store(v[j], first + j * kRowStride);
+      }
+      first += kRowFours * kRowStride;
+      if (first < end_) load_fours(source.x, source.element, first, last(), v);
+    }
+  }
+  static __device__ __forceinline__ void store_codes(std::byte* row, int at, const float4& v,
+                                                     const RowCoder& coder) {
+    if constexpr (Format::kOperand == OperandNumber::kFp8) {
+      uint2 wide;
+      e4m3_to_f16(coder.codes(v), wide.x, wide.y);
+      *reinterpret_cast<uint2*>(row + at * 2) = wide;
+    } else {
+      *reinterpret_cast<std::uint32_t*>(row + at) = coder.codes(v);
+    }
+  }
+  static __device__ __forceinline__ void store_halves(std::byte* row, int at, const float4& v) {
+    uint2 pairs;
+    if constexpr (Format::kOperand == OperandNumber::kBf16) {
+      pairs = {to_bf16_pair(v.x, v.y), to_bf16_pair(v.z, v.w)};
+    } else {
+      pairs = {to_f16_pair(v.x, v.y), to_f16_pair(v.z, v.w)};
+    }
+    *reinterpret_cast<uint2*>(row + at * 2) = pairs;
+  }
+
+  const ChainLink& link_;
+  int first_;
+  int end_;
+  float4 norm_[kNormFours];
+};
+
+}  // namespace iol::cuda

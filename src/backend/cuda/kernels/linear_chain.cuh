@@ -1,0 +1,285 @@
+#pragma once
+// Products of one token behind one another in one kernel, see chain.h: a block of threads to a
+// multiprocessor, and between two products ("links") a barrier of all blocks. What the chain
+// gains: a block's weights come through rings (chain_ring.cuh) that run on across the barriers, so
+// the memory doesn't stand still while a row is finished, all blocks are waited for and the next
+// row is made.
+//
+// A unit is a tile of 16 rows, or a pair of gate and up; blocks take units in turn. Eight warps
+// multiply, each its part of K (its row's part made by itself, chain_row.cuh); a ninth adds the
+// parts in ascending order and finishes the unit while they go on; four more bring the weights. The
+// bits are those of the kernels of one product.
+#include "backend/cuda/kernels/chain.h"
+#include "backend/cuda/kernels/chain_ring.cuh"
+#include "backend/cuda/kernels/chain_row.cuh"
+
+namespace iol::cuda {
+
+inline constexpr int kFeedWarps = 4;
+inline constexpr int kChainThreads = 32 * (kNumParts + 1 + kFeedWarps);
+
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+
+/// Counts this block in and waits for all others, by one thread. What threads have written that
+/// it has met before can be read by those that it meets after.
+__device__ __forceinline__ void meet_all_blocks(std::uint32_t* arrivals) {
+  asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrivals) : "memory");
+  std::uint32_t count;
+  do {
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(count) : "l"(arrivals) : "memory");
+  } while (count < gridDim.x);
+}
+
+/// A slot for sums of units, taken in turn.
+struct UnitSlot {
+  int index = 0;
+  int parity = 0;
+  __device__ __forceinline__ void next() {
+    if (++index == kUnitSlots) {
+      index = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+/// A warp's sums of a unit, a stage after the other. `row`: of the lane, at the part's beginning.
+template <class Format, int kTiles>
+__device__ __forceinline__ void sum_unit(const ChainLink& link, PartStages& stages,
+                                         const std::byte* row, int blocks,
+                                         typename Format::Sum (&sums)[kTiles][1]) {
+  constexpr int kBlocks = kChainStageBlocks / kTiles;
+  const int lane = threadIdx.x % 32;
+#pragma unroll 1
+  for (int block = 0; block < blocks; block += kBlocks) {
+    const std::byte* stage = stages.take() + lane * 16;
+    const auto multiply = [&](int i) {
+      typename Format::Row x = {};
+      if (lane < 4) x = Format::load_row(row + i * Format::kRowBytes);  // there is one token
+#pragma unroll
+      for (int t = 0; t < kTiles; ++t)
+        Format::multiply(
+            link.linear, 0, 0, 0,
+            Format::shared_weights(stage + t * (kPartStageBytes / 2) + i * kBlockBytes), x,
+            sums[t][0]);
+    };
+    if (block + kBlocks <= blocks) {
+#pragma unroll
+      for (int i = 0; i < kBlocks; ++i) multiply(i);
+    } else {
+#pragma unroll 1
+      for (int i = 0; i < blocks - block; ++i) multiply(i);
+    }
+    stages.give_back();
+    row += kBlocks * Format::kRowBytes;
+  }
+}
+
+template <class Format, int kTiles>
+__device__ __forceinline__ void multiply_units(const ChainLink& link, ChainShared& shared,
+                                               PartStages& stages, const std::byte* row, int part,
+                                               UnitSlot& slot) {
+  const BlockRange range = link_part(link, part);
+  const int lane = threadIdx.x % 32;
+  const std::byte* lane_row = row + range.begin * Format::kRowBytes + lane % 4 * Format::kRunBytes;
+#pragma unroll 1
+  for (int unit = static_cast<int>(blockIdx.x); unit < link.num_units;
+       unit += static_cast<int>(gridDim.x)) {
+    typename Format::Sum sums[kTiles][1] = {};
+    sum_unit<Format, kTiles>(link, stages, lane_row, range.end - range.begin, sums);
+    wait_phase(&shared.slot_is_free[slot.index], slot.parity ^ 1);
+    store_row_part<Format, kTiles>(sums, shared.parts[slot.index] + part * kTiles * kTileRows);
+    __syncwarp();
+    if (lane == 0) arrive(&shared.unit_is_here[slot.index]);
+    slot.next();
+  }
+}
+
+template <class Format>
+__device__ __forceinline__ void multiply_links(const ChainArgs& args, ChainShared& shared,
+                                               std::byte* row, PartStages& stages, int part) {
+  UnitSlot slot;
+#pragma unroll 1
+  for (int l = 0; l < args.num_links; ++l) {
+    const ChainLink& link = args.links[l];
+    const PartRow<Format> part_row(link, part);
+    // The first row is made twice, of what lay there before, so that the second time the
+    // instructions are at hand.
+#pragma unroll 1
+    for (int rehearsals = l == 0 ? 1 : 0; rehearsals >= 0; --rehearsals) {
+      if (l > 0) {
+        wait_phase(&shared.link_is_over, (l - 1) & 1);
+      } else if (rehearsals == 0) {
+        wait_for_previous();
+      }
+      part_row.make(row);
+    }
+    if (link.unit_tiles == 2) {
+      multiply_units<Format, 2>(link, shared, stages, row, part, slot);
+    } else {
+      multiply_units<Format, 1>(link, shared, stages, row, part, slot);
+    }
+  }
+}
+
+/// What a token's sums are multiplied by.
+template <class Format>
+__device__ __forceinline__ float token_scale(const ChainLink& link) {
+  float scale = 1;
+  if constexpr (is_code(Format::kOperand)) {
+    const int columns = link.linear.matrix.columns;
+    const RowSource& source = link.source;
+    float squares = 0;
+    if (source.norm != nullptr)
+      squares = lane_squares(source.traits.squares, square_tiles(columns));
+    scale =
+        RowCoder(Format::kOperand == OperandNumber::kInt8, row_largest(source, columns)).scale();
+    if (source.norm != nullptr) scale = __fmul_rn(scale, norm_factor(squares, columns, source.eps));
+  }
+  return scale;
+}
+
+template <class Format, int kTiles>
+__device__ __forceinline__ float finish_units(const ChainLink& link, float scale,
+                                              ChainShared& shared, UnitSlot& slot) {
+  const int lane = threadIdx.x % 32;
+  float largest = 0;
+#pragma unroll 1
+  for (int unit = static_cast<int>(blockIdx.x); unit < link.num_units;
+       unit += static_cast<int>(gridDim.x)) {
+    RowFinish<Format, kTiles> finish(link.finish, link.linear.matrix, unit, lane);
+    finish.load_old();
+    wait_phase(&shared.unit_is_here[slot.index], slot.parity);
+    largest = fmaxf(largest, finish.finish(shared.parts[slot.index], scale));
+    __syncwarp();
+    if (lane == 0) arrive(&shared.slot_is_free[slot.index]);
+    slot.next();
+  }
+  return largest;
+}
+
+template <class Format>
+__device__ __forceinline__ void finish_links(const ChainArgs& args, ChainShared& shared) {
+  const int lane = threadIdx.x % 32;
+  UnitSlot slot;
+  wait_for_previous();
+  if (blockIdx.x == 0 && lane == 0) {
+    for (int i = 1; i < kMostLinks - 1; ++i) args.arrivals[i] = 0;
+  }
+#pragma unroll 1
+  for (int l = 0; l < args.num_links; ++l) {
+    const ChainLink& link = args.links[l];
+    const float scale = token_scale<Format>(link);
+    const float largest = link.unit_tiles == 2 ? finish_units<Format, 2>(link, scale, shared, slot)
+                                               : finish_units<Format, 1>(link, scale, shared, slot);
+    if (l == args.num_links - 1) return;
+    if (lane == 0) {
+      if (link.block_largest != nullptr) link.block_largest[blockIdx.x] = largest;
+      meet_all_blocks(args.arrivals + l);
+      if (l == 1 && blockIdx.x == 0) args.arrivals[0] = 0;
+      arrive(&shared.link_is_over);
+    }
+    __syncwarp();
+  }
+}
+
+/// Fills the rings of parts `first` and the next one.
+__device__ __forceinline__ void feed_parts(const ChainArgs& args, ChainShared& shared,
+                                           std::byte* stages, int first) {
+  static_assert(2 * kFeedWarps == kNumParts);
+  constexpr int kRingBytes = kPartStages * kPartStageBytes;
+  PartFeed one(args, shared.rings[first], stages + first * kRingBytes, first);
+  PartFeed other(args, shared.rings[first + 1], stages + (first + 1) * kRingBytes, first + 1);
+  bool go_on = one.fill();
+  go_on = other.fill() || go_on;
+  let_next_start();
+  __syncthreads();
+  while (go_on) {
+    go_on = one.fill();
+    go_on = other.fill() || go_on;
+  }
+}
+
+#endif
+
+template <class Format>
+__global__ void __launch_bounds__(kChainThreads, 1)
+    chain_kernel(const __grid_constant__ ChainArgs args) {
+#if __CUDA_ARCH__ >= 900
+  extern __shared__ __align__(128) std::byte chain_memory[];
+  auto& shared = *reinterpret_cast<ChainShared*>(chain_memory);
+  std::byte* row = chain_memory + kChainSharedBytes;
+  std::byte* stages = row + args.row_bytes;
+  const int warp = threadIdx.x / 32;
+  if (warp > kNumParts) {
+    feed_parts(args, shared, stages, 2 * (warp - kNumParts - 1));
+  } else if (warp == kNumParts) {
+    if (threadIdx.x % 32 == 0) {
+      for (int i = 0; i < kUnitSlots; ++i) {
+        init_barrier(&shared.unit_is_here[i], kNumParts);
+        init_barrier(&shared.slot_is_free[i], 1);
+      }
+      init_barrier(&shared.link_is_over, 1);
+      publish_barriers();
+    }
+    let_next_start();
+    __syncthreads();
+    finish_links<Format>(args, shared);
+  } else {
+    let_next_start();
+    __syncthreads();
+    PartStages part_stages(shared.rings[warp], stages + warp * kPartStages * kPartStageBytes);
+    multiply_links<Format>(args, shared, row, part_stages, warp);
+  }
+#endif
+}
+
+template <class Format>
+void launch_chain(const ChainTask& task, StreamHandle stream) {
+  // More than comes while blocks wait for each other: then the memory must never wait. With less,
+  // what blocks leave each other must not wait behind weights.
+  constexpr std::int64_t kMemoryBound = 300'000'000;
+  ChainArgs args = {};
+  args.num_links = task.num_links;
+  args.arrivals = task.scratch->arrivals;
+  args.stages_asked = weight_bytes(task) > kMemoryBound ? 2 : 1;
+  for (int l = 0; l < task.num_links; ++l) {
+    const LinearTask& product = task.links[l];
+    ChainLink& link = args.links[l];
+    link.linear = linear_args<Format>(product);
+    link.source = product.x.source;
+    if constexpr (!is_code(Format::kOperand)) {
+      constexpr Element kElement =
+          Format::kOperand == OperandNumber::kBf16 ? Element::kBf16 : Element::kF16;
+      if (product.x.form == RowForm::kPlain)
+        link.source = {product.x.values, kElement, product.matrix.columns, nullptr, 0, {}};
+    }
+    link.unit_tiles = product.epilogue == Epilogue::kSwiGlu ? 2 : 1;
+    link.num_blocks = num_blocks(product.matrix);
+    link.num_units = product.matrix.rows / (link.unit_tiles * kTileRows);
+    link.finish = row_finish_args(product);
+    args.row_bytes =
+        std::max(args.row_bytes, (made_row_bytes<Format>(product.matrix) + 127) / 128 * 128);
+  }
+  const int grid = chain_blocks(task);
+  // What a link leaves of its row for the next.
+  for (int l = 0; l + 1 < task.num_links; ++l) {
+    ChainLink& link = args.links[l];
+    RowSource& next = args.links[l + 1].source;
+    next.traits = {};
+    link.finish.left = {};
+    link.finish.next_norm = next.norm;
+    if (next.norm != nullptr)
+      link.finish.left.squares = next.traits.squares = task.scratch->squares;
+    if constexpr (is_code(Format::kOperand)) {
+      link.block_largest = task.scratch->largest[l];
+      next.traits.largest = link.block_largest;
+      next.traits.num_largest = grid;
+    }
+  }
+  auto* kernel = chain_kernel<Format>;
+  const int bytes = kChainSharedBytes + args.row_bytes + kChainStageBytes;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  launch_together(kernel, dim3(grid), kChainThreads, bytes, stream, args);
+}
+
+}  // namespace iol::cuda

@@ -1,0 +1,49 @@
+#include "backend/cuda/product_chain.h"
+
+#include <atomic>
+
+#include "backend/cuda/cuda_error.h"
+
+namespace iol::cuda {
+namespace {
+
+std::atomic<bool> somebody_chains = false;
+
+}  // namespace
+
+ProductChain::Right::Right() : is_ours_(!somebody_chains.exchange(true)) {}
+
+ProductChain::Right::~Right() {
+  if (is_ours_) somebody_chains = false;
+}
+
+ProductChain::ProductChain(const Stream& stream)
+    : stream_(&stream), scratch_(sizeof(ChainScratch), "what products leave each other") {}
+
+void ProductChain::multiply(const LinearTask& product) {
+  const bool is_link = right_.is_ours() && can_be_link(product, num_links_ == 0);
+  if (num_links_ > 0 &&
+      (!is_link || num_links_ == kMostLinks || !are_linked(links_[num_links_ - 1], product)))
+    flush();
+  if (is_link) {
+    links_[num_links_++] = product;
+    return;
+  }
+  linear(product, stream_->get());
+  check_launch("multiplying by a weight matrix");
+}
+
+bool ProductChain::flush(std::int64_t least_bytes) {
+  const ChainTask task = {links_, num_links_, scratch_.as<ChainScratch>()};
+  const bool is_chain = num_links_ >= kLeastLinks && weight_bytes(task) >= least_bytes;
+  if (is_chain) {
+    linear_chain(task, stream_->get());
+  } else {
+    for (int i = 0; i < num_links_; ++i) linear(links_[i], stream_->get());
+  }
+  if (num_links_ > 0) check_launch("multiplying by weight matrices");
+  num_links_ = 0;
+  return is_chain;
+}
+
+}  // namespace iol::cuda

@@ -1,0 +1,121 @@
+// Products in one kernel against a kernel each. Needs a GPU.
+#include <gtest/gtest.h>
+
+#include "backend/cuda/cuda_device.h"
+#include "backend/cuda/product_chain.h"
+#include "bench/kernels/chain_case.h"
+
+namespace iol::cuda {
+namespace {
+
+// Fewer units than there are multiprocessors, and parts of K without a block; rows of several
+// turns; units that not all blocks have; the shapes of models.
+const LayerShape kLayers[] = {{"tiny", 64, 64, 128, 192},
+                              {"narrow", 192, 448, 1472, 320},
+                              {"1b", 2048, 2048, 5632, 2560},
+                              {"8b", 4096, 4096, 14336, 6144},
+                              {"long rows", 8192, 8192, 28672, 10240}};
+
+class CudaChainTest : public testing::TestWithParam<MatrixLayout> {
+ protected:
+  void SetUp() override {
+    if (cuda_status().devices.empty()) GTEST_SKIP() << cuda_status().reason;
+  }
+};
+
+/// Each product by a kernel of its own, of a row that a kernel made before.
+void multiply_apart(const ChainCase& layer, const Stream& stream) {
+  const DeviceBuffer values(std::size_t{1} << 17, "a row");
+  const DeviceBuffer scales(4, "its scale");
+  for (LinearTask task : layer.tasks()) {
+    PrepareTask prepare;
+    prepare.source = task.x.source;
+    prepare.num_rows = 1;
+    prepare.matrix = task.matrix;
+    prepare.out.values = values.data();
+    prepare.out.scales = scales.as<float>();
+    prepare_rows(prepare, stream.get());
+    task.x = prepare.out;
+    linear(task, stream.get());
+  }
+  check_launch("products");
+  stream.synchronize("products");
+}
+
+TEST_P(CudaChainTest, has_the_bits_of_a_kernel_for_each_product) {
+  const Stream stream;
+  for (const LayerShape& shape : kLayers) {
+    const ChainCase layer(shape, GetParam());
+    const auto tasks = layer.tasks();
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      if (!can_be_link(tasks[i], i == 0)) GTEST_SKIP() << "of compute capability 9.0";
+      if (i > 0) {
+        ASSERT_TRUE(are_linked(tasks[i - 1], tasks[i]));
+      }
+    }
+    layer.reset();
+    multiply_apart(layer, stream);
+    const auto want = layer.results();
+    for (const int links : {kMostLinks, kMostLinks, kLeastLinks, kMostLinks}) {
+      layer.reset();
+      linear_chain({tasks.data(), links, layer.scratch()}, stream.get());
+      check_launch("a chain");
+      stream.synchronize("a chain");
+      EXPECT_EQ(std::memcmp(layer.results().data(), want.data(), want.size() * 4), 0)
+          << shape.name << ", " << links << " links";
+    }
+    EXPECT_NE(want, std::vector<float>(want.size(), 0));
+  }
+}
+
+TEST_P(CudaChainTest, chains_behind_each_other_wait_for_each_other) {
+  const Stream stream;
+  const ChainCase layer(kLayers[2], GetParam());
+  const auto tasks = layer.tasks();
+  if (!can_be_link(tasks[0], true)) GTEST_SKIP() << "of compute capability 9.0";
+  constexpr int kTimes = 20;
+  layer.reset();
+  for (int i = 0; i < kTimes; ++i) multiply_apart(layer, stream);
+  const auto want = layer.results();
+  layer.reset();
+  for (int i = 0; i < kTimes; ++i)
+    linear_chain({tasks.data(), i % 3 == 0 ? kLeastLinks : kMostLinks, layer.scratch()},
+                 stream.get());
+  check_launch("chains");
+  stream.synchronize("chains");
+  EXPECT_EQ(std::memcmp(layer.results().data(), want.data(), want.size() * 4), 0);
+}
+
+TEST(ProductChain, is_one_kernel_for_whoever_was_first) {
+  if (cuda_status().devices.empty()) GTEST_SKIP() << cuda_status().reason;
+  const Stream stream;
+  const ChainCase layer(kLayers[1], MatrixLayout::kBf16);
+  const auto tasks = layer.tasks();
+  if (!can_be_link(tasks[0], true)) GTEST_SKIP() << "of compute capability 9.0";
+  layer.reset();
+  multiply_apart(layer, stream);
+  const auto want = layer.results();
+  ProductChain first(stream);
+  ProductChain second(stream);
+  const auto is_chain = [&](ProductChain& chain, std::int64_t least_bytes) {
+    layer.reset();
+    for (const LinearTask& task : tasks) chain.multiply(task);
+    const bool is = chain.flush(least_bytes);
+    stream.synchronize("products");
+    EXPECT_EQ(std::memcmp(layer.results().data(), want.data(), want.size() * 4), 0);
+    return is;
+  };
+  const auto bytes = static_cast<std::int64_t>(layer.weight_bytes());
+  EXPECT_TRUE(is_chain(first, 0));
+  EXPECT_TRUE(is_chain(first, bytes));
+  EXPECT_FALSE(is_chain(first, bytes + 1));
+  EXPECT_FALSE(is_chain(second, 0));
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, CudaChainTest,
+                         testing::Values(MatrixLayout::kBf16, MatrixLayout::kF16,
+                                         MatrixLayout::kInt8, MatrixLayout::kInt8Bf16,
+                                         MatrixLayout::kInt8F16, MatrixLayout::kFp8));
+
+}  // namespace
+}  // namespace iol::cuda

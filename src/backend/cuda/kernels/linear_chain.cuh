@@ -9,6 +9,8 @@
 // multiply, each its part of K (its row's part made by itself, chain_row.cuh); a ninth adds the
 // parts in ascending order and finishes the unit while they go on; four more bring the weights. The
 // bits are those of the kernels of one product.
+#include <algorithm>
+
 #include "backend/cuda/kernels/chain.h"
 #include "backend/cuda/kernels/chain_ring.cuh"
 #include "backend/cuda/kernels/chain_row.cuh"

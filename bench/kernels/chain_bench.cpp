@@ -20,15 +20,8 @@ const LayerShape kModels[] = {{"1b", 2048, 2048, 5632, 2560},
                               {"8b", 4096, 4096, 14336, 6144},
                               {"70b", 8192, 8192, 28672, 10240}};
 
-struct NamedLayout {
-  const char* name;
-  MatrixLayout layout;
-};
-constexpr NamedLayout kLayouts[] = {{"bf16", MatrixLayout::kBf16},
-                                    {"f16", MatrixLayout::kF16},
-                                    {"fp8", MatrixLayout::kFp8},
-                                    {"int8", MatrixLayout::kInt8},
-                                    {"int8-wo", MatrixLayout::kInt8Bf16}};
+constexpr MatrixLayout kLayouts[] = {MatrixLayout::kBf16, MatrixLayout::kF16, MatrixLayout::kFp8,
+                                     MatrixLayout::kInt8, MatrixLayout::kInt8Bf16};
 
 /// Of one of `count` layers, the median of replays.
 template <class Layer>
@@ -51,19 +44,18 @@ double microseconds(int count, const Stream& stream, Layer&& layer) {
   return times[kRuns / 2];
 }
 
-void measure(const LayerShape& shape, const NamedLayout& format, double read_peak,
-             const Stream& stream) {
+void measure(const LayerShape& shape, MatrixLayout layout, double read_peak, const Stream& stream) {
   const std::size_t layer_bytes =
       static_cast<std::size_t>(shape.hidden) *
       static_cast<std::size_t>(shape.attended + 3 * shape.inner + shape.qkv) *
-      static_cast<std::size_t>(weight_bits(format.layout)) / 8;
+      static_cast<std::size_t>(weight_bits(layout)) / 8;
   const int copies = std::clamp(static_cast<int>(kColdBytes / layer_bytes) + 1, 4, 24);
-  const ChainCase layer(shape, format.layout, copies);
+  const ChainCase layer(shape, layout, copies);
   const std::vector<float> ones(static_cast<std::size_t>(shape.hidden), 1);
   const RowTraitsOnDevice traits(RowTraitsOnHost(ones, ones));
   const double apart = microseconds(copies, stream, [&](int copy) {
     for (LinearTask& task : layer.tasks(copy)) {
-      if (is_coded(format.layout)) task.x.source.traits = traits.view();  // whatever they are
+      if (is_coded(layout)) task.x.source.traits = traits.view();  // whatever they are
       linear(task, stream.get());
     }
   });
@@ -74,7 +66,7 @@ void measure(const LayerShape& shape, const NamedLayout& format, double read_pea
   check_launch("timing");
   const double limit = 1e6 * static_cast<double>(layer_bytes) / read_peak;
   fmt::print("{:<8}{:<4} {:6.1f} MB  apart {:6.1f} us {:3.0f}%  chained {:6.1f} us {:3.0f}%\n",
-             format.name, shape.name, static_cast<double>(layer_bytes) / 1e6, apart,
+             layout_name(layout), shape.name, static_cast<double>(layer_bytes) / 1e6, apart,
              100 * limit / apart, chained, 100 * limit / chained);
   std::fflush(stdout);
 }
@@ -91,19 +83,14 @@ int bench(const std::vector<std::string>& arguments) {
   const auto asked_for = [&](const std::string& name) {
     return std::find(arguments.begin(), arguments.end(), name) != arguments.end();
   };
-  const auto any_of = [&](const auto& all) {
-    return std::any_of(std::begin(all), std::end(all),
-                       [&](const auto& one) { return asked_for(one.name); });
-  };
-  const bool any_format = any_of(kLayouts);
-  const bool any_model = any_of(kModels);
-  for (const NamedLayout& format : kLayouts) {
-    const bool is_default =
-        format.layout == MatrixLayout::kBf16 || format.layout == MatrixLayout::kFp8;
-    if (any_format ? !asked_for(format.name) : !is_default) continue;
+  const bool any_format = std::ranges::any_of(kLayouts, asked_for, layout_name);
+  const bool any_model = std::ranges::any_of(kModels, asked_for, &LayerShape::name);
+  for (const MatrixLayout layout : kLayouts) {
+    const bool is_default = layout == MatrixLayout::kBf16 || layout == MatrixLayout::kFp8;
+    if (any_format ? !asked_for(layout_name(layout)) : !is_default) continue;
     for (const LayerShape& model : kModels) {
       if (any_model ? asked_for(model.name) : model.name != "70b")
-        measure(model, format, read_peak, stream);
+        measure(model, layout, read_peak, stream);
     }
   }
   return 0;

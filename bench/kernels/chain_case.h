@@ -20,8 +20,6 @@ struct LayerShape {
 
 class ChainCase {
  public:
-  static constexpr float kMagnitude = 0x1p-8F;  // with which gates are about 1, as a model's are
-
   /// `num_copies` of the weights.
   ChainCase(const LayerShape& shape, MatrixLayout layout, int num_copies = 1)
       : shape_(shape),
@@ -83,7 +81,7 @@ class ChainCase {
  private:
   static LinearShape linear_shape(MatrixLayout layout, int rows, int columns, Epilogue epilogue) {
     LinearShape shape = {"", layout, rows, columns, 1, epilogue};
-    shape.magnitude = kMagnitude;
+    shape.magnitude = kModelMagnitude;
     return shape;
   }
   static DeviceBuffer numbers(int count, std::uint64_t seed) {

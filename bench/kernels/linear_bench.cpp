@@ -17,7 +17,6 @@ namespace iol::cuda {
 namespace {
 
 constexpr int kFewTokens = 64;
-constexpr float kMagnitude = 0x1p-8F;  // with which gates are about 1, as a model's are
 constexpr std::size_t kColdBytes = std::size_t{200} << 20;  // beyond any L2 cache
 
 /// Shapes worth a look for that many tokens.
@@ -28,14 +27,6 @@ std::vector<WideShape> shapes_for(int tokens) {
   const int tile = tokens <= 16 ? 16 : tokens <= 32 ? 32 : 64;
   return {{tile, 1, 32},  {tile, 1, 64}, {tile, 1, 96}, {tile, 1, 128},
           {tile, 1, 192}, {tile, 4, 64}, {tile, 8, 64}, {tile, 8, 128}};
-}
-
-const char* layout_name(MatrixLayout layout) {
-  if (layout == MatrixLayout::kBf16) return "bf16";
-  if (layout == MatrixLayout::kF16) return "f16";
-  if (layout == MatrixLayout::kInt8) return "int8";
-  if (layout == MatrixLayout::kInt4) return "int4";
-  return layout == MatrixLayout::kFp8 ? "fp8" : "int8-wo";
 }
 
 /// The largest difference between two results, in units of the largest result.
@@ -171,7 +162,7 @@ int bench(const std::vector<MatrixLayout>& layouts, const std::vector<int>& toke
           continue;
         LinearShape shape = {matrix.name,    layout, matrix.rows,
                              matrix.columns, tokens, matrix.epilogue};
-        shape.magnitude = kMagnitude;
+        shape.magnitude = kModelMagnitude;
         measure(shape, peak, limits.read_bytes_per_s, stream);
       }
     }

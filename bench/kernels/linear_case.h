@@ -26,6 +26,17 @@ struct LinearShape {
   float magnitude = 1;   // by which weights, of codes their scales, are multiplied
 };
 
+/// LinearShape::magnitude with which gates are about 1, as a model's are.
+inline constexpr float kModelMagnitude = 0x1p-8F;
+
+inline const char* layout_name(MatrixLayout layout) {
+  if (layout == MatrixLayout::kBf16) return "bf16";
+  if (layout == MatrixLayout::kF16) return "f16";
+  if (layout == MatrixLayout::kInt8) return "int8";
+  if (layout == MatrixLayout::kInt4) return "int4";
+  return layout == MatrixLayout::kFp8 ? "fp8" : "int8-wo";
+}
+
 constexpr int weight_bits(MatrixLayout layout) {
   return layout == MatrixLayout::kInt4 ? 4 : is_half(layout) ? 16 : 8;
 }

@@ -4,6 +4,7 @@
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/product_chain.h"
 #include "bench/kernels/chain_case.h"
+#include "tests/backend/prepared_row.h"
 
 namespace iol::cuda {
 namespace {
@@ -25,21 +26,13 @@ class CudaChainTest : public testing::TestWithParam<MatrixLayout> {
 
 /// Each product by a kernel of its own, of a row that a kernel made before.
 void multiply_apart(const ChainCase& layer, const Stream& stream) {
-  const DeviceBuffer values(std::size_t{1} << 17, "a row");
-  const DeviceBuffer scales(4, "its scale");
   for (LinearTask task : layer.tasks()) {
-    PrepareTask prepare;
-    prepare.source = task.x.source;
-    prepare.num_rows = 1;
-    prepare.matrix = task.matrix;
-    prepare.out.values = values.data();
-    prepare.out.scales = scales.as<float>();
-    prepare_rows(prepare, stream.get());
-    task.x = prepare.out;
+    const PreparedRow row(task.x.source, task.matrix, stream);
+    task.x = row.rows();
     linear(task, stream.get());
+    check_launch("a product");
+    stream.synchronize("a product");
   }
-  check_launch("products");
-  stream.synchronize("products");
 }
 
 TEST_P(CudaChainTest, has_the_bits_of_a_kernel_for_each_product) {
@@ -112,10 +105,7 @@ TEST(ProductChain, is_one_kernel_for_whoever_was_first) {
   EXPECT_FALSE(is_chain(second, 0));
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, CudaChainTest,
-                         testing::Values(MatrixLayout::kBf16, MatrixLayout::kF16,
-                                         MatrixLayout::kInt8, MatrixLayout::kInt8Bf16,
-                                         MatrixLayout::kInt8F16, MatrixLayout::kFp8));
+INSTANTIATE_TEST_SUITE_P(Formats, CudaChainTest, testing::ValuesIn(kLayoutsOfMadeRows));
 
 }  // namespace
 }  // namespace iol::cuda

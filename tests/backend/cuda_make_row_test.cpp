@@ -6,6 +6,7 @@
 
 #include "backend/cuda/cuda_device.h"
 #include "bench/kernels/linear_case.h"
+#include "tests/backend/prepared_row.h"
 
 namespace iol::cuda {
 namespace {
@@ -76,7 +77,6 @@ TEST_P(CudaMakeRowTest, products_have_the_bits_of_a_row_made_before) {
   const Stream stream;
   for (const MakingCase& shape : kCases) {
     const LinearCase linear({"", GetParam(), shape.rows, shape.columns, 1, shape.epilogue});
-    const auto size = static_cast<std::size_t>(shape.columns);
     const auto numbers = random_numbers(shape.columns, shape.element, 5);
     const auto weights = random_numbers(shape.has_norm ? shape.columns : 0, Element::kF32, 6);
     const DeviceBuffer x = on_device(numbers, shape.element);
@@ -90,16 +90,8 @@ TEST_P(CudaMakeRowTest, products_have_the_bits_of_a_row_made_before) {
     if (shape.columns > 8192 && !is_coded(task.matrix.layout)) continue;
     ASSERT_TRUE(can_make_row(task.matrix, 1, source)) << shape.columns;
 
-    const DeviceBuffer values(size * 2, "rows");
-    const DeviceBuffer scales(4, "scales");
-    PrepareTask prepare;
-    prepare.source = source;
-    prepare.num_rows = 1;
-    prepare.matrix = task.matrix;
-    prepare.out.values = values.data();
-    prepare.out.scales = scales.as<float>();
-    prepare_rows(prepare, stream.get());
-    task.x = prepare.out;
+    const PreparedRow row(source, task.matrix, stream);
+    task.x = row.rows();
     linear.clear();
     cuda::linear(task, stream.get());
     stream.synchronize("a product");
@@ -167,10 +159,7 @@ TEST(CudaMakeRow, only_one_and_a_short_row_whose_squares_are_known_is_made_by_th
   EXPECT_FALSE(can_make_row(matrix, 1, source));
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, CudaMakeRowTest,
-                         testing::Values(MatrixLayout::kBf16, MatrixLayout::kF16,
-                                         MatrixLayout::kInt8, MatrixLayout::kInt8Bf16,
-                                         MatrixLayout::kInt8F16, MatrixLayout::kFp8));
+INSTANTIATE_TEST_SUITE_P(Formats, CudaMakeRowTest, testing::ValuesIn(kLayoutsOfMadeRows));
 
 }  // namespace
 }  // namespace iol::cuda

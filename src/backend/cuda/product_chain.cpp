@@ -21,11 +21,10 @@ ProductChain::ProductChain(const Stream& stream)
     : stream_(&stream), scratch_(sizeof(ChainScratch), "what products leave each other") {}
 
 void ProductChain::multiply(const LinearTask& product) {
-  const bool is_link = right_.is_ours() && can_be_link(product, num_links_ == 0);
-  if (num_links_ > 0 &&
-      (!is_link || num_links_ == kMostLinks || !are_linked(links_[num_links_ - 1], product)))
-    flush();
-  if (is_link) {
+  const bool goes_on = num_links_ > 0 && num_links_ < kMostLinks &&
+                       are_linked(links_[num_links_ - 1], product) && can_be_link(product, false);
+  if (!goes_on) flush();
+  if (goes_on || (right_.is_ours() && can_be_link(product, true))) {
     links_[num_links_++] = product;
     return;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/cuda/kernels/kernel_level.h"
+#include "base/error.h"
 
 namespace iol::cuda {
 namespace {
@@ -18,7 +19,7 @@ bool is_operand(const OperandRows& x) { return x.form == RowForm::kPlain && x.sc
 bool can_be_link(const LinearTask& product, bool is_first) {
   constexpr int kMostColumns = 29696;  // a row of 16-bit numbers beside what is on its way
   const MatrixView& matrix = product.matrix;
-  if (!takes_hopper_kernels() || product.num_tokens != 1) return false;
+  if (product.num_tokens != 1 || !takes_hopper_kernels()) return false;
   if (is_plain_rows(matrix.layout) || matrix.layout == MatrixLayout::kInt4) return false;
   if (matrix.columns % 4 != 0 || matrix.padded_columns > kMostColumns) return false;
   if (product.epilogue == Epilogue::kLogits || product.out_run != 0) return false;
@@ -66,8 +67,8 @@ void linear_chain(const ChainTask& task, StreamHandle stream) {
       return chain_int8_weights(task, stream);
     case MatrixLayout::kFp8:
       return chain_fp8(task, stream);
-    default:  // no link, see can_be_link()
-      return;
+    default:
+      IOL_CHECK(false);  // can_be_link()
   }
 }
 

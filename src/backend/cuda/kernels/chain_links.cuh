@@ -34,6 +34,19 @@ struct ChainArgs {
   std::uint32_t* arrivals;  // [kMostLinks - 1] blocks, the first zero between kernels
 };
 
+/// One of kPlaces places, taken in turn, and the parity of its turn.
+template <int kPlaces>
+struct Turn {
+  int place = 0;
+  int parity = 0;
+  __device__ __forceinline__ void next() {
+    if (++place == kPlaces) {
+      place = 0;
+      parity ^= 1;
+    }
+  }
+};
+
 /// Of the stages of one part of K.
 struct PartRing {
   std::uint64_t stage_is_here[kPartStages];

@@ -76,18 +76,6 @@ class PartWalk {
   std::int64_t unit_step_;
 };
 
-/// A stage of a ring, and the parity of its turn.
-struct RingPlace {
-  int stage = 0;
-  int parity = 0;
-  __device__ __forceinline__ void next() {
-    if (++stage == kPartStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
-
 /// Fills the ring of one part. All lanes of a warp call everything together.
 class PartFeed {
  public:
@@ -113,11 +101,11 @@ class PartFeed {
     if (num_begun_ < asked_) {
       ++num_begun_;
     } else {
-      wait_phase_at(here_ + last_here_.stage * 8, last_here_.parity);
+      wait_phase_at(here_ + last_here_.place * 8, last_here_.parity);
       last_here_.next();
     }
-    wait_phase_at(free_ + next_.stage * 8, next_.parity ^ 1);
-    walk_.copy(stages_ + next_.stage * kPartStageBytes, here_ + next_.stage * 8);
+    wait_phase_at(free_ + next_.place * 8, next_.parity ^ 1);
+    walk_.copy(stages_ + next_.place * kPartStageBytes, here_ + next_.place * 8);
     next_.next();
     return true;
   }
@@ -128,8 +116,8 @@ class PartFeed {
   std::uint32_t stages_;
   std::uint32_t here_;
   std::uint32_t free_;
-  RingPlace next_;       // to be filled
-  RingPlace last_here_;  // asked_ before it
+  Turn<kPartStages> next_;       // to be filled
+  Turn<kPartStages> last_here_;  // asked_ before it
   int num_begun_ = 0;
 };
 
@@ -142,13 +130,13 @@ class PartStages {
         free_(shared_address(ring.stage_is_free)) {}
   /// The next one, when it is here.
   __device__ __forceinline__ const std::byte* take() const {
-    wait_phase_at(here_ + next_.stage * 8, next_.parity);
-    return stages_ + next_.stage * kPartStageBytes;
+    wait_phase_at(here_ + next_.place * 8, next_.parity);
+    return stages_ + next_.place * kPartStageBytes;
   }
   /// Gives it back.
   __device__ __forceinline__ void give_back() {
     __syncwarp();
-    if (threadIdx.x % 32 == 0) arrive_at(free_ + next_.stage * 8);
+    if (threadIdx.x % 32 == 0) arrive_at(free_ + next_.place * 8);
     next_.next();
   }
 
@@ -156,7 +144,7 @@ class PartStages {
   const std::byte* stages_;
   std::uint32_t here_;
   std::uint32_t free_;
-  RingPlace next_;
+  Turn<kPartStages> next_;
 };
 
 #endif

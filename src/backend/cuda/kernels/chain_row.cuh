@@ -31,20 +31,10 @@ __device__ __forceinline__ void load_fours(const void* x, Element element, int f
     v[j] = element == Element::kBf16 ? from_bf16(halves[j]) : from_f16(halves[j]);
 }
 
-/// The largest magnitude of a row: of what was left of it, or of all of it.
-__device__ __forceinline__ float row_largest(const RowSource& source, int columns) {
-  const int lane = threadIdx.x % 32;
-  float largest = 0;
-  if (source.traits.largest != nullptr) {
-#pragma unroll 4
-    for (int i = lane; i < source.traits.num_largest; i += 32)
-      largest = fmaxf(largest, source.traits.largest[i]);
-  } else {
-#pragma unroll 1
-    for (int at = 4 * lane; at < columns; at += kRowStride)
-      largest = fmaxf(largest, largest_of(load_four(source.x, source.element, 0, at, columns)));
-  }
-  return warp_largest(largest);
+/// norm_factor() of the row that a link multiplies, from the squares left of it.
+__device__ __forceinline__ float row_norm_factor(const RowSource& source, int columns) {
+  return norm_factor(lane_squares(source.traits.squares, square_tiles(columns)), columns,
+                     source.eps);
 }
 
 /// The part of one warp. A row with a norm has up to kMostNormedColumns.
@@ -70,14 +60,11 @@ class PartRow {
     load_fours(source.x, source.element, first_, last(), v);
     if constexpr (is_code(Format::kOperand)) {
       const RowCoder coder(Format::kOperand == OperandNumber::kInt8, row_largest(source, columns));
-      store_all(v, [&](const float4& four, int at) { store_codes(row, at, four, coder); });
+      store_all(v, [&](const float4& four, int at) { store_codes<Format>(row, at, four, coder); });
     } else {
-      float factor = 1;
-      if (source.norm != nullptr)
-        factor = norm_factor(lane_squares(source.traits.squares, square_tiles(columns)), columns,
-                             source.eps);
+      const float factor = source.norm != nullptr ? row_norm_factor(source, columns) : 1.0F;
       store_all(v, [&](const float4& four, int at) {
-        store_halves(row, at, source.norm != nullptr ? product(four, factor) : four);
+        store_halves<Format>(row, at, source.norm != nullptr ? product(four, factor) : four);
       });
     }
     __syncwarp();
@@ -106,25 +93,6 @@ class PartRow {
       first += kRowFours * kRowStride;
       if (first < end_) load_fours(source.x, source.element, first, last(), v);
     }
-  }
-  static __device__ __forceinline__ void store_codes(std::byte* row, int at, const float4& v,
-                                                     const RowCoder& coder) {
-    if constexpr (Format::kOperand == OperandNumber::kFp8) {
-      uint2 wide;
-      e4m3_to_f16(coder.codes(v), wide.x, wide.y);
-      *reinterpret_cast<uint2*>(row + at * 2) = wide;
-    } else {
-      *reinterpret_cast<std::uint32_t*>(row + at) = coder.codes(v);
-    }
-  }
-  static __device__ __forceinline__ void store_halves(std::byte* row, int at, const float4& v) {
-    uint2 pairs;
-    if constexpr (Format::kOperand == OperandNumber::kBf16) {
-      pairs = {to_bf16_pair(v.x, v.y), to_bf16_pair(v.z, v.w)};
-    } else {
-      pairs = {to_f16_pair(v.x, v.y), to_f16_pair(v.z, v.w)};
-    }
-    *reinterpret_cast<uint2*>(row + at * 2) = pairs;
   }
 
   const ChainLink& link_;

@@ -32,17 +32,8 @@ __device__ __forceinline__ void meet_all_blocks(std::uint32_t* arrivals) {
   } while (count < gridDim.x);
 }
 
-/// A slot for sums of units, taken in turn.
-struct UnitSlot {
-  int index = 0;
-  int parity = 0;
-  __device__ __forceinline__ void next() {
-    if (++index == kUnitSlots) {
-      index = 0;
-      parity ^= 1;
-    }
-  }
-};
+/// Of the slots for sums of units.
+using UnitSlot = Turn<kUnitSlots>;
 
 /// A warp's sums of a unit, a stage after the other. `row`: of the lane, at the part's beginning.
 template <class Format, int kTiles>
@@ -88,10 +79,10 @@ __device__ __forceinline__ void multiply_units(const ChainLink& link, ChainShare
        unit += static_cast<int>(gridDim.x)) {
     typename Format::Sum sums[kTiles][1] = {};
     sum_unit<Format, kTiles>(link, stages, lane_row, range.end - range.begin, sums);
-    wait_phase(&shared.slot_is_free[slot.index], slot.parity ^ 1);
-    store_row_part<Format, kTiles>(sums, shared.parts[slot.index] + part * kTiles * kTileRows);
+    wait_phase(&shared.slot_is_free[slot.place], slot.parity ^ 1);
+    store_row_part<Format, kTiles>(sums, shared.parts[slot.place] + part * kTiles * kTileRows);
     __syncwarp();
-    if (lane == 0) arrive(&shared.unit_is_here[slot.index]);
+    if (lane == 0) arrive(&shared.unit_is_here[slot.place]);
     slot.next();
   }
 }
@@ -130,12 +121,9 @@ __device__ __forceinline__ float token_scale(const ChainLink& link) {
   if constexpr (is_code(Format::kOperand)) {
     const int columns = link.linear.matrix.columns;
     const RowSource& source = link.source;
-    float squares = 0;
-    if (source.norm != nullptr)
-      squares = lane_squares(source.traits.squares, square_tiles(columns));
     scale =
         RowCoder(Format::kOperand == OperandNumber::kInt8, row_largest(source, columns)).scale();
-    if (source.norm != nullptr) scale = __fmul_rn(scale, norm_factor(squares, columns, source.eps));
+    if (source.norm != nullptr) scale = __fmul_rn(scale, row_norm_factor(source, columns));
   }
   return scale;
 }
@@ -150,10 +138,10 @@ __device__ __forceinline__ float finish_units(const ChainLink& link, float scale
        unit += static_cast<int>(gridDim.x)) {
     RowFinish<Format, kTiles> finish(link.finish, link.linear.matrix, unit, lane);
     finish.load_old();
-    wait_phase(&shared.unit_is_here[slot.index], slot.parity);
-    largest = fmaxf(largest, finish.finish(shared.parts[slot.index], scale));
+    wait_phase(&shared.unit_is_here[slot.place], slot.parity);
+    largest = fmaxf(largest, finish.finish(shared.parts[slot.place], scale));
     __syncwarp();
-    if (lane == 0) arrive(&shared.slot_is_free[slot.index]);
+    if (lane == 0) arrive(&shared.slot_is_free[slot.place]);
     slot.next();
   }
   return largest;
@@ -206,6 +194,7 @@ __device__ __forceinline__ void feed_parts(const ChainArgs& args, ChainShared& s
 template <class Format>
 __global__ void __launch_bounds__(kChainThreads, 1)
     chain_kernel(const __grid_constant__ ChainArgs args) {
+  static_assert(Format::kTileBytes == kBlockBytes);
 #if __CUDA_ARCH__ >= 900
   extern __shared__ __align__(128) std::byte chain_memory[];
   auto& shared = *reinterpret_cast<ChainShared*>(chain_memory);

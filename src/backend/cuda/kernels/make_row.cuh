@@ -26,4 +26,42 @@ int making_bytes(const LinearTask& task) {
          (task.x.source.norm != nullptr ? task.matrix.columns * 4 : 0);
 }
 
+/// The largest magnitude of a row, by a whole warp: of what was left of it, or of all of it.
+__device__ __forceinline__ float row_largest(const RowSource& source, int columns) {
+  const int lane = threadIdx.x % 32;
+  float largest = 0;
+  if (source.traits.largest != nullptr) {
+#pragma unroll 4
+    for (int i = lane; i < source.traits.num_largest; i += 32)
+      largest = fmaxf(largest, source.traits.largest[i]);
+  } else {
+    for (int at = 4 * lane; at < columns; at += 4 * 32)
+      largest = fmaxf(largest, largest_of(load_four(source.x, source.element, 0, at, columns)));
+  }
+  return warp_largest(largest);
+}
+
+/// Numbers `at` .. `at` + 3 of a row, to their place in `row`.
+template <class Format>
+__device__ __forceinline__ void store_codes(std::byte* row, int at, const float4& v,
+                                            const RowCoder& coder) {
+  if constexpr (Format::kOperand == OperandNumber::kFp8) {
+    uint2 wide;
+    e4m3_to_f16(coder.codes(v), wide.x, wide.y);
+    *reinterpret_cast<uint2*>(row + at * 2) = wide;
+  } else {
+    *reinterpret_cast<std::uint32_t*>(row + at) = coder.codes(v);
+  }
+}
+template <class Format>
+__device__ __forceinline__ void store_halves(std::byte* row, int at, const float4& v) {
+  uint2 pairs;
+  if constexpr (Format::kOperand == OperandNumber::kBf16) {
+    pairs = {to_bf16_pair(v.x, v.y), to_bf16_pair(v.z, v.w)};
+  } else {
+    pairs = {to_f16_pair(v.x, v.y), to_f16_pair(v.z, v.w)};
+  }
+  *reinterpret_cast<uint2*>(row + at * 2) = pairs;
+}
+
 }  // namespace iol::cuda

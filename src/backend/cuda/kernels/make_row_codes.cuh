@@ -39,7 +39,7 @@ struct MadeCodes {
     float4 row[kFours];
     load(first, end, row);
     finish.load_old();
-    const float largest = find_largest();
+    const float largest = row_largest(source, args.matrix.columns);
     if (source.norm != nullptr) {
       if (threadIdx.x < 32)
         facts.squares = lane_squares(source.traits.squares, square_tiles(args.matrix.columns));
@@ -55,7 +55,7 @@ struct MadeCodes {
         float4 v = row[j];
         if (source.norm != nullptr)
           v = product(v, load_four(norm, Element::kF32, 0, at, args.matrix.columns));
-        store(at, v, coder);
+        store_codes<Format>(made, at, v, coder);
       }
       first += kFours * kStride;
       if (first >= end) break;
@@ -83,30 +83,6 @@ struct MadeCodes {
     for (int j = 0; j < kFours; ++j) {
       const int at = first + j * kStride;
       row[j] = load_four(source.x, source.element, 0, at, min(end, args.matrix.columns));
-    }
-  }
-  /// The largest magnitude of the row: what was left of it, or all of it.
-  [[nodiscard]] __device__ __forceinline__ float find_largest() const {
-    const int lane = threadIdx.x % 32;
-    float largest = 0;
-    if (source.traits.largest != nullptr) {
-#pragma unroll 4
-      for (int i = lane; i < source.traits.num_largest; i += 32)
-        largest = fmaxf(largest, source.traits.largest[i]);
-    } else {
-      for (int at = 4 * lane; at < args.matrix.columns; at += kStride)
-        largest = fmaxf(
-            largest, largest_of(load_four(source.x, source.element, 0, at, args.matrix.columns)));
-    }
-    return warp_largest(largest);
-  }
-  __device__ __forceinline__ void store(int at, const float4& v, const RowCoder& coder) const {
-    if constexpr (Format::kOperand == OperandNumber::kFp8) {
-      uint2 wide;
-      e4m3_to_f16(coder.codes(v), wide.x, wide.y);
-      *reinterpret_cast<uint2*>(made + at * 2) = wide;
-    } else {
-      *reinterpret_cast<std::uint32_t*>(made + at) = coder.codes(v);
     }
   }
 };

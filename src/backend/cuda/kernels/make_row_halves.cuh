@@ -68,14 +68,7 @@ __device__ __forceinline__ void make_halves(const LinearArgs& args, const RowSou
     for (int j = 0; j < kRuns; ++j) {
       const int at = column(strip, j);
       if (at >= args.matrix.padded_columns) continue;
-      const float4& v = row[strip][j];
-      uint2 pairs;
-      if constexpr (Format::kOperand == OperandNumber::kBf16) {
-        pairs = {to_bf16_pair(v.x, v.y), to_bf16_pair(v.z, v.w)};
-      } else {
-        pairs = {to_f16_pair(v.x, v.y), to_f16_pair(v.z, v.w)};
-      }
-      *reinterpret_cast<uint2*>(out + at * 2) = pairs;
+      store_halves<Format>(out, at, row[strip][j]);
     }
   }
   __syncthreads();

@@ -24,6 +24,7 @@
 #include "engine/engine.h"
 #include "model/resolve.h"
 #include "tokenizer/tokenizer.h"
+#include "workload/length_distribution.h"
 
 namespace {
 
@@ -52,6 +53,7 @@ struct Workload {
   std::string name;
   Prompts prompts;
   double temperature = 0;
+  std::vector<int> lengths = {};  // [prompts] tokens after which the client has enough; empty: all
 };
 
 struct Result {
@@ -99,6 +101,23 @@ Prompts repetitive_prompts(const Tokenizer& tokenizer, const Prompts& heldout) {
   return prompts;
 }
 
+/// Prompts of 16 to 128 tokens, and mostly some 20 tokens wanted: what the ladder asks for. The
+/// engine isn't told when a client will have enough.
+Workload short_requests(const Prompts& heldout) {
+  const LengthDistribution prompt_tokens = LengthDistribution::parse("uniform:16:128", "prompts");
+  const LengthDistribution output_tokens = LengthDistribution::parse("lognormal:3:0.7", "outputs");
+  RandomStream random(2);
+  Workload workload{"short requests", {}};
+  for (std::size_t i = 0; i + 1 < heldout.size(); ++i) {
+    std::vector<std::int32_t> prompt = heldout[i];
+    prompt.insert(prompt.end(), heldout[i + 1].begin(), heldout[i + 1].end());
+    prompt.resize(static_cast<std::size_t>(prompt_tokens.sample(random)));
+    workload.prompts.push_back(std::move(prompt));
+    workload.lengths.push_back(static_cast<int>(output_tokens.sample(random)));
+  }
+  return workload;
+}
+
 Prompts random_prompts(int vocab_size) {
   RandomStream random(1);
   Prompts prompts(80, std::vector<std::int32_t>(kPromptTokens));
@@ -113,6 +132,7 @@ Prompts random_prompts(int vocab_size) {
 EngineConfig engine_config(const Options& options, const std::string& draft,
                            std::optional<double> simulated = {}) {
   EngineConfig config;
+  config.quant.format = parse_weight_format(options.quant).value();
   const auto device = parse_device(options.device);
   if (!device) throw_input_error("--device {}: expected auto, cpu or cuda[:N]", options.device);
   config.device = *device;
@@ -144,14 +164,17 @@ Result run(const Subject& subject, const Workload& workload, int num_output_toke
   std::function<void()> send = [&] {
     const std::size_t i = next.fetch_add(1);
     if (i >= count) return;
+    const std::size_t which = (first + i) % workload.prompts.size();
+    const int length = workload.lengths.empty() ? num_output_tokens : workload.lengths[which];
     Request request;
-    request.prompt_tokens = workload.prompts[(first + i) % workload.prompts.size()];
+    request.prompt_tokens = workload.prompts[which];
     request.speculates = subject.speculates;
     request.sampling.max_tokens = num_output_tokens;
     request.sampling.ignore_eos = true;
     request.sampling.temperature = workload.temperature;
-    engine.submit(std::move(request), [&](const TokenEvent& event) {
-      if (event.token) num_tokens.fetch_add(1);
+    engine.submit(std::move(request), [&, length, has = 0](const TokenEvent& event) mutable {
+      if (event.token && has < length) num_tokens.fetch_add(1);
+      if (event.token && ++has == length) engine.cancel(event.request);
       if (event.finish_reason) send();
     });
   };
@@ -256,7 +279,8 @@ void speed(const Options& options) {
       {"prose", heldout},
       {"prose, temperature 1", heldout, 1.0},
       {"repetitive", repetitive_prompts(tokenizer, heldout)},
-      {"random tokens", random_prompts(subjects.front().engine->model_config().vocab_size)}};
+      {"random tokens", random_prompts(subjects.front().engine->model_config().vocab_size)},
+      short_requests(heldout)};
   if (!options.workloads.empty()) {
     std::erase_if(workloads, [&](const Workload& workload) {
       return std::ranges::find(options.workloads, workload.name) == options.workloads.end();
@@ -286,7 +310,6 @@ void prediction(const Options& options) {
 void simulated(const Options& options) {
   EngineConfig config = engine_config(options, options.draft, options.acceptance);
   config.model = options.model;
-  config.quant.format = parse_weight_format(options.quant).value();
   const auto start_ns = now_ns();
   const std::shared_ptr<Engine> engine = Engine::create(config);
   fmt::print("{} ({}), draft {} ({}), on {}; loaded in {:.0f} s\n\n", options.model, options.quant,
@@ -314,11 +337,15 @@ int main(int argc, char** argv) try {
   app.add_option("--draft-quant", options.draft_quant, "weights of draft models: auto or a format")
       ->capture_default_str();
   app.add_option("--draft-depth", options.draft_depth, "auto, or 0 to 16")->capture_default_str();
+  app.add_option("--quant", options.quant, "weights of the target")
+      ->check(CLI::IsMember({"none", "int8", "int8-wo", "fp8", "int4"}))
+      ->capture_default_str();
   CLI::App* demo = app.add_subcommand("speed", "the demo model, its drafters and workloads");
   demo->fallthrough()->callback([&] { speed(options); });
   demo->add_option("--draft", options.drafts, "one or more; default: all");
   demo->add_option("--workload", options.workloads, "one or more; default: all")
-      ->check(CLI::IsMember({"prose", "prose, temperature 1", "repetitive", "random tokens"}));
+      ->check(CLI::IsMember(
+          {"prose", "prose, temperature 1", "repetitive", "random tokens", "short requests"}));
   app.add_subcommand("prediction", "the demo model, by simulated acceptance")
       ->fallthrough()
       ->callback([&] { prediction(options); });
@@ -327,9 +354,6 @@ int main(int argc, char** argv) try {
   any->add_option("MODEL", options.model)->required();
   any->add_option("DRAFT", options.draft)->required();
   any->add_option("--acceptance", options.acceptance)->capture_default_str();
-  any->add_option("--quant", options.quant)
-      ->check(CLI::IsMember({"none", "int8", "int8-wo", "fp8", "int4"}))
-      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return 0;
 } catch (const std::exception& error) {

@@ -180,7 +180,7 @@ bool Speculation::rests() const {
   const auto is_found = [](const RequestState* request) {
     return !request->drafts.draft.tokens.empty();
   };
-  if (std::ranges::any_of(candidates_, is_found)) return false;
+  if (is_waited_for_ || std::ranges::any_of(candidates_, is_found)) return false;
   return model_ ? policy_.rests() : policy_.depth() == 0 && !config_.depth;
 }
 

@@ -267,12 +267,7 @@ void compare(std::vector<Subject>& subjects, const Workload& workload, const Opt
   for (const Subject& subject : subjects) print_row(workload.name, num_streams, subject);
 }
 
-void speed(const Options& options) {
-  std::vector<Subject> subjects;
-  subjects.push_back({"none", Engine::create(engine_config(options, ""))});
-  for (const std::string& draft : options.drafts) {
-    subjects.push_back({draft, Engine::create(engine_config(options, draft))});
-  }
+void compare_speed(std::vector<Subject>& subjects, const Options& options) {
   const Tokenizer& tokenizer = *subjects.front().engine->tokenizer();
   const Prompts heldout = heldout_prompts(tokenizer);
   std::vector<Workload> workloads = {
@@ -292,12 +287,35 @@ void speed(const Options& options) {
   }
 }
 
+/// One engine, without and with its drafts: both have the device's memory and kernels.
+std::vector<Subject> subjects_of_one(const std::string& name, std::shared_ptr<Engine> engine) {
+  return {{"none", engine, false}, {name, std::move(engine), true}};
+}
+
+/// Engines of their own, where they don't take a GPU from each other: `none` has nothing of
+/// speculation then.
+void speed(const Options& options) {
+  const std::string none;
+  if (engine_config(options, none).device.kind != DeviceKind::kCpu) {
+    for (const std::string& draft : options.drafts) {
+      auto subjects = subjects_of_one(draft, Engine::create(engine_config(options, draft)));
+      compare_speed(subjects, options);
+    }
+    return;
+  }
+  std::vector<Subject> subjects;
+  subjects.push_back({"none", Engine::create(engine_config(options, none))});
+  for (const std::string& draft : options.drafts) {
+    subjects.push_back({draft, Engine::create(engine_config(options, draft))});
+  }
+  compare_speed(subjects, options);
+}
+
 void prediction(const Options& options) {
   print_header();
   for (const double rate : {0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95}) {
-    std::vector<Subject> subjects;
-    subjects.push_back({"none", Engine::create(engine_config(options, ""))});
-    subjects.push_back({"demo-draft", Engine::create(engine_config(options, "demo-draft", rate))});
+    auto subjects =
+        subjects_of_one("demo-draft", Engine::create(engine_config(options, "demo-draft", rate)));
     const Workload workload{fmt::format("SIMULATED acceptance {:g}", rate),
                             heldout_prompts(*subjects.front().engine->tokenizer())};
     for (const int num_streams : options.streams) {
@@ -306,7 +324,6 @@ void prediction(const Options& options) {
   }
 }
 
-/// Both subjects are one engine, which holds the weights once.
 void simulated(const Options& options) {
   EngineConfig config = engine_config(options, options.draft, options.acceptance);
   config.model = options.model;
@@ -315,9 +332,7 @@ void simulated(const Options& options) {
   fmt::print("{} ({}), draft {} ({}), on {}; loaded in {:.0f} s\n\n", options.model, options.quant,
              options.draft, options.draft_quant, engine->backend_name(),
              static_cast<double>(now_ns() - start_ns) * 1e-9);
-  std::vector<Subject> subjects;
-  subjects.push_back({"none", engine, false});
-  subjects.push_back({options.draft, engine, true});
+  auto subjects = subjects_of_one(options.draft, engine);
   const Workload workload{fmt::format("SIMULATED acceptance {:g}", options.acceptance),
                           random_prompts(engine->model_config().vocab_size)};
   print_header();

@@ -432,7 +432,9 @@ TEST(Speculation, drafts_after_a_long_time_without_on_a_device_that_runs_ahead) 
   run(*engine, {request});
   EXPECT_EQ(engine->stats().num_draft_tokens, 0);
   request.speculates = true;
-  run(*engine, {request, request});
+  // A busy machine may take several requests to see that drafts pay.
+  for (int round = 0; round < 20 && engine->stats().num_draft_tokens == 0; ++round)
+    run(*engine, {request});
   EXPECT_GT(engine->stats().num_draft_tokens, 0);
 }
 

@@ -19,9 +19,10 @@ inline std::vector<double> rotated_query(const AttentionCase& attention, int tok
                                          int position) {
   const AttentionShape& shape = attention.shape();
   const auto dim = static_cast<std::size_t>(shape.head_dim);
-  const float* x = attention.host_qkv().data() +
-                   static_cast<std::size_t>(token) * static_cast<std::size_t>(attention.qkv_columns()) +
-                   static_cast<std::size_t>(head) * dim;
+  const float* x =
+      attention.host_qkv().data() +
+      static_cast<std::size_t>(token) * static_cast<std::size_t>(attention.qkv_columns()) +
+      static_cast<std::size_t>(head) * dim;
   std::vector<double> y(dim);
   for (std::size_t i = 0; i < dim / 2; ++i) {
     const double angle = position * std::pow(1e4, -2.0 * static_cast<double>(i) / shape.head_dim);
@@ -34,7 +35,8 @@ inline std::vector<double> rotated_query(const AttentionCase& attention, int tok
 }
 
 /// What rounding explains, u = 2^-24 being that of f32:
-///   scores   of a query's element 2^-11 of it or 2^-39 of the row's largest (attention_numbers.cuh),
+///   scores   of a query's element 2^-11 of it or 2^-39 of the row's largest
+///   (attention_numbers.cuh),
 ///            4 u more in its rotation, and D u of all magnitudes in the sum (tensor cores cut off
 ///            what they add: 2 u for each)
 ///   weights  the error of their scores, 8 u in the exponential and its argument, and rounding as

@@ -143,6 +143,16 @@ __device__ __forceinline__ void int8_to_f16(std::uint32_t codes, std::uint32_t& 
   asm("sub.f16x2 %0, %1, %2;" : "=r"(high) : "r"(high), "r"(0x64806480U));
 }
 
+template <bool kIsBf16>
+__device__ __forceinline__ void int8_to_half(std::uint32_t codes, std::uint32_t& low,
+                                             std::uint32_t& high) {
+  if constexpr (kIsBf16) {
+    int8_to_bf16(codes, low, high);
+  } else {
+    int8_to_f16(codes, low, high);
+  }
+}
+
 /// The bits of |x|: as whole numbers they have the order of magnitudes, with infinity behind all
 /// numbers and NaN behind infinity.
 __device__ __forceinline__ std::uint32_t magnitude_bits(float x) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "backend/cuda/cuda_error.h"
@@ -31,6 +32,9 @@ struct AttentionShape {
   int window = 0;
   bool has_norms = false;
   std::vector<AttentionSequence> sequences;  // decodes - of one tile of 16 rows - first
+  // Of caches of codes: magnitudes of values and queries differ by powers of two up to 2^+-spread,
+  // and some are zero. Queries are never larger than otherwise but where keys are zero.
+  int spread = 0;
 };
 
 /// Operands in device memory, and room for results; a cache for each of `num_layers`, so that
@@ -61,6 +65,39 @@ class AttentionCase {
             (is_coded(shape_.element) ? 4 : 0));
   }
 
+  /// [T, qkv_columns()]
+  [[nodiscard]] const std::vector<float>& host_qkv() const { return host_qkv_; }
+  [[nodiscard]] std::size_t out_bytes() const { return out_.size_bytes(); }
+  /// A key or value of a cache of codes: its scale and its codes' numbers [D]. `layer`: layer 0.
+  struct Coded {
+    double scale;
+    std::vector<double> codes;
+  };
+  [[nodiscard]] Coded coded(std::span<const std::byte> layer, std::size_t sequence, int kv_head,
+                            int position, bool is_value) const {
+    const auto dim = static_cast<std::size_t>(shape_.head_dim);
+    const auto size = static_cast<std::size_t>(shape_.block_size);
+    std::size_t entry = 0;
+    for (std::size_t i = 0; i < sequence; ++i) entry += blocks_of(shape_.sequences[i]);
+    entry += static_cast<std::size_t>(position) / size;
+    const std::byte* head = layer.data() +
+                            static_cast<std::size_t>(host_tables_[entry]) * block_bytes() +
+                            static_cast<std::size_t>(kv_head) * head_bytes();
+    const std::size_t in_block = static_cast<std::size_t>(position) % size;
+    Coded coded;
+    for (std::size_t d = 0; d < dim; ++d) {
+      const auto code = std::to_integer<std::uint8_t>(
+          head[(is_value ? size * dim : 0) + unit_offset(in_block, d, is_value)]);
+      coded.codes.push_back(shape_.element == CacheElement::kFp8
+                                ? double{e4m3_to_f32(code)}
+                                : static_cast<double>(static_cast<std::int8_t>(code)));
+    }
+    float scale;
+    std::memcpy(&scale, head + 2 * size * dim + 4 * (in_block + (is_value ? size : 0)), 4);
+    coded.scale = double{scale};
+    return coded;
+  }
+
   [[nodiscard]] RopeAppendTask heads(int layer = 0) const {
     RopeAppendTask task;
     task.qkv = qkv();
@@ -77,7 +114,8 @@ class AttentionCase {
     task.num_heads = shape_.num_heads;
     task.cache = cache(layer);
     task.queries = queries_.data();
-    task.query_element = task_element();
+    task.query_element = query_element();
+    if (is_coded(shape_.element)) task.query_scales = query_scales_.as<float>();
     return task;
   }
   /// `is_split`: a block of threads for each chunk.
@@ -93,9 +131,10 @@ class AttentionCase {
     task.window = shape_.window;
     task.scale = 1.0F / std::sqrt(static_cast<float>(shape_.head_dim));
     task.queries = queries_.data();
-    task.query_element = task_element();
+    task.query_element = query_element();
+    if (is_coded(shape_.element)) task.query_scales = query_scales_.as<float>();
     task.out = out_.data();
-    task.out_element = task_element();
+    task.out_element = out_element();
     task.out_stride = shape_.num_heads * shape_.head_dim;
     task.split = is_split && max_chunks_ > 1;
     task.max_chunks = max_chunks_;
@@ -143,7 +182,10 @@ class AttentionCase {
   }
 
  private:
-  [[nodiscard]] Element task_element() const {
+  [[nodiscard]] Element query_element() const {
+    return shape_.element == CacheElement::kBf16 ? Element::kBf16 : Element::kF16;
+  }
+  [[nodiscard]] Element out_element() const {
     return shape_.element == CacheElement::kF16 ? Element::kF16 : Element::kBf16;
   }
   [[nodiscard]] std::size_t head_bytes() const {
@@ -169,6 +211,27 @@ class AttentionCase {
     view.block_bytes = static_cast<std::int64_t>(block_bytes());
     view.head_bytes = static_cast<std::int64_t>(head_bytes());
     return view;
+  }
+
+  [[nodiscard]] std::size_t blocks_of(const AttentionSequence& sequence) const {
+    const int end = sequence.first_position + sequence.num_tokens;
+    return static_cast<std::size_t>((end + shape_.block_size - 1) / shape_.block_size);
+  }
+  /// Of an element in a block's keys or values.
+  [[nodiscard]] std::size_t unit_offset(std::size_t position, std::size_t d, bool is_value) const {
+    const auto dim = static_cast<std::size_t>(shape_.head_dim);
+    const std::size_t p = position % 16;
+    const std::size_t k = d % 16;
+    const std::size_t unit = position / 16 * dim * 16 + d / 16 * 256;
+    return unit + (is_value ? (k % 8 * 4 + p / 4) * 8 + k / 8 * 4 + p % 4
+                            : (p % 8 * 4 + k / 4) * 8 + p / 8 * 4 + k % 4);
+  }
+  /// A power of two up to 2^+-spread, or zero.
+  float random_magnitude() {
+    const auto count = static_cast<std::uint64_t>(2 * shape_.spread + 1);
+    if (shape_.spread == 0) return 1;
+    if (random_.below(16) == 0) return 0;
+    return std::ldexp(1.0F, static_cast<int>(random_.below(count)) - shape_.spread);
   }
 
   static void upload(const DeviceBuffer& to, std::size_t at, const void* from, std::size_t bytes) {
@@ -285,30 +348,57 @@ class AttentionCase {
         if (shape_.element == CacheElement::kInt8 && code == 0x80U) code = 0;
         block[head + i] = std::byte{code};
       }
+      if (shape_.spread > 0) clear_keys(&block[head]);
       for (std::size_t i = codes; i < head_bytes(); i += 4) {
-        const auto scale = static_cast<float>((0.5 + random_.uniform()) / 100);
+        const bool is_value = (i - codes) / 4 >= static_cast<std::size_t>(shape_.block_size);
+        const auto scale = static_cast<float>((0.5 + random_.uniform()) / 100) *
+                           (is_value ? random_magnitude() : 1.0F);
         std::memcpy(&block[head + i], &scale, 4);
       }
     }
     return block;
   }
-  /// Makes a position of a block NaN.
+  /// Of a block's head, what large elements of queries meet.
+  void clear_keys(std::byte* keys) const {
+    const auto half = static_cast<std::size_t>(shape_.head_dim / 2);
+    for (std::size_t p = 0; p < static_cast<std::size_t>(shape_.block_size); ++p) {
+      keys[unit_offset(p, 0, false)] = std::byte{0};
+      keys[unit_offset(p, half, false)] = std::byte{0};
+    }
+  }
+  /// Of [T, qkv_columns()].
+  void spread_magnitudes(std::vector<float>& qkv) {
+    const int heads = shape_.num_heads + 2 * shape_.num_kv_heads;
+    const auto dim = static_cast<std::size_t>(shape_.head_dim);
+    for (std::size_t i = 0; i < qkv.size() / dim; ++i) {
+      float* head = &qkv[i * dim];
+      const int index = static_cast<int>(i) % heads;
+      const bool is_query = index < shape_.num_heads;
+      const bool is_value = index >= shape_.num_heads + shape_.num_kv_heads;
+      float magnitude = is_query || is_value ? random_magnitude() : 1.0F;
+      if (is_query) magnitude = std::min(magnitude, 1.0F);
+      for (std::size_t d = 0; d < dim; ++d) head[d] *= magnitude;
+      if (is_value) continue;
+      const float large = !is_query    ? 0.0F
+                          : i % 2 == 0 ? 1.0F
+                                       : std::ldexp(1.0F, std::min(shape_.spread, 20));
+      head[0] *= large;
+      head[dim / 2] *= large;
+    }
+  }
+  /// Makes a position of a block NaN, or large codes with scales of NaN.
   void spoil(std::byte* block, int position) const {
     const auto dim = static_cast<std::size_t>(shape_.head_dim);
     const auto size = static_cast<std::size_t>(shape_.block_size);
     const auto bytes = static_cast<std::size_t>(cache_element_bytes(shape_.element));
-    const auto p = static_cast<std::size_t>(position % 16);
+    const auto in_block = static_cast<std::size_t>(position);
+    const int nothing = is_coded(shape_.element) ? 0x7e : 0x7f;  // codes are always numbers
     for (int head = 0; head < shape_.num_kv_heads; ++head) {
       std::byte* keys = block + head_bytes() * static_cast<std::size_t>(head);
       std::byte* values = keys + size * dim * bytes;
-      const std::size_t run = static_cast<std::size_t>(position / 16) * dim * 16;
       for (std::size_t d = 0; d < dim; ++d) {
-        const std::size_t unit = run + d / 16 * 256;
-        const std::size_t k = d % 16;
-        const std::size_t key = unit + (p % 8 * 4 + k / 4) * 8 + p / 8 * 4 + k % 4;
-        const std::size_t value = unit + (k % 8 * 4 + p / 4) * 8 + k / 8 * 4 + p % 4;
-        std::memset(keys + key * bytes, 0x7f, bytes);
-        std::memset(values + value * bytes, 0x7f, bytes);
+        std::memset(keys + unit_offset(in_block, d, false) * bytes, nothing, bytes);
+        std::memset(values + unit_offset(in_block, d, true) * bytes, nothing, bytes);
       }
       if (!is_coded(shape_.element)) continue;
       const float nan = std::numeric_limits<float>::quiet_NaN();
@@ -325,9 +415,12 @@ class AttentionCase {
     const auto tiles = static_cast<std::size_t>(num_tiles_);
     const std::size_t entries =
         tiles * static_cast<std::size_t>(shape_.num_kv_heads * max_chunks_) * kDecodeTileRows;
-    qkv_ = uploaded(random_floats(tokens * static_cast<std::size_t>(qkv_columns()), -2, 2));
+    host_qkv_ = random_floats(tokens * static_cast<std::size_t>(qkv_columns()), -2, 2);
+    if (shape_.spread > 0) spread_magnitudes(host_qkv_);
+    qkv_ = uploaded(host_qkv_);
     norms_ = uploaded(random_floats(2 * dim, 0.5, 1.5));
     queries_ = DeviceBuffer(queries * 2, "queries");
+    query_scales_ = DeviceBuffer(queries / dim * 4, "scales of queries");
     out_ = DeviceBuffer(queries * 2, "results");
     partial_sums_ = DeviceBuffer(entries * dim * 4, "partial sums");
     partial_stats_ = DeviceBuffer(entries * 8, "partial maxima");
@@ -345,9 +438,11 @@ class AttentionCase {
   int num_prompt_tokens_ = 0;
   int num_prompt_tiles_ = 0;
   std::vector<std::int32_t> host_tables_;
+  std::vector<float> host_qkv_;
   std::vector<std::byte> first_layer_;
   DeviceBuffer slices_, tiles_, prompt_tiles_, prompt_tokens_, tables_, positions_, blocks_,
-      angles_, cache_, qkv_, norms_, queries_, out_, partial_sums_, partial_stats_, arrivals_;
+      angles_, cache_, qkv_, norms_, queries_, query_scales_, out_, partial_sums_, partial_stats_,
+      arrivals_;
 };
 
 }  // namespace iol::cuda

@@ -56,10 +56,6 @@ class ChainCase {
     return tasks;
   }
   [[nodiscard]] ChainScratch* scratch() const { return scratch_.as<ChainScratch>(); }
-  [[nodiscard]] std::size_t weight_bytes() const {
-    return output_.matrix_bytes() + gate_up_.matrix_bytes() + down_.matrix_bytes() +
-           qkv_.matrix_bytes();
-  }
   /// As before the first product.
   void reset() const {
     check(cudaMemcpy(hidden_.data(), first_hidden_.data(), hidden_.size_bytes(),

@@ -1,11 +1,13 @@
 // attention_decode() against the kernels that do its parts one after the other, and a step that has
 // both: results and the cache have the same bits. Those are compared with the CPU backend in
-// cuda_backend_test.cpp. Needs a GPU.
+// cuda_backend_test.cpp; of caches of codes results also with double precision, over many
+// magnitudes. Needs a GPU.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "backend/cuda/cuda_device.h"
 #include "bench/kernels/attention_case.h"
+#include "tests/backend/attention_reference.h"
 
 namespace iol::cuda {
 namespace {
@@ -120,6 +122,64 @@ TEST_P(CudaAttentionTest, decodes_beside_prompts_have_the_bits_of_their_parts) {
           for (const int count : {33, 64, 130, 257 + first % 7})
             shape.sequences.push_back({count, first});
         ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, is_split));
+      }
+    }
+  }
+}
+
+/// Every result of the last repetition against double precision.
+void expect_reference(const AttentionCase& attention) {
+  const AttentionShape& shape = attention.shape();
+  const std::vector<std::byte> results = attention.results();
+  const auto layer = std::span(results).subspan(attention.out_bytes());
+  const auto dim = static_cast<std::size_t>(shape.head_dim);
+  std::size_t row = 0;
+  double worst = 0;
+  for (std::size_t s = 0; s < shape.sequences.size(); ++s) {
+    for (int token = 0; token < shape.sequences[s].num_tokens; ++token) {
+      for (int head = 0; head < shape.num_heads; ++head, ++row) {
+        if (shape.sequences[s].num_tokens > 16 && (token + head) % 7 != 0) continue;  // slow
+        const AttentionReference want = attention_reference(attention, layer, s, token, head);
+        for (std::size_t d = 0; d < dim; ++d) {
+          std::uint16_t bits;
+          std::memcpy(&bits, &results[(row * dim + d) * 2], 2);
+          const double got = double{std::bit_cast<float>(std::uint32_t{bits} << 16)};
+          ASSERT_LE(std::abs(got - want.out[d]), want.most[d])
+              << "sequence " << s << ", token " << token << ", head " << head << ", element " << d
+              << ": " << got << " instead of " << want.out[d];
+          worst = std::max(worst, std::abs(got - want.out[d]) / want.most[d]);
+        }
+      }
+    }
+  }
+  // The bound is one that results come near.
+  EXPECT_GT(worst, 0.25);
+}
+
+TEST_P(CudaAttentionTest, codes_of_all_magnitudes_give_what_double_precision_gives) {
+  if (!is_coded(GetParam())) GTEST_SKIP() << "not a cache of codes";
+  for (const Heads& heads : {Heads{8, 2, 64}, Heads{4, 1, 128}}) {
+    for (const int window : {0, 300}) {
+      for (const int spread : {0, 13, 40}) {
+        SCOPED_TRACE(
+            fmt::format("heads of {}, window {}, spread {}", heads.head_dim, window, spread));
+        AttentionShape shape = {
+            GetParam(), heads.num_heads, heads.num_kv_heads, heads.head_dim, 16, window, false, {}};
+        shape.spread = spread;
+        for (const int position : {0, 1, 17, 63, 130, 255, 256, 300, 700})
+          for (const int num_tokens : {1, 3}) shape.sequences.push_back({num_tokens, position});
+        shape.sequences.push_back({100, 0});
+        shape.sequences.push_back({120, 200});
+        for (const bool is_split : {true, false})
+          ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, is_split));
+        const AttentionCase attention(shape);
+        const Stream stream;
+        rope_append(attention.prompt_heads(), stream.get());
+        attention_decode(attention.decodes(true), attention.heads(), stream.get());
+        cuda::attention(attention.prompts(), stream.get());
+        stream.synchronize("attention");
+        check_launch("attention");
+        ASSERT_NO_FATAL_FAILURE(expect_reference(attention));
       }
     }
   }

@@ -90,19 +90,17 @@ TEST(ProductChain, is_one_kernel_for_whoever_was_first) {
   const auto want = layer.results();
   ProductChain first(stream);
   ProductChain second(stream);
-  const auto is_chain = [&](ProductChain& chain, std::int64_t least_bytes) {
+  const auto is_chain = [&](ProductChain& chain) {
     layer.reset();
     for (const LinearTask& task : tasks) chain.multiply(task);
-    const bool is = chain.flush(least_bytes);
+    const bool is = chain.flush();
     stream.synchronize("products");
     EXPECT_EQ(std::memcmp(layer.results().data(), want.data(), want.size() * 4), 0);
     return is;
   };
-  const auto bytes = static_cast<std::int64_t>(layer.weight_bytes());
-  EXPECT_TRUE(is_chain(first, 0));
-  EXPECT_TRUE(is_chain(first, bytes));
-  EXPECT_FALSE(is_chain(first, bytes + 1));
-  EXPECT_FALSE(is_chain(second, 0));
+  EXPECT_TRUE(is_chain(first));
+  EXPECT_TRUE(is_chain(first));
+  EXPECT_FALSE(is_chain(second));
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, CudaChainTest, testing::ValuesIn(kLayoutsOfMadeRows));

@@ -8,8 +8,8 @@
 #include <sstream>
 
 #include "tests/cli/expect_refused.h"
-#include "tests/report/temporary_folder.h"
 #include "tests/run_iol.h"
+#include "tests/temporary_folder.h"
 
 namespace iol {
 namespace {
@@ -30,7 +30,7 @@ class AuditCommand : public testing::Test {
   }
 
   std::string trace() const { return (folder_.path() / "trace.jsonl").string(); }
-  report::TemporaryFolder folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(AuditCommand, shows_the_workload_and_advice) {

@@ -7,8 +7,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "tests/model/temporary_folder.h"
 #include "tests/run_iol.h"
+#include "tests/temporary_folder.h"
 
 namespace iol {
 namespace {
@@ -36,7 +36,7 @@ class CalibratedBuild : public testing::Test {
     EXPECT_EQ(outcome.exit_code, 0) << outcome.error;
     return outcome.exit_code == 0 ? json::parse(outcome.out) : json();
   }
-  test::TemporaryFolder folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(CalibratedBuild, is_closer_to_the_model_and_recorded_and_repeatable) {

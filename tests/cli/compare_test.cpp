@@ -7,13 +7,12 @@
 
 #include "tests/cli/expect_refused.h"
 #include "tests/report/sample_records.h"
-#include "tests/report/temporary_folder.h"
 #include "tests/run_iol.h"
+#include "tests/temporary_folder.h"
 
 namespace iol {
 namespace {
 
-using report::TemporaryFolder;
 using ::testing::HasSubstr;
 
 /// A made-up run of one subject; `slower` stretches every time of it.
@@ -85,7 +84,7 @@ TEST_F(CompareCommand, holds_two_subjects_of_one_interleaved_bench_against_each_
 TEST_F(CompareCommand, refuses_bad_input_in_one_line) {
   const TemporaryFolder other;
   write_run(other, "wednesday", 1);
-  std::string text = report::read_text(other.path() / "records.jsonl");
+  std::string text = read_text(other.path() / "records.jsonl");
   for (auto place = text.find("5f0c"); place != std::string::npos; place = text.find("5f0c"))
     text.replace(place, 4, "beef");
   other.write("records.jsonl", text);

@@ -8,14 +8,13 @@
 
 #include "tests/cli/expect_refused.h"
 #include "tests/report/sample_records.h"
-#include "tests/report/temporary_folder.h"
 #include "tests/run_iol.h"
+#include "tests/temporary_folder.h"
 
 namespace iol {
 namespace {
 
 using nlohmann::json;
-using report::TemporaryFolder;
 using ::testing::HasSubstr;
 
 void expect_cost_refused(const std::string& arguments, const std::string& message) {

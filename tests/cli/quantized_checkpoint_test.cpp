@@ -8,8 +8,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "tests/model/temporary_folder.h"
 #include "tests/run_iol.h"
+#include "tests/temporary_folder.h"
 
 namespace iol {
 namespace {
@@ -45,7 +45,7 @@ class QuantizedCheckpoint : public testing::Test {
     config["quantization_config"] = settings;
     std::ofstream(checkpoint() + "/config.json") << config;
   }
-  test::TemporaryFolder folder_;
+  TemporaryFolder folder_;
 };
 
 json compressed_tensors(const char* form, const json& inputs) {

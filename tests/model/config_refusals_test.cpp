@@ -6,7 +6,8 @@
 
 #include "base/error.h"
 #include "model/config.h"
-#include "tests/model/temporary_folder.h"
+#include "tests/message_of.h"
+#include "tests/temporary_folder.h"
 
 namespace iol::test {
 namespace {

@@ -8,7 +8,8 @@
 #include "engine/loaded_model.h"
 #include "engine/memory_check.h"
 #include "model/synthetic.h"
-#include "tests/model/temporary_folder.h"
+#include "tests/message_of.h"
+#include "tests/temporary_folder.h"
 
 namespace iol::test {
 namespace {

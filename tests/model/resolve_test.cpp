@@ -7,7 +7,8 @@
 #include <cstdlib>
 
 #include "base/error.h"
-#include "tests/model/temporary_folder.h"
+#include "tests/message_of.h"
+#include "tests/temporary_folder.h"
 
 namespace iol::test {
 namespace {

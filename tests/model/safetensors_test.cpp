@@ -12,7 +12,8 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "tests/model/temporary_folder.h"
+#include "tests/message_of.h"
+#include "tests/temporary_folder.h"
 
 namespace iol::test {
 namespace {

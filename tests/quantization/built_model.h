@@ -9,7 +9,7 @@
 #include "base/sha256.h"
 #include "model/checkpoint.h"
 #include "quantization/engine_directory_writer.h"
-#include "tests/model/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace iol::test {
 

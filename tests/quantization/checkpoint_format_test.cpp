@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "tests/message_of.h"
 #include "tests/quantization/edited_checkpoint.h"
 
 namespace iol::test {

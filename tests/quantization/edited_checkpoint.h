@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/model/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace iol::test {
 

@@ -12,6 +12,7 @@
 #include "engine/loaded_model.h"
 #include "engine/scorer.h"
 #include "model/safetensors.h"
+#include "tests/message_of.h"
 #include "tests/quantization/built_model.h"
 
 namespace iol::test {

@@ -14,6 +14,7 @@
 #include "model/tensor_list.h"
 #include "model/weights.h"
 #include "quantization/engine_directory.h"
+#include "tests/message_of.h"
 #include "tests/quantization/built_model.h"
 
 namespace iol::test {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "model/weights.h"
 #include "quantization/quantized_checkpoint.h"
+#include "tests/message_of.h"
 #include "tests/quantization/edited_checkpoint.h"
 
 namespace iol::test {

@@ -14,6 +14,7 @@
 #include "engine/loaded_model.h"
 #include "engine/scorer.h"
 #include "model/memory_plan.h"
+#include "tests/message_of.h"
 #include "tests/quantization/edited_checkpoint.h"
 
 namespace iol::test {

@@ -11,6 +11,7 @@
 #include "engine/loaded_model.h"
 #include "engine/scorer.h"
 #include "quantization/calibration.h"
+#include "tests/message_of.h"
 #include "tests/quantization/calibration_model.h"
 
 namespace iol::test {

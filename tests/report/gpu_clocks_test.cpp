@@ -8,7 +8,7 @@
 
 #include "report/findings.h"
 #include "tests/report/sample_records.h"
-#include "tests/report/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace iol::report {
 namespace {

@@ -9,7 +9,7 @@
 #include "report/report.h"
 #include "report/study_claims.h"
 #include "tests/report/sample_records.h"
-#include "tests/report/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace iol::report {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "report/report.h"
 #include "tests/report/sample_records.h"
-#include "tests/report/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace iol::report {
 namespace {

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "tests/report/sample_records.h"
-#include "tests/report/temporary_folder.h"
 #include "tests/run_iol.h"
+#include "tests/temporary_folder.h"
 
 namespace iol::report {
 namespace {

@@ -12,7 +12,7 @@
 #include "report/html.h"
 #include "report/markdown.h"
 #include "tests/report/sample_records.h"
-#include "tests/report/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace iol::report {
 namespace {

@@ -3,7 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "tests/model/temporary_folder.h"
+#include "tests/message_of.h"
+#include "tests/temporary_folder.h"
 #include "tests/tokenizer/goldens.h"
 
 namespace iol::test {

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "tests/report/temporary_folder.h"
+#include "tests/temporary_folder.h"
 #include "workload/advice.h"
 #include "workload/audit_output.h"
 

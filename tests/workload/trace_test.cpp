@@ -8,13 +8,12 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "tests/report/temporary_folder.h"
+#include "tests/temporary_folder.h"
 #include "workload/trace_time.h"
 
 namespace iol {
 namespace {
 
-using report::TemporaryFolder;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 

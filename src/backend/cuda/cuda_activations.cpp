@@ -16,8 +16,8 @@ std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 /// The bytes of each array. Activations are counted as f32, the largest of their forms.
 struct Layout {
   std::size_t operand_row, inv_freq, hidden, operand, operand_scales, operand_sums, qkv, queries,
-      attended, gated, angles, logits, best, partial_sums, partial_stats, arrivals, hidden_tiles,
-      gated_tiles, attended_tiles;
+      query_scales, attended, gated, angles, logits, best, partial_sums, partial_stats, arrivals,
+      hidden_tiles, gated_tiles, attended_tiles;
 
   Layout(const TransformerShape& shape, int max_tokens, int max_logit_tokens) {
     const auto rows = static_cast<std::size_t>(std::max(max_tokens, max_logit_tokens));
@@ -38,6 +38,7 @@ struct Layout {
     operand_sums = operand_scales;
     qkv = aligned(rows * (num_heads + 2 * num_kv_heads) * head_dim * 4);
     queries = aligned(rows * attended_size * 4);
+    query_scales = aligned(rows * num_heads * 4);
     attended = queries;
     gated = aligned(rows * inner * 4);
     angles = aligned(rows * head_dim / 2 * 4);
@@ -54,10 +55,10 @@ struct Layout {
         aligned(static_cast<std::size_t>(attention_traits(static_cast<int>(num_kv_heads))) * 4);
   }
   [[nodiscard]] std::size_t total() const {
-    return inv_freq + hidden + operand + operand_scales + operand_sums + qkv + queries + attended +
-           gated + 2 * angles + logits + best + partial_sums + partial_stats + arrivals +
-           2 * hidden_tiles + gated_tiles + attended_tiles + aligned(kExchangeSumBytes) +
-           aligned(kExchangeFlagBytes);
+    return inv_freq + hidden + operand + operand_scales + operand_sums + qkv + queries +
+           query_scales + attended + gated + 2 * angles + logits + best + partial_sums +
+           partial_stats + arrivals + 2 * hidden_tiles + gated_tiles + attended_tiles +
+           aligned(kExchangeSumBytes) + aligned(kExchangeFlagBytes);
   }
 };
 
@@ -88,6 +89,7 @@ CudaActivations::CudaActivations(const TransformerShape& transformer, int tokens
   take(operand.sums, layout.operand_sums);
   take(qkv, layout.qkv);
   take(queries, layout.queries);
+  take(query_scales, layout.query_scales);
   take(attended, layout.attended);
   take(gated, layout.gated);
   take(cosine, layout.angles);

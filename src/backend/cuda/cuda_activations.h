@@ -44,6 +44,7 @@ class CudaActivations final : public Activations {
   std::size_t operand_row_bytes = 0;   // room for each
   float* qkv = nullptr;                // [T, (Nq + 2 Nkv) D]
   void* queries = nullptr;             // [T, Nq D]
+  float* query_scales = nullptr;       // [T, Nq], of queries beside a cache of codes
   void* attended = nullptr;            // [T, Nq D]
   void* gated = nullptr;               // [T, F]
   float* cosine = nullptr;             // [T, D / 2]

@@ -137,6 +137,8 @@ class CudaBackend final : public Backend {
   void fetch_results(CudaActivations& a, int num_logits);
   /// What queries are multiplied with keys as.
   [[nodiscard]] Element query_element(CacheElement cache) const;
+  /// What they are divided by: see RopeAppendTask.
+  [[nodiscard]] float* query_scales(CudaActivations& a, CacheElement cache) const;
   [[nodiscard]] Element compute_element() const;
 
   const CudaDevice& device_;
@@ -297,6 +299,7 @@ void CudaBackend::project_qkv(Activations& activations, const StepInput&,
   rope.cache = static_cast<CudaKvCache&>(cache).layer(layer);
   rope.queries = a.queries;
   rope.query_element = query_element(rope.cache.element);
+  rope.query_scales = query_scales(a, rope.cache.element);
   heads_ = rope;
   if (rope.num_tokens == 0) return;
   linear_.flush();
@@ -311,7 +314,11 @@ Element CudaBackend::compute_element() const {
 
 Element CudaBackend::query_element(CacheElement cache) const {
   if (dtype_ == DType::kF32 || cache == CacheElement::kF32) return Element::kF32;
-  return cache == CacheElement::kF16 ? Element::kF16 : Element::kBf16;
+  return cache == CacheElement::kBf16 ? Element::kBf16 : Element::kF16;
+}
+
+float* CudaBackend::query_scales(CudaActivations& a, CacheElement cache) const {
+  return is_coded(cache) && query_element(cache) == Element::kF16 ? a.query_scales : nullptr;
 }
 
 void CudaBackend::attend(Activations& activations, const StepInput&, const KvCache& cache,
@@ -320,9 +327,7 @@ void CudaBackend::attend(Activations& activations, const StepInput&, const KvCac
   const StepArrays& arrays = a.inputs.arrays();
   AttentionTask task;
   task.cache = static_cast<const CudaKvCache&>(cache).layer(layer);
-  // With codes attention takes long beside a chain, which smaller layers don't make up for.
-  constexpr std::int64_t kLeastBesideCodes = 100'000'000;
-  task.waits_long = linear_.flush(is_coded(task.cache.element) ? kLeastBesideCodes : 0);
+  task.waits_long = linear_.flush();
   task.slices = arrays.slices;
   task.tables = arrays.tables;
   task.num_tokens = sizes_.num_tokens;
@@ -331,6 +336,7 @@ void CudaBackend::attend(Activations& activations, const StepInput&, const KvCac
   task.scale = 1.0F / std::sqrt(static_cast<float>(a.shape.head_dim));
   task.queries = a.queries;
   task.query_element = query_element(task.cache.element);
+  task.query_scales = query_scales(a, task.cache.element);
   task.out = a.attended;
   task.out_element = compute_element();
   task.out_stride = a.shape.num_heads * a.shape.head_dim;

@@ -44,7 +44,7 @@ class LinearOperation {
   void multiply(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
                 const OperandRows& x, int num_tokens);
   /// Begins what multiply() has been asked for, see ProductChain.
-  bool flush(std::int64_t least_bytes = 0) { return chain_.flush(least_bytes); }
+  bool flush() { return chain_.flush(); }
   /// Forgets it: the step has failed.
   void forget() { chain_.forget(); }
 

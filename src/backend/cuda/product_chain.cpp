@@ -32,9 +32,9 @@ void ProductChain::multiply(const LinearTask& product) {
   check_launch("multiplying by a weight matrix");
 }
 
-bool ProductChain::flush(std::int64_t least_bytes) {
+bool ProductChain::flush() {
   const ChainTask task = {links_, num_links_, scratch_.as<ChainScratch>()};
-  const bool is_chain = num_links_ >= kLeastLinks && weight_bytes(task) >= least_bytes;
+  const bool is_chain = num_links_ >= kLeastLinks;
   if (is_chain) {
     linear_chain(task, stream_->get());
   } else {

@@ -15,8 +15,8 @@ class ProductChain {
   /// `product` is begun now or by flush(), behind those before it.
   void multiply(const LinearTask& product);
   /// Begins all products. Other work on the stream that has to do with them comes behind it. True:
-  /// one kernel takes them all, as it does when they have `least_bytes` of weights.
-  bool flush(std::int64_t least_bytes = 0);
+  /// one kernel takes them all.
+  bool flush();
   /// Products that weren't begun, of a step that failed, never are.
   void forget() { num_links_ = 0; }
 

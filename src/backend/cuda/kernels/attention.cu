@@ -17,8 +17,8 @@
 // Slices of one tile (most decodes) take attention_decode.cu instead, where it has the heads' size,
 // and prefill tiles attention_prompts.cu, where the card has room for it.
 //
-// int8 and fp8: codes become bf16, which holds them exactly; a position's key scale multiplies its
-// score, its value scale its weight.
+// int8 and fp8: codes become f16, which holds them exactly (attention_numbers.cuh); a position's
+// key scale multiplies its score, its value scale its weight.
 #include "backend/cuda/kernels/attention_values.cuh"
 
 namespace iol::cuda {
@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(kAttentionThreads, kTiles* kUnits == 1 ? 4 : 3
   __syncthreads();
   prefetch_chunk<Codec>(task, tile, first_chunk, places);
   wait_for_previous();
-  load_queries<kTiles>(task, tile, shared.queries);
+  load_queries<kTiles>(task, tile, shared);
   __syncthreads();
   Result<kTiles, kUnits> result;
   for (int chunk = first_chunk; chunk <= last_chunk; ++chunk) {

@@ -15,6 +15,8 @@
 // happens lies apart.
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
+
 #include "backend/cuda/kernels/decode_heads.cuh"
 #include "backend/cuda/kernels/decode_values.cuh"
 
@@ -25,12 +27,15 @@ namespace {
 /// chunk must have been asked for whole.
 template <class Codec, int kDim, int kHalves>
 __device__ __forceinline__ void perform(const DecodeArgs& args, const DecodeTile& tile, int first,
-                                        int last, bool is_alone, bool is_rehearsal,
-                                        DecodeShared<Codec, kDim>& shared, std::byte* keys,
-                                        DecodeChunk<Codec, kDim>& copies) {
+                                        int last, bool is_alone, bool is_rehearsal, bool is_late,
+                                        HeadLoads loads, DecodeShared<Codec, kDim>& shared,
+                                        std::byte* keys, DecodeChunk<Codec, kDim>& copies) {
   using Chunk = DecodeChunk<Codec, kDim>;
   const int warp = threadIdx.x / 32;
   std::byte* values = keys + args.values_offset;
+  std::uint32_t* shared_queries = Codec::kCoded && args.queries_offset != 0
+                                      ? reinterpret_cast<std::uint32_t*>(keys + args.queries_offset)
+                                      : shared.weights;
   uint4 queries[Codec::kCoded ? 1 : Chunk::kUnits];
   DecodeSums<kDim> sums;
   DecodeStats<kHalves> stats;
@@ -41,16 +46,22 @@ __device__ __forceinline__ void perform(const DecodeArgs& args, const DecodeTile
   }
 #pragma unroll
   for (int i = 0; i < kDim / 16 * 64 * kHalves / kAttentionThreads; ++i)
-    shared.queries()[threadIdx.x + i * kAttentionThreads] = 0;  // rows that the tile doesn't have
+    shared_queries[threadIdx.x + i * kAttentionThreads] = 0;  // rows that the tile doesn't have
   finish_own_copies();
   __syncthreads();
-  take_heads<Codec, kDim, kHalves>(args, tile, first, last, is_rehearsal, shared, keys);
+  const DecodeItem<Codec, kDim> item(args, tile, 0, first, last);
+  if (!is_late) {
+    if (!is_rehearsal) wait_for_previous();
+    loads = item.load(args);
+  }
+  take_heads<Codec, kDim, kHalves>(args, tile, first, last, is_rehearsal, item, loads, shared,
+                                   shared_queries, keys);
   // Where the cache is copied from after something was appended.
   if (args.values_offset == 0 || first != last) publish_to_copies();
   __syncthreads();
   if constexpr (!Codec::kCoded) {
 #pragma unroll
-    for (int u = 0; u < Chunk::kUnits; ++u) queries[u] = load_operand<kHalves>(shared.queries(), u);
+    for (int u = 0; u < Chunk::kUnits; ++u) queries[u] = load_operand<kHalves>(shared_queries, u);
   }
 #pragma unroll 1
   for (int chunk = first;;) {
@@ -63,11 +74,11 @@ __device__ __forceinline__ void perform(const DecodeArgs& args, const DecodeTile
       wait_for_copies(shared.keys_here + warp, parity);
       const std::byte* warp_keys = keys + warp * kRunsOfWarp * Chunk::kRunBytes;
       if constexpr (Codec::kCoded) {
-#pragma unroll(kDim == 64 ? 4 : 2)  // widening codes is much code
+#pragma unroll 4
         for (int u = 0; u < Chunk::kUnits; ++u)
-          multiply_unit<Codec, kDim>(load_operand<kHalves>(shared.queries(), u), warp_keys, u,
+          multiply_unit<Codec, kDim>(load_operand<kHalves>(shared_queries, u), warp_keys, u,
                                      scores);
-        multiply_scales<kHalves>(shared.scales[0] + warp * kWarpPositions, scores);
+        scale_scores<kHalves>(shared.scales[0] + warp * kWarpPositions, scores);
       } else {
 #pragma unroll
         for (int u = 0; u < Chunk::kUnits; ++u)
@@ -80,21 +91,20 @@ __device__ __forceinline__ void perform(const DecodeArgs& args, const DecodeTile
     }
     mask_scores<kHalves>(args, tile, first_position, scores);
     DecodeStats<kHalves> part_stats;
-    find_most(scores, shared.most, part_stats);
-    exponentiate(scores, part_stats, shared.totals);
-    if constexpr (Codec::kCoded) {
-      if (first_position <= tile.last_position)
-        multiply_scales<kHalves>(shared.scales[1] + warp * kWarpPositions, scores);
-    }
+    find_most<kHalves>(args, Codec::kCoded ? shared.query_scales : nullptr, scores, shared.most,
+                       part_stats);
+    exponentiate<kHalves>(part_stats, scores, shared.totals);
+    if constexpr (Codec::kCoded)
+      scale_weights<kHalves>(shared.scales[1] + warp * kWarpPositions, shared.weighted, scores,
+                             part_stats);
     store_weights<Codec, kHalves>(scores, shared.weights);
     finish_own_copies();
     __syncthreads();
     find_totals(shared.totals, part_stats);
     DecodeSums<kDim> part;
-    add_values<Codec, kDim, kHalves>(shared.weights, values,
-                                     tile.last_position - chunk * kChunkPositions,
-                                     shared.values_here, parity, part);
-    merge_chunk(part, part_stats, sums, stats);
+    add_values<Codec, kDim, kHalves>(shared, values, tile.last_position - chunk * kChunkPositions,
+                                     parity, part);
+    merge_chunk<Codec>(part, part_stats, sums, stats);
     if (chunk == last) break;
     __syncthreads();  // weights, keys and values may be overwritten
     ++chunk;
@@ -115,6 +125,16 @@ template <class Codec, int kDim, int kHalves>
 __device__ __forceinline__ void attend(const DecodeArgs& args, const DecodeTile& tile, int first,
                                        int last, bool is_alone, DecodeShared<Codec, kDim>& shared,
                                        std::byte* keys) {
+  // Blocks that find room when others have ended don't wait for the kernel in front, but for
+  // memory.
+  const bool is_late =
+      static_cast<int>(blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z)) >=
+      args.early_blocks;
+  HeadLoads loads = {};
+  if (is_late) {
+    wait_for_previous();
+    loads = DecodeItem<Codec, kDim>(args, tile, 0, first, last).load(args);
+  }
   DecodeChunk<Codec, kDim> copies(args, tile, first);
   if (args.values_offset != 0) {
     copies.copy_both(args, keys, shared);
@@ -124,21 +144,23 @@ __device__ __forceinline__ void attend(const DecodeArgs& args, const DecodeTile&
   int rehearsals = args.rehearses && args.values_offset != 0 && first == last ? 1 : 0;
 #pragma unroll 1
   for (; rehearsals >= 0; --rehearsals) {
-    perform<Codec, kDim, kHalves>(args, tile, first, last, is_alone, rehearsals > 0, shared, keys,
-                                  copies);
+    perform<Codec, kDim, kHalves>(args, tile, first, last, is_alone, rehearsals > 0, is_late, loads,
+                                  shared, keys, copies);
     __syncthreads();
+    loads = {};  // no register holds them meanwhile
   }
 }
 
-/// Blocks of a multiprocessor: of more than three of 128 elements, shared memory doesn't hold the
-/// keys.
+/// Blocks of a multiprocessor: of more of 128 elements, shared memory doesn't hold the keys.
 template <class Codec, int kDim>
-inline constexpr int kBlocks = kDim == 128 && !Codec::kCoded ? 3 : 4;
+inline constexpr int kBlocks = kDim == 64      ? 4
+                               : Codec::kCoded ? 5
+                                               : 3;
 
 template <class Codec, int kDim>
 __global__ void __launch_bounds__(kAttentionThreads, kBlocks<Codec, kDim>)
     decode_kernel(const __grid_constant__ DecodeArgs args) {
-  extern __shared__ uint4 memory[];
+  extern __shared__ __align__(128) uint4 memory[];
   auto& shared = *reinterpret_cast<DecodeShared<Codec, kDim>*>(memory);
   auto* keys = reinterpret_cast<std::byte*>(memory) + sizeof(shared);
   let_next_start();
@@ -168,7 +190,7 @@ __global__ void __launch_bounds__(kAttentionThreads, kBlocks<Codec, kDim>)
   } else {
     attend<Codec, kDim, 2>(args, tile, first, last, is_alone, shared, keys);
   }
-  if (is_alone || !is_last_chunk(args, tile_last - tile_first + 1)) return;
+  if (is_alone || !is_last_chunk(args, tile_last - tile_first + 1, shared.is_last)) return;
   merge_partials<kDim>(args, tile, tile_last - tile_first + 1);
 }
 
@@ -221,7 +243,14 @@ void launch(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle
   const bool is_apart = static_cast<int>(grid.x * grid.y * grid.z) <= at_once &&
                         kBytes + kPlaneBytes <= most_shared_bytes_of_block();
   args.values_offset = is_apart ? kPlaneBytes : 0;
-  const int bytes = kBytes + args.values_offset;
+  int bytes = kBytes + args.values_offset;
+  if (Codec::kCoded && !task.split && task.max_chunks > 1) {
+    args.queries_offset = kPlaneBytes + args.values_offset;
+    bytes += kQueryBytes<kDim>;
+  }
+  args.early_blocks =
+      multiprocessors() *
+      std::min(kBlocks<Codec, kDim>, shared_bytes_of_multiprocessor() / (bytes + kReserved));
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   launch_kernel(kernel, grid, kAttentionThreads, bytes, stream, args);
 }

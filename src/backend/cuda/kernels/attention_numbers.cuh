@@ -1,6 +1,15 @@
 #pragma once
 // Arithmetic and sizes that the attention kernels with tensor cores share: a row has the same bits
 // in each of them.
+//
+// Codes (int8, E4M3) become f16, exactly, in one instruction for two (E4M3 of 8.9 and later) or
+// five for four. f16 has few exponents, so what codes are multiplied with is scaled by powers of
+// two (F16Scale), which are taken back in f32:
+//   queries  each row by its largest element (query_scales)
+//   weights  times their positions' value scales; each row's of a chunk by their largest
+// With the largest in [2^14, 2^15), rounding moves an element by 2^-11 of itself or, where that is
+// less than half of f16's smallest step, by 2^-25, which is 2^-39 of the largest. (bf16: 2^-8 of
+// itself.)
 #include <math_constants.h>
 
 #include "backend/cuda/kernels/epilogue.cuh"
@@ -39,32 +48,45 @@ struct F16Codec : HalfCodec {
     mma_f16(d, a.x, a.y, a.z, a.w, b0, b1);
   }
 };
-struct Int8Codec : Bf16Codec {
+struct Int8Codec : F16Codec {
   using Stored = uint2;
   static constexpr bool kCoded = true;
   static __device__ __forceinline__ uint4 operand(const Stored& codes) {
     uint4 v;
-    int8_to_bf16(codes.x, v.x, v.y);
-    int8_to_bf16(codes.y, v.z, v.w);
+    int8_to_f16(codes.x, v.x, v.y);
+    int8_to_f16(codes.y, v.z, v.w);
     return v;
   }
   static constexpr float kMost = 127.0F;  // a code
-  static __device__ __forceinline__ std::uint32_t code(float x) {
-    return static_cast<std::uint32_t>(__float2int_rn(x)) & 0xffU;
+  /// The first in the low byte.
+  static __device__ __forceinline__ std::uint32_t codes(const float (&x)[4], float inverse) {
+    return to_int8(x, inverse);
   }
 };
-struct Fp8Codec : Bf16Codec {
+struct Fp8Codec : F16Codec {
   using Stored = uint2;
   static constexpr bool kCoded = true;
   static __device__ __forceinline__ uint4 operand(const Stored& codes) {
     uint4 v;
-    e4m3_to_bf16(codes.x, v.x, v.y);
-    e4m3_to_bf16(codes.y, v.z, v.w);
+    e4m3_to_f16(codes.x, v.x, v.y);
+    e4m3_to_f16(codes.y, v.z, v.w);
     return v;
   }
   static constexpr float kMost = 448.0F;
-  static __device__ __forceinline__ std::uint32_t code(float x) { return to_e4m3(x); }
+  static __device__ __forceinline__ std::uint32_t codes(const float (&x)[4], float inverse) {
+    return to_e4m3(x, inverse);
+  }
 };
+
+/// Of what isn't negative, the largest; not a number is larger than all.
+__device__ __forceinline__ std::uint32_t larger(std::uint32_t a, float b, float c) {
+  return __vimax3_u32(a, __float_as_uint(b), __float_as_uint(c));
+}
+__device__ __forceinline__ std::uint32_t largest_of_lanes(std::uint32_t magnitude, int lanes) {
+  for (int offset = lanes / 2; offset > 0; offset /= 2)
+    magnitude = max(magnitude, __shfl_xor_sync(0xffffffffU, magnitude, offset));
+  return magnitude;
+}
 
 // --- softmax
 
@@ -113,7 +135,8 @@ class Quotient {
   float inverse_;
 };
 
-/// Values behind the last position are whatever was there: zero times NaN would be NaN.
+/// Values behind the last position are whatever was there: zero times NaN would be NaN. (Codes are
+/// always numbers, see CacheView.)
 __device__ __forceinline__ void clear_behind(uint4& values, int last) {
   const int first = threadIdx.x % 4 * 4;
   const std::uint32_t low = (first <= last ? 0xffffU : 0U) | (first + 1 <= last ? 0xffff0000U : 0U);

@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   commit_copies();
   ask_for_values(block.first_chunk);
   commit_copies();
-  if (tile.num_rows > 0) load_queries<kTiles>(task, tile, shared.queries);
+  if (tile.num_rows > 0) load_queries<kTiles>(task, tile, shared);
   Result<kTiles, kUnits> result;
   for (int chunk = block.first_chunk; chunk <= block.last_chunk; ++chunk) {
     const bool goes_on = chunk < block.last_chunk;

@@ -131,6 +131,9 @@ struct Shared {
   uint4* weights;  // 16 units
   float* most;     // [warps][rows]
   float* totals;   // [warps][rows]
+  // Of codes:
+  float* factors;           // [rows] of scores: to units of log2, and the query's scale
+  std::uint32_t* weighted;  // [warps][rows] largest weight times its value's scale
 };
 
 /// Waits for the other threads of the tile. Tiles of 32 rows may share a block: each has a group of
@@ -151,10 +154,12 @@ __device__ __forceinline__ Shared carve(uint4* memory, int head_dim) {
   shared.weights = shared.queries + kTiles * (head_dim / 16) * 32;
   shared.most = reinterpret_cast<float*>(shared.weights + kTiles * 16 * 32);
   shared.totals = shared.most + kAttentionWarps * kTiles * 16;
+  shared.factors = shared.totals + kAttentionWarps * kTiles * 16;
+  shared.weighted = reinterpret_cast<std::uint32_t*>(shared.factors + kTiles * 16);
   return shared;
 }
 IOL_HOST_DEVICE constexpr int shared_memory_bytes(int tiles, int head_dim) {
-  return tiles * (head_dim / 16 + 16) * 512 + 2 * kAttentionWarps * tiles * 16 * 4;
+  return tiles * (head_dim / 16 + 16) * 512 + (3 * kAttentionWarps + 1) * tiles * 16 * 4;
 }
 
 /// The first number of operand element (row, column) of a tile's units, as an index of 16-bit
@@ -167,13 +172,14 @@ __device__ __forceinline__ int operand_index(int units, int row, int column) {
 
 template <int kTiles>
 __device__ __forceinline__ void load_queries(const AttentionTask& task, const TileRange& tile,
-                                             uint4* out) {
+                                             const Shared& shared) {
   constexpr int kRows = kTiles * 16 / kAttentionWarps;  // of a warp
   const int dim = task.cache.head_dim;
   const int group = group_of(task);
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  auto* pairs = reinterpret_cast<std::uint32_t*>(out);
+  auto* pairs = reinterpret_cast<std::uint32_t*>(shared.queries);
   const uint2* queries[kRows];
+  const bool is_scaled = task.query_scales != nullptr && threadIdx.x % 32 == 0;
   int token = (tile.first_row + warp) / group;       // of the slice
   int head = tile.first_row + warp - token * group;  // of the group
 #pragma unroll
@@ -181,6 +187,10 @@ __device__ __forceinline__ void load_queries(const AttentionTask& task, const Ti
     const std::int64_t row = static_cast<std::int64_t>(tile.slice_token + token) * task.num_heads +
                              static_cast<int>(blockIdx.y) * group + head;
     queries[i] = static_cast<const uint2*>(task.queries) + row * (dim / 4);
+    const int tile_row = warp + i * kAttentionWarps;
+    if (is_scaled)
+      shared.factors[tile_row] =
+          tile_row < tile.num_rows ? __fmul_rn(task.scale * kLog2E, task.query_scales[row]) : 0.0F;
     head += kAttentionWarps % group;
     token += kAttentionWarps / group + (head >= group ? 1 : 0);
     head -= head >= group ? group : 0;

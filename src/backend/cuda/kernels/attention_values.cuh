@@ -24,8 +24,9 @@ struct Result {
     for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const Merge factors =
+        Merge factors =
             merge_factors(most[t][half], total[t][half], stats.most[t][half], stats.total[t][half]);
+        factors.new_factor = __fmul_rn(factors.new_factor, stats.weight_scale[t][half]);
 #pragma unroll
         for (int u = 0; u < kUnits; ++u) {
 #pragma unroll
@@ -69,7 +70,7 @@ struct ChunkValues {
     for (int run = 0; run < kEarly; ++run)
       if (run < num_runs) add_run(run, early[run], weights, out);
     // Of tiles that fetch nothing early the last run apart: it alone may end within.
-    const int num_whole = kEarly > 0 ? num_runs : min((last + 1) / 16, num_runs);
+    const int num_whole = kEarly > 0 || Codec::kCoded ? num_runs : min((last + 1) / 16, num_runs);
 #pragma unroll kAhead
     for (int run = kEarly; run < num_whole; ++run) {
       Run stored;
@@ -103,7 +104,8 @@ struct ChunkValues {
     for (int u = 0; u < kUnits; ++u) {
       if (!has(u)) continue;
       values[u] = Codec::operand(stored[u]);
-      if (kMayEnd && last - 16 * run < 15) clear_behind(values[u], last - 16 * run);
+      if (!Codec::kCoded && kMayEnd && last - 16 * run < 15)
+        clear_behind(values[u], last - 16 * run);
     }
 #pragma unroll
     for (int t = 0; t < kTiles; ++t) {

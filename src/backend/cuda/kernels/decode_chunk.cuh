@@ -30,9 +30,13 @@ struct DecodeArgs {
   int window;
   float scale;        // of scores, to units of log2
   int values_offset;  // of the values behind the keys, in bytes; 0: they take the keys' place
-  bool split;         // a block of threads for each chunk
-  bool is_bf16;       // what `out` holds, else f16
-  bool rehearses;     // while the QKV projection isn't there
+  // Of queries of a coded cache behind the keys, where a block has several chunks; 0: weights take
+  // their place.
+  int queries_offset;
+  int early_blocks;  // of the grid that find room at once
+  bool split;        // a block of threads for each chunk
+  bool is_bf16;      // what `out` holds, else f16
+  bool rehearses;    // while the QKV projection isn't there
   int out_stride;
   int out_run;
   int max_chunks;
@@ -50,25 +54,29 @@ struct DecodeTile {
   int last_position;
 };
 
-/// The beginning of a block's shared memory; keys and values follow.
+/// The beginning of a block's shared memory; keys and values follow, which bulk copies want at
+/// multiples of 128 bytes: elsewhere they take a quarter longer.
 template <class Codec, int kDim>
-struct DecodeShared {
+struct alignas(128) DecodeShared {
   // Operand A in units of 16 rows (or 8) x 16 columns. Weights take the queries' place where every
-  // warp has those in registers by then.
+  // warp has those in registers by then or has had its use of them.
   std::uint32_t weights[kRunsOfChunk * 32 * 4];
-  std::uint32_t coded_queries[Codec::kCoded ? kDim / 16 * 32 * 4 : 4];
-  float scales[2][Codec::kCoded ? kChunkPositions : 4];  // of keys, of values
-  float most[kAttentionWarps][kDecodeTileRows];
-  float totals[kAttentionWarps][kDecodeTileRows];
+  float scales[2][Codec::kCoded ? kChunkPositions : 4];     // of keys, of values
+  float query_scales[Codec::kCoded ? kDecodeTileRows : 4];  // see RopeAppendTask
+  // Of each row and warp, over the warp's positions: largest score, sum of weights, and the largest
+  // weight times its value's scale.
+  float most[kDecodeTileRows][kAttentionWarps];
+  float totals[kDecodeTileRows][kAttentionWarps];
+  std::uint32_t weighted[Codec::kCoded ? kDecodeTileRows : 4][kAttentionWarps];
   float norm_scales[2 * kDecodeTileRows];  // of queries, of keys
   // For what each warp asks for: four runs.
   std::uint64_t keys_here[kAttentionWarps];
   std::uint64_t values_here[kAttentionWarps];
-
-  __device__ __forceinline__ std::uint32_t* queries() {
-    return Codec::kCoded ? coded_queries : weights;
-  }
+  bool is_last;  // of the tile's chunks, to be merged
 };
+
+template <int kDim>
+inline constexpr int kQueryBytes = kDim / 16 * 512;  // of a tile
 
 /// A chunk on its way: each warp asks for four of its runs of 16 positions, a lane for each.
 template <class Codec, int kDim>
@@ -166,7 +174,8 @@ __device__ __forceinline__ void finish_own_copies() {
 /// Lets later copies see what the thread has stored.
 __device__ __forceinline__ void publish_to_copies() {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("fence.proxy.async;" ::: "memory");
+  asm volatile("fence.proxy.async.global;" ::: "memory");
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 #endif
 }
 

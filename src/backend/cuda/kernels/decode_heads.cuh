@@ -2,6 +2,7 @@
 // What a decode takes from the QKV projection: queries become operand A, keys and values go to the
 // cache and to the chunk that is in shared memory already. The arithmetic is that of head.cuh.
 #include "backend/cuda/kernels/decode_chunk.cuh"
+#include "backend/cuda/kernels/head_codes.cuh"
 #include "backend/cuda/kernels/reduce.cuh"
 
 namespace iol::cuda {
@@ -19,6 +20,13 @@ __device__ __forceinline__ void load_four(const float* p, float (&x)[4]) {
   x[2] = v.z;
   x[3] = v.w;
 }
+
+/// What a thread reads of the QKV projection and the angles of its position.
+struct HeadLoads {
+  HeadPart part;
+  float cosine[4];
+  float sine[4];
+};
 
 /// 1 / sqrt(mean square + eps). Apart, so that models without such norms don't fetch its code.
 __device__ __noinline__ inline float norm_scale(float squares, int dim, double eps) {
@@ -81,10 +89,7 @@ struct CacheWords {
 
   __device__ __forceinline__ CacheWords(const float (&x)[4], float inverse) {
     if constexpr (Codec::kCoded) {
-      words[0] = 0;
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-        words[0] |= Codec::code(scaled_within(x[i], inverse, Codec::kMost)) << 8 * i;
+      words[0] = inverse == 0.0F ? 0 : Codec::codes(x, inverse);  // NaN times 0 is no number
     } else {
       words[0] = Codec::pack(x[0], x[1]);
       words[1] = Codec::pack(x[2], x[3]);
@@ -112,29 +117,14 @@ struct CacheWords {
   }
 };
 
-/// The scale of a head's codes, found by its threads together (see head.cuh).
+/// Of the head's elements, in each of its threads: see magnitude_bits().
 template <int kThreads>
-struct CodeScale {
-  float inverse;
-  float scale;
-
-  __device__ __forceinline__ CodeScale(const HeadPart& head, float most) {
-    float largest = 0;
-    float poison = 0;  // NaN when one isn't finite
+__device__ __forceinline__ std::uint32_t largest_magnitude(const HeadPart& head) {
+  std::uint32_t largest = 0;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      largest = fmaxf(largest, fmaxf(fabsf(head.low[i]), fabsf(head.high[i])));
-      poison += (head.low[i] - head.low[i]) + (head.high[i] - head.high[i]);
-    }
-#pragma unroll
-    for (int offset = kThreads / 2; offset > 0; offset /= 2) {
-      largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, offset));
-      poison += __shfl_xor_sync(0xffffffffU, poison, offset);
-    }
-    inverse = reciprocal_scale(most, largest, 0.0F);
-    scale = __fdiv_rn(largest, most) + poison;
-  }
-};
+  for (int i = 0; i < 4; ++i) largest = larger(largest, fabsf(head.low[i]), fabsf(head.high[i]));
+  return largest_of_lanes(largest, kThreads);
+}
 
 /// What a thread takes from the QKV projection: of a query, key or value its elements d .. and D/2
 /// + d .. . Where they come from and go to is known before they are.
@@ -153,9 +143,12 @@ struct DecodeItem {
   bool exists;
   const float* from;
   std::int64_t angles;
-  // Of a key or value that the block appends: the places of its elements.
-  std::byte* cached = nullptr;
-  float* cached_scale = nullptr;
+  // Of a key or value that the block appends: the cache's block, and places in its head's part, in
+  // bytes. (No address before it is wanted: that would wait for the block's number.)
+  bool appends = false;
+  std::int32_t block = 0;
+  int in_head = 0;
+  int scale_in_head = 0;
   int in_chunk = -1;  // position in the block's first chunk, which is in shared memory; -1: none
   int here;           // place in a chunk, in bytes
 
@@ -177,29 +170,44 @@ struct DecodeItem {
     if (!is_query && exists) find_places(args, tile, first_chunk, last_chunk);
   }
 
-  __device__ __forceinline__ HeadPart load(const DecodeArgs& args, const DecodeTile& tile,
-                                           const float* norm_scales, bool has_norm) const {
-    HeadPart part;
-    float cosine[4];
-    float sine[4];
-    load_four(from, part.low);
-    load_four(from + kHalf, part.high);
-    load_four(args.cosine + angles, cosine);
-    load_four(args.sine + angles, sine);
+  __device__ __forceinline__ HeadLoads load(const DecodeArgs& args) const {
+    HeadLoads loads;
+    load_four(from, loads.part.low);
+    load_four(from + kHalf, loads.part.high);
+    load_four(args.cosine + angles, loads.cosine);
+    load_four(args.sine + angles, loads.sine);
+    return loads;
+  }
+
+  __device__ __forceinline__ HeadPart finish(const DecodeArgs& args, const DecodeTile& tile,
+                                             const HeadLoads& loads, const float* norm_scales,
+                                             bool has_norm) const {
+    HeadPart part = loads.part;
     if (is_value) return part;
     if (has_norm && exists) {
       const float* norm = is_query ? args.q_norm : args.k_norm;
       const int i = is_query ? row : tile.num_rows + token;
       if (norm != nullptr) normalize(part, norm_scales[i], norm, d, kHalf);
     }
-    rotate(part, cosine, sine);
+    rotate(part, loads.cosine, loads.sine);
     return part;
   }
 
+  /// `largest`: of the row, where the cache has codes, whose queries have a scale.
   template <int kHalves>
-  __device__ __forceinline__ void store_query(const HeadPart& part, std::uint32_t* operands) const {
+  __device__ __forceinline__ void store_query(HeadPart part, std::uint32_t largest,
+                                              std::uint32_t* queries, float* scales) const {
+    if constexpr (Codec::kCoded) {
+      const F16Scale found(largest);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        part.low[i] = __fmul_rn(part.low[i], found.inverse);
+        part.high[i] = __fmul_rn(part.high[i], found.inverse);
+      }
+      if (d == 0) scales[row] = found.scale;
+    }
     std::uint32_t* to =
-        operands + ((d / 16 * 32 + row % 8 * 4 + d % 16 / 4) * 2) * kHalves + row / 8;
+        queries + ((d / 16 * 32 + row % 8 * 4 + d % 16 / 4) * 2) * kHalves + row / 8;
     to[0] = Codec::pack(part.low[0], part.low[1]);
     to[kHalves] = Codec::pack(part.low[2], part.low[3]);
     to += kHalf / 16 * 64 * kHalves;
@@ -208,10 +216,17 @@ struct DecodeItem {
   }
 
   /// To the cache, but in a rehearsal, and to `keys` or `values` where its chunk was copied before
-  /// the element was known.
+  /// the element was known. `largest`: of the head, where the cache has codes.
   __device__ __forceinline__ void append(const DecodeArgs& args, const HeadPart& part,
-                                         float inverse, float scale, bool is_rehearsal,
+                                         std::uint32_t largest, bool is_rehearsal,
                                          DecodeShared<Codec, kDim>& shared, std::byte* keys) const {
+    float inverse = 0;
+    float scale = 0;
+    if constexpr (Codec::kCoded) {
+      const HeadCodes codes(largest, Codec::kMost);
+      inverse = codes.inverse;
+      scale = codes.scale;
+    }
     const CacheWords<Codec> low(part.low, inverse);
     const CacheWords<Codec> high(part.high, inverse);
     if (in_chunk >= 0) {
@@ -228,6 +243,8 @@ struct DecodeItem {
       }
     }
     if (is_rehearsal) return;
+    std::byte* head = args.cache + block * args.block_bytes + blockIdx.y * args.head_bytes;
+    std::byte* cached = head + in_head;
     if (is_value) {
       low.store_value(cached);
       high.store_value(cached + kHighBytes);
@@ -235,7 +252,7 @@ struct DecodeItem {
       low.store_key(cached);
       high.store_key(cached + kHighBytes);
     }
-    if (Codec::kCoded && d == 0) *cached_scale = scale;
+    if (Codec::kCoded && d == 0) *reinterpret_cast<float*>(head + scale_in_head) = scale;
   }
 
  private:
@@ -248,39 +265,37 @@ struct DecodeItem {
     const int chunk = static_cast<int>(position / kChunkPositions);
     if (chunk < first_chunk || chunk > last_chunk) return;
     const auto block_size = static_cast<unsigned>(args.block_size);
-    const auto block = position / block_size;
-    const auto offset = position - block * block_size;
+    const auto offset = position % block_size;
     const auto p = static_cast<int>(position % 16);
     const int k = d % 16;
     const int in_run =
         kBytes * (d / 16 * 256 + (is_value ? (k % 8 * 4 + p / 4) * 8 + k / 8 * 4 + p % 4
                                            : (p % 8 * 4 + k / 4) * 8 + p / 8 * 4));
-    std::byte* head =
-        args.cache +
-        args.tables[tile.slice.first_entry + static_cast<int>(block)] * args.block_bytes +
-        blockIdx.y * args.head_bytes;
+    appends = true;
+    block = args.tables[tile.slice.first_entry + static_cast<int>(position / block_size)];
     const unsigned runs = block_size / 16;
-    cached = head + (offset / 16 + (is_value ? runs : 0)) * Chunk::kRunBytes + in_run;
+    in_head = static_cast<int>(offset / 16 + (is_value ? runs : 0)) * Chunk::kRunBytes + in_run;
     if constexpr (Codec::kCoded)
-      cached_scale = reinterpret_cast<float*>(head + 2 * runs * Chunk::kRunBytes) + offset +
-                     (is_value ? block_size : 0);
+      scale_in_head = static_cast<int>(2 * runs) * Chunk::kRunBytes +
+                      static_cast<int>(offset + (is_value ? block_size : 0)) * 4;
     if (chunk != first_chunk) return;
     in_chunk = static_cast<int>(position % kChunkPositions);
     here = in_chunk / 16 * Chunk::kRunBytes + in_run;
   }
 };
 
-/// Queries of the tile; keys and values of its tokens in chunks [first, last]. Returns when the QKV
-/// projection is there (but in a rehearsal) and they are where they belong, but for a barrier.
+/// Queries of the tile; keys and values of its tokens in chunks [first, last]. Returns when they
+/// are where they belong, but for a barrier. The QKV projection is there (but in a rehearsal);
+/// `item` and `loads` are the thread's first.
 template <class Codec, int kDim, int kHalves>
 __device__ __forceinline__ void take_heads(const DecodeArgs& args, const DecodeTile& tile,
                                            int first, int last, bool is_rehearsal,
-                                           DecodeShared<Codec, kDim>& shared, std::byte* keys) {
+                                           DecodeItem<Codec, kDim> item, HeadLoads loads,
+                                           DecodeShared<Codec, kDim>& shared,
+                                           std::uint32_t* queries, std::byte* keys) {
   using Item = DecodeItem<Codec, kDim>;
   const bool has_norm = args.q_norm != nullptr || args.k_norm != nullptr;
   const int num_items = tile.num_rows + 2 * tile.slice.num_tokens;
-  Item item(args, tile, 0, first, last);
-  if (!is_rehearsal) wait_for_previous();
   if (has_norm) {
     find_norm_scales<kDim>(args, tile.slice.first_token, tile.slice.num_tokens, tile.num_rows,
                            shared.norm_scales);
@@ -288,22 +303,18 @@ __device__ __forceinline__ void take_heads(const DecodeArgs& args, const DecodeT
   }
 #pragma unroll 1
   for (int begin = 0;;) {
-    const HeadPart part = item.load(args, tile, shared.norm_scales, has_norm);
-    float inverse = 0;
-    float scale = 0;
-    if constexpr (Codec::kCoded) {
-      const CodeScale<Item::kThreads> found(part, Codec::kMost);
-      inverse = found.inverse;
-      scale = found.scale;
-    }
+    const HeadPart part = item.finish(args, tile, loads, shared.norm_scales, has_norm);
+    std::uint32_t largest = 0;
+    if constexpr (Codec::kCoded) largest = largest_magnitude<Item::kThreads>(part);
     if (item.is_query) {
-      item.template store_query<kHalves>(part, shared.queries());
-    } else if (item.cached != nullptr) {
-      item.append(args, part, inverse, scale, is_rehearsal, shared, keys);
+      item.template store_query<kHalves>(part, largest, queries, shared.query_scales);
+    } else if (item.appends) {
+      item.append(args, part, largest, is_rehearsal, shared, keys);
     }
     begin += kAttentionThreads / Item::kThreads;
     if (begin >= num_items) break;
     item = Item(args, tile, begin, first, last);
+    loads = item.load(args);
   }
 }
 

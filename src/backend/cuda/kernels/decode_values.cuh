@@ -20,44 +20,49 @@ struct DecodeSums {
 /// sums += weights x values over the chunk, in ascending order. `last`: position of the tile,
 /// counted from the chunk's first.
 template <class Codec, int kDim, int kHalves>
-__device__ __forceinline__ void add_values(const std::uint32_t* weights, const std::byte* values,
-                                           int last, std::uint64_t* values_here, int parity,
+__device__ __forceinline__ void add_values(DecodeShared<Codec, kDim>& shared,
+                                           const std::byte* values, int last, int parity,
                                            DecodeSums<kDim>& sums) {
   constexpr int kUnits = kUnitsOfWarp<kDim>;
   using Stored = typename Codec::Stored;
   const auto* lane_values = reinterpret_cast<const Stored*>(values) + threadIdx.x;
 #pragma unroll 1
   for (int w = 0; w < kAttentionWarps && w * kWarpPositions <= last; ++w) {
-    wait_for_copies(values_here + w, parity);
+    wait_for_copies(shared.values_here + w, parity);
     // All loads before the first product: the products wait for each other.
     uint4 weight[kRunsOfWarp];
     Stored stored[kRunsOfWarp][kUnits];
 #pragma unroll
     for (int i = 0; i < kRunsOfWarp; ++i) {
-      weight[i] = load_operand<kHalves>(weights, kRunsOfWarp * w + i);
+      weight[i] = load_operand<kHalves>(shared.weights, kRunsOfWarp * w + i);
 #pragma unroll
       for (int u = 0; u < kUnits; ++u)
         stored[i][u] =
             lane_values[((kRunsOfWarp * w + i) * (kDim / 16) + u * kAttentionWarps) * 32];
     }
     uint4 value[kRunsOfWarp][kUnits];
-#pragma unroll
-    for (int i = 0; i < kRunsOfWarp; ++i) {
-#pragma unroll
-      for (int u = 0; u < kUnits; ++u) value[i][u] = Codec::operand(stored[i][u]);
-    }
-    if (last < (w + 1) * kWarpPositions - 1) {
+    if constexpr (!Codec::kCoded) {
 #pragma unroll
       for (int i = 0; i < kRunsOfWarp; ++i) {
 #pragma unroll
-        for (int u = 0; u < kUnits; ++u)
-          clear_behind(value[i][u], last - 16 * (kRunsOfWarp * w + i));
+        for (int u = 0; u < kUnits; ++u) value[i][u] = Codec::operand(stored[i][u]);
+      }
+      if (last < (w + 1) * kWarpPositions - 1) {
+#pragma unroll
+        for (int i = 0; i < kRunsOfWarp; ++i) {
+#pragma unroll
+          for (int u = 0; u < kUnits; ++u)
+            clear_behind(value[i][u], last - 16 * (kRunsOfWarp * w + i));
+        }
       }
     }
 #pragma unroll
     for (int i = 0; i < kRunsOfWarp; ++i) {
+      // Runs that nobody has asked for may hold anything.
+      if (Codec::kCoded && i > 0 && 16 * (kRunsOfWarp * w + i) > last) break;
 #pragma unroll
       for (int u = 0; u < kUnits; ++u) {
+        if constexpr (Codec::kCoded) value[i][u] = Codec::operand(stored[i][u]);
         Codec::mma(sums.v[u][0], weight[i], value[i][u].x, value[i][u].y);
         Codec::mma(sums.v[u][1], weight[i], value[i][u].z, value[i][u].w);
       }
@@ -66,14 +71,16 @@ __device__ __forceinline__ void add_values(const std::uint32_t* weights, const s
 }
 
 /// What was gathered before a chunk, and the chunk.
-template <int kDim, int kHalves>
+template <class Codec, int kDim, int kHalves>
 __device__ __forceinline__ void merge_chunk(const DecodeSums<kDim>& part,
                                             const DecodeStats<kHalves>& part_stats,
                                             DecodeSums<kDim>& sums, DecodeStats<kHalves>& stats) {
 #pragma unroll
   for (int half = 0; half < kHalves; ++half) {
-    const Merge factors = merge_factors(stats.most[half], stats.total[half], part_stats.most[half],
-                                        part_stats.total[half]);
+    Merge factors = merge_factors(stats.most[half], stats.total[half], part_stats.most[half],
+                                  part_stats.total[half]);
+    if constexpr (Codec::kCoded)
+      factors.new_factor = __fmul_rn(factors.new_factor, part_stats.weight_scale[half]);
 #pragma unroll
     for (int u = 0; u < kUnitsOfWarp<kDim>; ++u) {
 #pragma unroll
@@ -178,8 +185,8 @@ __device__ __forceinline__ void store_partial(const DecodeArgs& args, const Deco
 }
 
 /// True in the block of the tile that gets here last, which sees what the others have stored.
-__device__ __forceinline__ bool is_last_chunk(const DecodeArgs& args, int num_chunks) {
-  __shared__ bool is_last;
+__device__ __forceinline__ bool is_last_chunk(const DecodeArgs& args, int num_chunks,
+                                              bool& is_last) {
   __syncthreads();
   if (threadIdx.x == 0) {
     int* arrivals = args.arrivals + blockIdx.x * args.num_kv_heads + blockIdx.y;

@@ -2,10 +2,9 @@
 // A head of a token's queries, keys or values in a warp: RMSNorm over it where the architecture has
 // one, rotation by the position, and its place in the cache:
 //   y_i = x_i cos_i - x_{i+D/2} sin_i,  y_{i+D/2} = x_{i+D/2} cos_i + x_i sin_i
-// Keys and values go to the cache as numbers or as codes: scale = max |x| / most, code = x * (most
-// / max |x|), most = 127 or 448; what has NaN or infinity in it gets a scale of NaN, so that nobody
-// takes it for numbers.
+// Keys and values go to the cache as numbers or as codes (head_codes.cuh).
 #include "backend/cuda/kernels/epilogue.cuh"
+#include "backend/cuda/kernels/head_codes.cuh"
 #include "backend/cuda/kernels/reduce.cuh"
 
 namespace iol::cuda {
@@ -98,6 +97,15 @@ __device__ __forceinline__ Head<kPerLane> load_head(const RopeAppendTask& task, 
   return head;
 }
 
+/// Of the head's elements, in every lane: see magnitude_bits().
+template <int kPerLane>
+__device__ __forceinline__ std::uint32_t largest_magnitude(const Head<kPerLane>& head) {
+  std::uint32_t largest = 0;
+#pragma unroll
+  for (int i = 0; i < kPerLane; ++i) largest = max(largest, magnitude_bits(head.x[i]));
+  return __reduce_max_sync(0xffffffffU, largest);
+}
+
 /// Place of element d at a position within the cache's units (see CacheView), in elements.
 __device__ __forceinline__ int unit_offset(const CacheView& cache, bool is_value, int position,
                                            int d) {
@@ -124,26 +132,18 @@ __device__ __forceinline__ void append(const CacheView& cache, std::byte* head_d
   const float most = cache.element == CacheElement::kInt8 ? 127.0F : 448.0F;
   float inverse = 0;
   if (coded) {
-    float largest = 0;
-    float poison = 0;  // NaN when one isn't finite
-#pragma unroll
-    for (int i = 0; i < kPerLane; ++i) {
-      largest = fmaxf(largest, fabsf(head.x[i]));
-      poison += head.x[i] - head.x[i];
-    }
-    largest = warp_max(largest);
-    poison = warp_sum(poison);
-    inverse = reciprocal_scale(most, largest, 0.0F);
+    const HeadCodes codes(largest_magnitude(head), most);
+    inverse = codes.inverse;
     auto* scales =
         reinterpret_cast<float*>(head_data + 2 * plane) + (is_value ? cache.block_size : 0);
-    if (lane == 0) scales[position] = __fdiv_rn(largest, most) + poison;
+    if (lane == 0) scales[position] = codes.scale;
   }
 #pragma unroll
   for (int i = 0; i < kPerLane; ++i) {
     const int d = lane + 32 * i;
     if (d >= dim) continue;
     const int at = unit_offset(cache, is_value, position, d);
-    const float scaled = scaled_within(head.x[i], inverse, most);
+    const float scaled = inverse == 0.0F ? 0.0F : scaled_within(head.x[i], inverse, most);
     switch (cache.element) {
       case CacheElement::kF32:
         reinterpret_cast<float*>(base)[at] = head.x[i];

@@ -195,7 +195,8 @@ IOL_HOST_DEVICE constexpr int cache_element_bytes(CacheElement element) {
 /// 16][unit], as lanes hold operand B of an mma instruction: lane 4 g + q has eight numbers,
 ///   keys    positions g, then g + 8; elements 4 q .. 4 q + 3
 ///   values  elements g, then g + 8; positions 4 q .. 4 q + 3
-/// int8 and fp8 have one f32 scale for each position's key and value, [block_size] each.
+/// int8 and fp8 have one f32 scale for each position's key and value, [block_size] each. Codes are
+/// numbers everywhere, also where nothing has been written yet, scales may be NaN.
 struct CacheView {
   std::byte* data = nullptr;
   CacheElement element = CacheElement::kBf16;
@@ -235,6 +236,9 @@ struct RopeAppendTask {
   CacheView cache;
   void* queries = nullptr;  // [T, Nq D]
   Element query_element = Element::kBf16;
+  // [T, Nq] powers of two that queries are divided by, beside f16 queries and a cache of codes;
+  // else null.
+  float* query_scales = nullptr;
 };
 void rope_append(const RopeAppendTask& task, StreamHandle stream);
 
@@ -257,7 +261,8 @@ struct AttentionTask {
   float scale = 1.0F;
   const void* queries = nullptr;  // [T, Nq D]
   Element query_element = Element::kBf16;
-  void* out = nullptr;  // [T, out_stride]
+  const float* query_scales = nullptr;  // see RopeAppendTask
+  void* out = nullptr;                  // [T, out_stride]
   Element out_element = Element::kF32;
   int out_stride = 0;
   int out_run = 0;                  // see dealt_column()
@@ -271,7 +276,7 @@ struct AttentionTask {
   float* largest = nullptr;        // [attention_traits()] of a single token's row, or null
   bool waits_long = false;         // attention_decode(): behind a chain of products
 };
-/// With tensor cores; queries bf16 or f16, cache not f32.
+/// With tensor cores; queries bf16 or f16 as the cache is, f16 beside codes; cache not f32.
 void attention(const AttentionTask& task, StreamHandle stream);
 /// Of prefill tiles, with chunks of keys and values in shared memory; attention() calls it where
 /// there is room for them.

@@ -14,10 +14,10 @@ struct Fp8Format : FloatFormat {
   using Made = MadeFp8Format;
   static constexpr OperandNumber kOperand = OperandNumber::kFp8;
   using Weights = TwoVectors;
-  using Row = HalfFormat::Row;
+  using Row = NarrowRow;
   static constexpr int kTileBytes = 1024;
-  static constexpr int kRowBytes = 64;
-  static constexpr int kRunBytes = 16;
+  static constexpr int kRowBytes = NarrowRow::kRowBytes;
+  static constexpr int kRunBytes = NarrowRow::kRunBytes;
   static constexpr int kOperandBytes = 1;
   static constexpr int kSteps = 2;
   static constexpr bool kAddsStages = true;
@@ -36,12 +36,12 @@ struct Fp8Format : FloatFormat {
   }
 #endif
   static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
-    return HalfFormat::load_weights(p);
+    return stream_two_vectors(p);
   }
   static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
     return shared_two_vectors(p);
   }
-  static __device__ __forceinline__ Row load_row(const std::byte* p) { return {load_cached(p)}; }
+  static __device__ __forceinline__ Row load_row(const std::byte* p) { return load_narrow_row(p); }
   /// 16 columns: four codes of rows g and g + 8, and of the token.
   static __device__ __forceinline__ void multiply_four(std::uint32_t low_row,
                                                        std::uint32_t high_row, std::uint32_t x,

@@ -12,6 +12,9 @@ struct FloatSum {
 struct TwoVectors {
   uint4 v[2];
 };
+__device__ __forceinline__ TwoVectors stream_two_vectors(const std::byte* p) {
+  return {{load_streaming(p), load_streaming(p + 512)}};
+}
 __device__ __forceinline__ TwoVectors shared_two_vectors(const std::byte* p) {
   return {{load_cached(p), load_cached(p + 512)}};
 }
@@ -22,6 +25,16 @@ __device__ __forceinline__ void take_operand(const TwoVectors& w, int step, std:
   a[1] = w.v[step].y;
   a[2] = w.v[step].z;
   a[3] = w.v[step].w;
+}
+
+/// A lane's part of a row, of a block of weights whose numbers are as long: 8 of 32, or 16 of 64.
+struct NarrowRow {
+  static constexpr int kRowBytes = 64;
+  static constexpr int kRunBytes = 16;
+  uint4 v;
+};
+__device__ __forceinline__ NarrowRow load_narrow_row(const std::byte* p) {
+  return {load_cached(p)};
 }
 
 /// A lane's part of a row of 16-bit numbers, of a block of weights of a byte each: 16 of 64.
@@ -55,28 +68,43 @@ struct FloatFormat {
   static __device__ __forceinline__ float part(float bits) { return bits; }
 };
 
+/// bf16 or f16 weights and activations.
+template <bool kIsBf16>
 struct HalfFormat : FloatFormat {
+  using Made = HalfFormat;
+  static constexpr OperandNumber kOperand = kIsBf16 ? OperandNumber::kBf16 : OperandNumber::kF16;
   static constexpr bool kTakesRing = true;
   using Weights = TwoVectors;
-  struct Row {
-    uint4 v;
-  };
+  using Row = NarrowRow;
   static constexpr int kTileBytes = 1024;
-  static constexpr int kRowBytes = 64;
-  static constexpr int kRunBytes = 16;
+  static constexpr int kRowBytes = NarrowRow::kRowBytes;
+  static constexpr int kRunBytes = NarrowRow::kRunBytes;
   static constexpr int kOperandBytes = 2;
   static constexpr int kSteps = 2;
   static __device__ __forceinline__ void operand(const Weights& w, int step,
                                                  std::uint32_t (&a)[4]) {
     take_operand(w, step, a);
   }
+#if defined(IOL_HAS_WGMMA)
+  template <int kSize>
+  static __device__ __forceinline__ void multiply_all(float (&d)[kSize],
+                                                      const std::uint32_t (&a)[4], std::uint64_t b,
+                                                      bool accumulate) {
+    wgmma_half<kIsBf16>(d, a, b, accumulate);
+  }
+#endif
   static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
-    return {{load_streaming(p), load_streaming(p + 512)}};
+    return stream_two_vectors(p);
   }
   static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
     return shared_two_vectors(p);
   }
-  static __device__ __forceinline__ Row load_row(const std::byte* p) { return {load_cached(p)}; }
+  static __device__ __forceinline__ Row load_row(const std::byte* p) { return load_narrow_row(p); }
+  static __device__ __forceinline__ void multiply(const LinearArgs&, int, int, int,
+                                                  const Weights& w, const Row& x, Sum& sum) {
+    mma_half<kIsBf16>(sum.d, w.v[0].x, w.v[0].y, w.v[0].z, w.v[0].w, x.v.x, x.v.y);
+    mma_half<kIsBf16>(sum.d, w.v[1].x, w.v[1].y, w.v[1].z, w.v[1].w, x.v.z, x.v.w);
+  }
   static __device__ __forceinline__ float scaled(float sum, float, float) { return sum; }
   static __device__ __forceinline__ float value(const LinearArgs&, int, int, float sum) {
     return sum;

@@ -12,10 +12,10 @@ struct Int8Format {
   };
   using Part = int;
   using Weights = TwoVectors;
-  using Row = HalfFormat::Row;
+  using Row = NarrowRow;
   static constexpr int kTileBytes = 1024;
-  static constexpr int kRowBytes = 64;
-  static constexpr int kRunBytes = 16;
+  static constexpr int kRowBytes = NarrowRow::kRowBytes;
+  static constexpr int kRunBytes = NarrowRow::kRunBytes;
   static constexpr int kOperandBytes = 1;
   static constexpr OperandNumber kOperand = OperandNumber::kInt8;
   static constexpr int kSteps = 2;
@@ -40,12 +40,12 @@ struct Int8Format {
   }
   static __device__ __forceinline__ int part(float bits) { return __float_as_int(bits); }
   static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
-    return HalfFormat::load_weights(p);
+    return stream_two_vectors(p);
   }
   static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
     return shared_two_vectors(p);
   }
-  static __device__ __forceinline__ Row load_row(const std::byte* p) { return {load_cached(p)}; }
+  static __device__ __forceinline__ Row load_row(const std::byte* p) { return load_narrow_row(p); }
   static __device__ __forceinline__ void multiply(const LinearArgs&, int, int, int,
                                                   const Weights& w, const Row& x, Sum& sum) {
     mma_int8(sum.d, w.v[0].x, w.v[0].y, w.v[0].z, w.v[0].w, x.v.x, x.v.y);

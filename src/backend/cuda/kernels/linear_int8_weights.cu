@@ -6,7 +6,7 @@
 namespace iol::cuda {
 namespace {
 
-template <bool kBf16>
+template <bool kIsBf16>
 struct Int8WeightFormat : FloatFormat {
   using Made = Int8WeightFormat;
   using Weights = TwoVectors;
@@ -15,7 +15,7 @@ struct Int8WeightFormat : FloatFormat {
   static constexpr int kRowBytes = WideRow::kRowBytes;
   static constexpr int kRunBytes = WideRow::kRunBytes;
   static constexpr int kOperandBytes = 2;
-  static constexpr OperandNumber kOperand = kBf16 ? OperandNumber::kBf16 : OperandNumber::kF16;
+  static constexpr OperandNumber kOperand = kIsBf16 ? OperandNumber::kBf16 : OperandNumber::kF16;
   static constexpr int kSteps = 4;
   static constexpr bool kHasRowScales = true;
   static __device__ __forceinline__ void operand(const Weights& w, int step,
@@ -23,28 +23,19 @@ struct Int8WeightFormat : FloatFormat {
     const uint4& v = w.v[step / 2];
     const std::uint32_t low_row = step % 2 == 0 ? v.x : v.z;
     const std::uint32_t high_row = step % 2 == 0 ? v.y : v.w;
-    if constexpr (kBf16) {
-      int8_to_bf16(low_row, a[0], a[2]);
-      int8_to_bf16(high_row, a[1], a[3]);
-    } else {
-      int8_to_f16(low_row, a[0], a[2]);
-      int8_to_f16(high_row, a[1], a[3]);
-    }
+    int8_to_half<kIsBf16>(low_row, a[0], a[2]);
+    int8_to_half<kIsBf16>(high_row, a[1], a[3]);
   }
 #if defined(IOL_HAS_WGMMA)
   template <int kSize>
   static __device__ __forceinline__ void multiply_all(float (&d)[kSize],
                                                       const std::uint32_t (&a)[4], std::uint64_t b,
                                                       bool accumulate) {
-    if constexpr (kBf16) {
-      wgmma_bf16(d, a, b, accumulate);
-    } else {
-      wgmma_f16(d, a, b, accumulate);
-    }
+    wgmma_half<kIsBf16>(d, a, b, accumulate);
   }
 #endif
   static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
-    return HalfFormat::load_weights(p);
+    return stream_two_vectors(p);
   }
   static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
     return shared_two_vectors(p);
@@ -54,15 +45,9 @@ struct Int8WeightFormat : FloatFormat {
                                                        std::uint32_t high_row, std::uint32_t b0,
                                                        std::uint32_t b1, Sum& sum) {
     std::uint32_t a0, a1, a2, a3;
-    if constexpr (kBf16) {
-      int8_to_bf16(low_row, a0, a2);
-      int8_to_bf16(high_row, a1, a3);
-      mma_bf16(sum.d, a0, a1, a2, a3, b0, b1);
-    } else {
-      int8_to_f16(low_row, a0, a2);
-      int8_to_f16(high_row, a1, a3);
-      mma_f16(sum.d, a0, a1, a2, a3, b0, b1);
-    }
+    int8_to_half<kIsBf16>(low_row, a0, a2);
+    int8_to_half<kIsBf16>(high_row, a1, a3);
+    mma_half<kIsBf16>(sum.d, a0, a1, a2, a3, b0, b1);
   }
   static __device__ __forceinline__ void multiply(const LinearArgs&, int, int, int,
                                                   const Weights& w, const Row& x, Sum& sum) {

@@ -26,6 +26,18 @@ __device__ __forceinline__ void mma_f16(float (&d)[4], std::uint32_t a0, std::ui
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
+/// Of bf16 or f16 numbers.
+template <bool kIsBf16>
+__device__ __forceinline__ void mma_half(float (&d)[4], std::uint32_t a0, std::uint32_t a1,
+                                         std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
+                                         std::uint32_t b1) {
+  if constexpr (kIsBf16) {
+    mma_bf16(d, a0, a1, a2, a3, b0, b1);
+  } else {
+    mma_f16(d, a0, a1, a2, a3, b0, b1);
+  }
+}
+
 __device__ __forceinline__ void mma_int8(int (&d)[4], std::uint32_t a0, std::uint32_t a1,
                                          std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
                                          std::uint32_t b1) {

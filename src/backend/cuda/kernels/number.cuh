@@ -67,6 +67,37 @@ __device__ __forceinline__ std::uint32_t to_e4m3(float value) {
 #endif
 }
 
+/// Four numbers times a factor that brings them into [-448, 448], as codes: the first in the low
+/// byte.
+__device__ __forceinline__ std::uint32_t to_e4m3(const float (&x)[4], float factor) {
+#if __CUDA_ARCH__ >= 890
+  std::uint32_t codes;
+  asm("{\n.reg .b16 first, second;\n"
+      "cvt.rn.satfinite.e4m3x2.f32 first, %2, %1;\n"
+      "cvt.rn.satfinite.e4m3x2.f32 second, %4, %3;\n"
+      "mov.b32 %0, {first, second};\n}"
+      : "=r"(codes)
+      : "f"(__fmul_rn(x[0], factor)), "f"(__fmul_rn(x[1], factor)), "f"(__fmul_rn(x[2], factor)),
+        "f"(__fmul_rn(x[3], factor)));
+  return codes;
+#else
+  std::uint32_t codes = 0;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) codes |= to_e4m3(__fmul_rn(x[i], factor)) << 8 * i;
+  return codes;
+#endif
+}
+/// Four numbers times a factor that brings them into [-127, 127], as int8 codes.
+__device__ __forceinline__ std::uint32_t to_int8(const float (&x)[4], float factor) {
+  // Behind the point of 1.5 x 2^23 there is nothing: adding it rounds, to nearest, ties to even.
+  std::uint32_t bits[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    bits[i] = __float_as_uint(__fadd_rn(__fmul_rn(x[i], factor), 0x1.8p23F));
+  return __byte_perm(__byte_perm(bits[0], bits[1], 0x0040), __byte_perm(bits[2], bits[3], 0x0040),
+                     0x5410);
+}
+
 /// Four E4M3 codes, none of them NaN, as f16, exactly: the first two, then the others.
 __device__ __forceinline__ void e4m3_to_f16(std::uint32_t codes, std::uint32_t& low,
                                             std::uint32_t& high) {
@@ -85,24 +116,6 @@ __device__ __forceinline__ void e4m3_to_f16(std::uint32_t codes, std::uint32_t& 
   asm("mul.f16x2 %0, %1, %2;" : "=r"(low) : "r"(low), "r"(0x5c005c00U));  // 2^8: bias 7 to 15
   asm("mul.f16x2 %0, %1, %2;" : "=r"(high) : "r"(high), "r"(0x5c005c00U));
 #endif
-}
-
-/// Two 16-bit numbers: byte `first` of `bytes`, extended by its sign, and the byte behind it.
-template <int first>
-__device__ __forceinline__ std::uint32_t extended_pair(std::uint32_t bytes) {
-  std::uint32_t pair;
-  asm("prmt.b32 %0, %1, 0, %2;" : "=r"(pair) : "r"(bytes), "n"(first == 0 ? 0x9180 : 0xb3a2));
-  return pair;
-}
-
-/// Four E4M3 codes as bf16, exactly: the first two, then the others.
-__device__ __forceinline__ void e4m3_to_bf16(std::uint32_t codes, std::uint32_t& low,
-                                             std::uint32_t& high) {
-  low = extended_pair<0>(codes) << 4 & 0x87f087f0U;
-  high = extended_pair<2>(codes) << 4 & 0x87f087f0U;
-  // Times 2^120 (bias 7 to 127), plus -0.
-  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(low) : "r"(low), "r"(0x7b807b80U), "r"(0x80008000U));
-  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(high) : "r"(high), "r"(0x7b807b80U), "r"(0x80008000U));
 }
 
 /// Four int8 codes as bf16, exactly: the first two, then the others.
@@ -129,6 +142,38 @@ __device__ __forceinline__ void int8_to_f16(std::uint32_t codes, std::uint32_t& 
   asm("sub.f16x2 %0, %1, %2;" : "=r"(low) : "r"(low), "r"(0x64806480U));  // 1152
   asm("sub.f16x2 %0, %1, %2;" : "=r"(high) : "r"(high), "r"(0x64806480U));
 }
+
+template <bool kIsBf16>
+__device__ __forceinline__ void int8_to_half(std::uint32_t codes, std::uint32_t& low,
+                                             std::uint32_t& high) {
+  if constexpr (kIsBf16) {
+    int8_to_bf16(codes, low, high);
+  } else {
+    int8_to_f16(codes, low, high);
+  }
+}
+
+/// The bits of |x|: as whole numbers they have the order of magnitudes, with infinity behind all
+/// numbers and NaN behind infinity.
+__device__ __forceinline__ std::uint32_t magnitude_bits(float x) {
+  return __float_as_uint(x) & 0x7fffffffU;
+}
+inline constexpr std::uint32_t kInfinityBits = 0x7f800000U;
+
+/// A power of two that f16 numbers are divided by, and its inverse: brings a magnitude into [2^14,
+/// 2^15), the largest that f16 has but for one binade (magnitudes below 2^-112 stay below).
+struct F16Scale {
+  float scale;
+  float inverse;
+
+  /// See magnitude_bits().
+  __device__ __forceinline__ explicit F16Scale(std::uint32_t magnitude) {
+    constexpr std::uint32_t kExponent = 14U << 23;
+    const std::uint32_t bits = max(magnitude & kInfinityBits, kExponent + (1U << 23)) - kExponent;
+    scale = __uint_as_float(bits);
+    inverse = __uint_as_float((254U << 23) - bits);
+  }
+};
 
 /// The factor that scales a row to [-most, most]; 0 where it would overflow.
 __device__ __forceinline__ float reciprocal_scale(float most, float largest, float least) {

@@ -20,11 +20,18 @@ __global__ void __launch_bounds__(32 * kHeadWarps) rope_append_kernel(RopeAppend
   wait_for_previous();
   const Head<kPerLane> head = load_head<kPerLane>(task, token, index);
   if (index < task.num_heads) {
-    const std::int64_t at = (static_cast<std::int64_t>(token) * task.num_heads + index) * dim;
+    const std::int64_t row = static_cast<std::int64_t>(token) * task.num_heads + index;
+    float factor = 1;
+    if (task.query_scales != nullptr) {
+      const F16Scale found(largest_magnitude(head));
+      factor = found.inverse;
+      if (lane == 0) task.query_scales[row] = found.scale;
+    }
 #pragma unroll
     for (int i = 0; i < kPerLane; ++i)
       if (lane + 32 * i < dim)
-        store_element(task.queries, task.query_element, at + lane + 32 * i, head.x[i]);
+        store_element(task.queries, task.query_element, row * dim + lane + 32 * i,
+                      __fmul_rn(head.x[i], factor));
     return;
   }
   if (block < 0) return;

@@ -91,6 +91,17 @@ IOL_WGMMAS(wgmma_int8, int, "+r", "k32", ".s32.s8.s8", "")
 
 #undef IOL_WGMMAS
 #undef IOL_WGMMA
+
+/// Of bf16 or f16 numbers.
+template <bool kIsBf16, int kSize>
+__device__ __forceinline__ void wgmma_half(float (&d)[kSize], const std::uint32_t (&a)[4],
+                                           std::uint64_t b, bool accumulate) {
+  if constexpr (kIsBf16) {
+    wgmma_bf16(d, a, b, accumulate);
+  } else {
+    wgmma_f16(d, a, b, accumulate);
+  }
+}
 #endif
 
 }  // namespace iol::cuda

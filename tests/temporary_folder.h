@@ -6,14 +6,15 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
-namespace iol::report {
+namespace iol {
 
 /// A fresh folder that disappears with the object.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "iol-report-XXXXXX").string();
+    std::string name = (std::filesystem::temp_directory_path() / "iol-test-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
     path_ = name;
   }
@@ -23,9 +24,11 @@ class TemporaryFolder {
   }
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
-  void write(const std::string& name, const std::string& content) const {
+  /// Makes the folders above the file as well.
+  void write(const std::string& name, std::string_view content) const {
+    std::filesystem::create_directories((path_ / name).parent_path());
     std::ofstream(path_ / name, std::ios::binary) << content;
   }
 
@@ -33,6 +36,7 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
+/// Of a whole file.
 inline std::string read_text(const std::filesystem::path& path) {
   std::ifstream stream(path, std::ios::binary);
   std::ostringstream text;
@@ -40,4 +44,4 @@ inline std::string read_text(const std::filesystem::path& path) {
   return text.str();
 }
 
-}  // namespace iol::report
+}  // namespace iol

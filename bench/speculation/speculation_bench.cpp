@@ -24,6 +24,7 @@
 #include "engine/engine.h"
 #include "model/resolve.h"
 #include "tokenizer/tokenizer.h"
+#include "workload/length_distribution.h"
 
 namespace {
 
@@ -52,6 +53,7 @@ struct Workload {
   std::string name;
   Prompts prompts;
   double temperature = 0;
+  std::vector<int> lengths = {};  // [prompts] tokens after which the client has enough; empty: all
 };
 
 struct Result {
@@ -99,6 +101,23 @@ Prompts repetitive_prompts(const Tokenizer& tokenizer, const Prompts& heldout) {
   return prompts;
 }
 
+/// Prompts of 16 to 128 tokens, and mostly some 20 tokens wanted: what the ladder asks for. The
+/// engine isn't told when a client will have enough.
+Workload short_requests(const Prompts& heldout) {
+  const LengthDistribution prompt_tokens = LengthDistribution::parse("uniform:16:128", "prompts");
+  const LengthDistribution output_tokens = LengthDistribution::parse("lognormal:3:0.7", "outputs");
+  RandomStream random(2);
+  Workload workload{"short requests", {}};
+  for (std::size_t i = 0; i + 1 < heldout.size(); ++i) {
+    std::vector<std::int32_t> prompt = heldout[i];
+    prompt.insert(prompt.end(), heldout[i + 1].begin(), heldout[i + 1].end());
+    prompt.resize(static_cast<std::size_t>(prompt_tokens.sample(random)));
+    workload.prompts.push_back(std::move(prompt));
+    workload.lengths.push_back(static_cast<int>(output_tokens.sample(random)));
+  }
+  return workload;
+}
+
 Prompts random_prompts(int vocab_size) {
   RandomStream random(1);
   Prompts prompts(80, std::vector<std::int32_t>(kPromptTokens));
@@ -113,6 +132,7 @@ Prompts random_prompts(int vocab_size) {
 EngineConfig engine_config(const Options& options, const std::string& draft,
                            std::optional<double> simulated = {}) {
   EngineConfig config;
+  config.quant.format = parse_weight_format(options.quant).value();
   const auto device = parse_device(options.device);
   if (!device) throw_input_error("--device {}: expected auto, cpu or cuda[:N]", options.device);
   config.device = *device;
@@ -144,14 +164,17 @@ Result run(const Subject& subject, const Workload& workload, int num_output_toke
   std::function<void()> send = [&] {
     const std::size_t i = next.fetch_add(1);
     if (i >= count) return;
+    const std::size_t which = (first + i) % workload.prompts.size();
+    const int length = workload.lengths.empty() ? num_output_tokens : workload.lengths[which];
     Request request;
-    request.prompt_tokens = workload.prompts[(first + i) % workload.prompts.size()];
+    request.prompt_tokens = workload.prompts[which];
     request.speculates = subject.speculates;
     request.sampling.max_tokens = num_output_tokens;
     request.sampling.ignore_eos = true;
     request.sampling.temperature = workload.temperature;
-    engine.submit(std::move(request), [&](const TokenEvent& event) {
-      if (event.token) num_tokens.fetch_add(1);
+    engine.submit(std::move(request), [&, length, has = 0](const TokenEvent& event) mutable {
+      if (event.token && has < length) num_tokens.fetch_add(1);
+      if (event.token && ++has == length) engine.cancel(event.request);
       if (event.finish_reason) send();
     });
   };
@@ -244,19 +267,15 @@ void compare(std::vector<Subject>& subjects, const Workload& workload, const Opt
   for (const Subject& subject : subjects) print_row(workload.name, num_streams, subject);
 }
 
-void speed(const Options& options) {
-  std::vector<Subject> subjects;
-  subjects.push_back({"none", Engine::create(engine_config(options, ""))});
-  for (const std::string& draft : options.drafts) {
-    subjects.push_back({draft, Engine::create(engine_config(options, draft))});
-  }
+void compare_speed(std::vector<Subject>& subjects, const Options& options) {
   const Tokenizer& tokenizer = *subjects.front().engine->tokenizer();
   const Prompts heldout = heldout_prompts(tokenizer);
   std::vector<Workload> workloads = {
       {"prose", heldout},
       {"prose, temperature 1", heldout, 1.0},
       {"repetitive", repetitive_prompts(tokenizer, heldout)},
-      {"random tokens", random_prompts(subjects.front().engine->model_config().vocab_size)}};
+      {"random tokens", random_prompts(subjects.front().engine->model_config().vocab_size)},
+      short_requests(heldout)};
   if (!options.workloads.empty()) {
     std::erase_if(workloads, [&](const Workload& workload) {
       return std::ranges::find(options.workloads, workload.name) == options.workloads.end();
@@ -268,12 +287,35 @@ void speed(const Options& options) {
   }
 }
 
+/// One engine, without and with its drafts: both have the device's memory and kernels.
+std::vector<Subject> subjects_of_one(const std::string& name, std::shared_ptr<Engine> engine) {
+  return {{"none", engine, false}, {name, std::move(engine), true}};
+}
+
+/// Engines of their own, where they don't take a GPU from each other: `none` has nothing of
+/// speculation then.
+void speed(const Options& options) {
+  const std::string none;
+  if (engine_config(options, none).device.kind != DeviceKind::kCpu) {
+    for (const std::string& draft : options.drafts) {
+      auto subjects = subjects_of_one(draft, Engine::create(engine_config(options, draft)));
+      compare_speed(subjects, options);
+    }
+    return;
+  }
+  std::vector<Subject> subjects;
+  subjects.push_back({"none", Engine::create(engine_config(options, none))});
+  for (const std::string& draft : options.drafts) {
+    subjects.push_back({draft, Engine::create(engine_config(options, draft))});
+  }
+  compare_speed(subjects, options);
+}
+
 void prediction(const Options& options) {
   print_header();
   for (const double rate : {0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95}) {
-    std::vector<Subject> subjects;
-    subjects.push_back({"none", Engine::create(engine_config(options, ""))});
-    subjects.push_back({"demo-draft", Engine::create(engine_config(options, "demo-draft", rate))});
+    auto subjects =
+        subjects_of_one("demo-draft", Engine::create(engine_config(options, "demo-draft", rate)));
     const Workload workload{fmt::format("SIMULATED acceptance {:g}", rate),
                             heldout_prompts(*subjects.front().engine->tokenizer())};
     for (const int num_streams : options.streams) {
@@ -282,19 +324,15 @@ void prediction(const Options& options) {
   }
 }
 
-/// Both subjects are one engine, which holds the weights once.
 void simulated(const Options& options) {
   EngineConfig config = engine_config(options, options.draft, options.acceptance);
   config.model = options.model;
-  config.quant.format = parse_weight_format(options.quant).value();
   const auto start_ns = now_ns();
   const std::shared_ptr<Engine> engine = Engine::create(config);
   fmt::print("{} ({}), draft {} ({}), on {}; loaded in {:.0f} s\n\n", options.model, options.quant,
              options.draft, options.draft_quant, engine->backend_name(),
              static_cast<double>(now_ns() - start_ns) * 1e-9);
-  std::vector<Subject> subjects;
-  subjects.push_back({"none", engine, false});
-  subjects.push_back({options.draft, engine, true});
+  auto subjects = subjects_of_one(options.draft, engine);
   const Workload workload{fmt::format("SIMULATED acceptance {:g}", options.acceptance),
                           random_prompts(engine->model_config().vocab_size)};
   print_header();
@@ -314,11 +352,15 @@ int main(int argc, char** argv) try {
   app.add_option("--draft-quant", options.draft_quant, "weights of draft models: auto or a format")
       ->capture_default_str();
   app.add_option("--draft-depth", options.draft_depth, "auto, or 0 to 16")->capture_default_str();
+  app.add_option("--quant", options.quant, "weights of the target")
+      ->check(CLI::IsMember({"none", "int8", "int8-wo", "fp8", "int4"}))
+      ->capture_default_str();
   CLI::App* demo = app.add_subcommand("speed", "the demo model, its drafters and workloads");
   demo->fallthrough()->callback([&] { speed(options); });
   demo->add_option("--draft", options.drafts, "one or more; default: all");
   demo->add_option("--workload", options.workloads, "one or more; default: all")
-      ->check(CLI::IsMember({"prose", "prose, temperature 1", "repetitive", "random tokens"}));
+      ->check(CLI::IsMember(
+          {"prose", "prose, temperature 1", "repetitive", "random tokens", "short requests"}));
   app.add_subcommand("prediction", "the demo model, by simulated acceptance")
       ->fallthrough()
       ->callback([&] { prediction(options); });
@@ -327,9 +369,6 @@ int main(int argc, char** argv) try {
   any->add_option("MODEL", options.model)->required();
   any->add_option("DRAFT", options.draft)->required();
   any->add_option("--acceptance", options.acceptance)->capture_default_str();
-  any->add_option("--quant", options.quant)
-      ->check(CLI::IsMember({"none", "int8", "int8-wo", "fp8", "int4"}))
-      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return 0;
 } catch (const std::exception& error) {

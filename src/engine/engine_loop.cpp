@@ -370,7 +370,7 @@ bool EngineLoop::publish_token(RequestState& state, SampledToken sampled, bool w
 
 void EngineLoop::end(RequestState& state, TokenEvent event) {
   scheduler_.remove(state.sequence);
-  if (speculation_) speculation_->forget(state.sequence.id);
+  if (speculation_) speculation_->forget(state.sequence);
   const auto owner = active_.extract(state.sequence.id);  // outlives the callback
   deliver(state, event);
 }

@@ -32,7 +32,7 @@ bool Speculation::expects_drafts(Requests& requests) {
   collect(requests);
   look_up();
   remember_guesses();
-  describe_choices();
+  if (!rests()) describe_choices();
   if (std::ranges::any_of(choices_, [](const DepthChoice& choice) { return choice.most > 0; })) {
     DepthPolicy rehearsal = policy_;
     rehearsal.choose(choices_, outlook());
@@ -53,9 +53,14 @@ void Speculation::propose(Requests& requests) {
   if (candidates_.empty()) return;
   try {
     look_up();
-    describe_choices();
-    choose_depths();
-    ask_model();
+    if (rests()) {
+      stats_.depth = 0;
+      stats_.predicted_speedup = 1;
+    } else {
+      describe_choices();
+      choose_depths();
+      ask_model();
+    }
   } catch (const std::exception& error) {  // requests go on without it
     stats_.error = error.what();
     for (RequestState* request : candidates_) request->drafts.draft.tokens.clear();
@@ -155,6 +160,12 @@ StepOutlook Speculation::outlook() const {
   return outlook;
 }
 
+double Speculation::expected_rest(const Sequence& sequence) const {
+  const int num_tokens = sequence.num_output_tokens();
+  return std::min(lengths_.expected_rest(num_tokens),
+                  static_cast<double>(sequence.sampling.max_tokens - num_tokens));
+}
+
 Acceptance& Speculation::acceptance_of_all(const DraftState& state) {
   return state.from_model ? model_acceptance_ : lookup_acceptance_;
 }
@@ -163,6 +174,14 @@ Acceptance& Speculation::acceptance_of(DraftState& state) {
   auto& own = state.acceptance();
   if (!own) own.emplace(acceptance_of_all(state), kRequestMemory);
   return *own;
+}
+
+bool Speculation::rests() const {
+  const auto is_found = [](const RequestState* request) {
+    return !request->drafts.draft.tokens.empty();
+  };
+  if (is_waited_for_ || std::ranges::any_of(candidates_, is_found)) return false;
+  return model_ ? policy_.rests() : policy_.depth() == 0 && !config_.depth;
 }
 
 void Speculation::describe_choices() {
@@ -175,6 +194,7 @@ void Speculation::describe_choices() {
       choice.most = state.draft.max_tokens;
       choice.num_missing = model_->num_missing(request->sequence, false);
       choice.num_missing_latest = model_->num_missing(request->sequence, true);
+      choice.expected_rest = expected_rest(request->sequence);
     }
     const Acceptance& acceptance = acceptance_of(state);
     choice.likely = acceptance.likely_chances();
@@ -231,9 +251,10 @@ void Speculation::on_judged(DraftState& state, int place, bool accepted) {
   if (accepted) ++stats_.num_accepted_tokens;
 }
 
-void Speculation::forget(RequestId request) {
-  if (lookup_) lookup_->forget(request);
-  if (model_) model_->forget(request);
+void Speculation::forget(const Sequence& sequence) {
+  lengths_.observe(sequence.num_output_tokens());
+  if (lookup_) lookup_->forget(sequence.id);
+  if (model_) model_->forget(sequence.id);
 }
 
 void Speculation::clear_prefixes() {

@@ -12,6 +12,7 @@
 #include "speculative/depth_policy.h"
 #include "speculative/model_drafter.h"
 #include "speculative/ngram_drafter.h"
+#include "speculative/output_lengths.h"
 #include "speculative/speculation_config.h"
 
 namespace iol {
@@ -52,7 +53,8 @@ class Speculation {
   void on_step(const Batch& batch, const std::optional<StepTime>& time);
   /// A draft of a request was judged, those before it having been accepted. `place` from 0.
   void on_judged(DraftState& state, int place, bool accepted);
-  void forget(RequestId request);
+  /// The request has ended.
+  void forget(const Sequence& sequence);
   void clear_prefixes();
 
   /// True when a draft is to count as accepted, with --simulated-acceptance.
@@ -70,10 +72,14 @@ class Speculation {
   void look_up();
   void remember_guesses();
   void judge_guess(DraftState& state, const Sequence& sequence);
+  /// True when nobody need be asked how much to draft.
+  [[nodiscard]] bool rests() const;
   void describe_choices();
   void choose_depths();
   void ask_model();
   [[nodiscard]] StepOutlook outlook() const;
+  /// Tokens that the request will get yet, as far as can be told.
+  [[nodiscard]] double expected_rest(const Sequence& sequence) const;
   /// Of who made the draft: over all requests, and of this one.
   Acceptance& acceptance_of_all(const DraftState& state);
   Acceptance& acceptance_of(DraftState& state);
@@ -85,6 +91,7 @@ class Speculation {
   DepthPolicy policy_;
   Acceptance lookup_acceptance_;  // over all requests: where a new one begins
   Acceptance model_acceptance_;
+  OutputLengths lengths_;
   RandomStream simulation_{0, 17};
   SpeculationStats stats_;
   std::int64_t last_draft_ns_ = 0;

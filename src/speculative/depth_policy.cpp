@@ -9,7 +9,8 @@ namespace {
 // Before anything was seen: only their ratio matters.
 constexpr double kGuessedStepSeconds = 1.0;
 constexpr double kGuessedDraftShare = 0.15;  // of a draft pass in the time of a step
-constexpr std::array kCaps = {1, 2, 3, 4, 5, 6, 8, 10, 12, 16};
+// Seven and fifteen, because a GPU runs eight and 16 rows in the time of fewer.
+constexpr std::array kCaps = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 16};
 constexpr int kFirstDrafts = 4;
 constexpr double kGainToSwitch = 1.02;
 constexpr double kGainToBegin = 1.04;
@@ -19,6 +20,9 @@ constexpr int kMostUntilPlain = 200;
 // And more where they cost less, and say more: so many that they lose this share of the time.
 constexpr double kPlainShare = 0.004;
 constexpr int kLeastUntilPlain = 16;
+// Steps without drafts, behind which the next are asked for every so many steps.
+constexpr int kUndraftedBeforeRest = 32;
+constexpr int kRest = 8;
 // Of a turnaround's difference from the mean, what the mean takes at least.
 constexpr double kTurnaroundGain = 0.02;
 // Accounts: shares of the time that goes by, and what they hold at most, in plain steps.
@@ -35,8 +39,8 @@ constexpr double kMostDebtSteps = 2;
 constexpr double kLeastTrialSteps = 0.02;
 // Trials that follow once a draft model has been caught up with.
 constexpr int kTrialsAfterCatchUp = 6;
-// Steps over which catching up is expected to pay.
-constexpr double kInstalments = 64;
+// Steps over which catching up is expected to pay, where a sequence has so many before it.
+constexpr double kMostInstalments = 64;
 // What the ledger must hold of it when it begins.
 constexpr double kRiskOfCatchingUp = 0.5;
 // What the ledger always pays, in plain steps: rows that are as good as free.
@@ -44,6 +48,11 @@ constexpr double kFreeSteps = 0.005;
 
 int num_worth_comparing(double gain) {
   return std::max(kLeastUntilPlain, static_cast<int>(2 * (gain - 1) / kPlainShare));
+}
+
+/// Steps over which it pays for catching up, with so many tokens in each.
+double instalments_of(const DepthChoice& choice, double num_tokens) {
+  return std::clamp(choice.expected_rest / num_tokens, 1.0, kMostInstalments);
 }
 
 void leave_out(std::span<DepthChoice> choices, bool from_latest) {
@@ -64,6 +73,7 @@ void DepthPolicy::on_step(const StepOutcome& outcome) {
     verify_.observe(outcome.num_rows, outcome.seconds);
   }
   draft_.fade();
+  num_undrafted_ = outcome.num_drafts == 0 ? num_undrafted_ + 1 : 0;
   if (outcome.num_drafts == 0) plain_seconds_ = verify_.seconds(outcome.num_rows);
   const double seconds = std::min(outcome.seconds, 2 * verify_.seconds(outcome.num_rows));
   if (!has_begun_) {
@@ -79,7 +89,7 @@ void DepthPolicy::on_step(const StepOutcome& outcome) {
     drafted_seconds_ = 0;
   }
   if (outcome.num_drafts > 0) {
-    const double instalment = instalments_seconds_ / kInstalments;
+    const double instalment = instalments_seconds_ * instalment_;
     instalments_seconds_ -= instalment;
     // By what its rows are now known to take.
     const int num_plain_rows = outcome.num_rows - outcome.num_drafts;
@@ -127,6 +137,11 @@ double DepthPolicy::draft_seconds(int num_rows) const {
                                : kGuessedDraftShare * verify_.seconds(num_rows);
 }
 
+bool DepthPolicy::rests() const {
+  return !fixed_depth_ && depth_ == 0 && num_undrafted_ >= kUndraftedBeforeRest &&
+         num_undrafted_ % kRest != 0;
+}
+
 void DepthPolicy::choose(std::span<DepthChoice> choices, const StepOutlook& outlook) {
   if (fixed_depth_) return choose_fixed(choices, outlook);
   for (DepthChoice& choice : choices) choice.depth = 0;
@@ -143,6 +158,7 @@ void DepthPolicy::choose(std::span<DepthChoice> choices, const StepOutlook& outl
   promised_tok_s_ = chosen.rate();
   chosen = try_another(choices, outlook, chosen).value_or(chosen);
   drafting_seconds_ = chosen.drafting_seconds;
+  instalment_ = chosen.instalment;
 }
 
 bool DepthPolicy::may_pay(const Promise& promise) const {
@@ -227,15 +243,20 @@ DepthPolicy::Promise DepthPolicy::promise_of(std::span<const DepthChoice> choice
   int num_missing = 0;
   for (const DepthChoice& choice : choices) {
     const DraftChances& chances = view == View::kLikely ? choice.likely : choice.hopeful;
+    double num_tokens = 1;
     for (int i = 0; i < choice.depth; ++i) {
-      promise.num_tokens += static_cast<double>(chances[static_cast<std::size_t>(i)]);
+      num_tokens += static_cast<double>(chances[static_cast<std::size_t>(i)]);
     }
+    promise.num_tokens += num_tokens - 1;
     num_drafts += choice.depth;
     if (!choice.from_model || choice.depth == 0) continue;
     num_passes = std::max(num_passes, choice.depth);
     ++num_drafting;
-    num_missing += choice.from_latest ? choice.num_missing_latest : choice.num_missing;
+    const int missing = choice.from_latest ? choice.num_missing_latest : choice.num_missing;
+    num_missing += missing;
+    promise.instalment += missing / instalments_of(choice, num_tokens);
   }
+  if (num_missing > 0) promise.instalment /= num_missing;
   promise.extra_seconds = verify_.seconds(num_rows + num_drafts) - verify_.seconds(num_rows);
   if (view == View::kHopeful && num_drafts > 0) {
     promise.extra_seconds -= verify_.doubt_seconds(num_rows + num_drafts);
@@ -250,7 +271,7 @@ DepthPolicy::Promise DepthPolicy::promise_of(std::span<const DepthChoice> choice
     promise.extra_seconds += promise.drafting_seconds;
   }
   promise.seconds = verify_.seconds(std::max(outlook.num_decodes, 1)) + promise.extra_seconds +
-                    promise.missed_seconds / kInstalments;
+                    promise.missed_seconds * promise.instalment;
   return promise;
 }
 

@@ -17,6 +17,8 @@ struct DepthChoice {
   // Tokens that the draft model computes before its first guess, and for one from_latest.
   int num_missing = 0;
   int num_missing_latest = 0;
+  // Tokens that it is expected to get yet: over so many, what is missing has to pay.
+  double expected_rest = 1e9;
 
   // The answer.
   int depth = 0;  // at most `most`
@@ -62,7 +64,8 @@ struct StepOutcome {
 ///    time of the tokens that it brought, up to a small saving. A depth is out of the question
 ///    where the ledger could not pay if no draft were accepted, so drafts can't lose more against
 ///    none than the share and the saving, whatever the estimates say (conservative bandits, Wu et
-///    al. 2016). Catching up is paid in instalments, the rest at once when drafting ends.
+///    al. 2016). Catching up is paid in instalments, over the steps that the sequence is expected
+///    to have yet, the rest at once when drafting ends.
 /// One step in 200 goes without drafts, more of the first ones and where little is gained, and so
 /// does the first of each batch size: there is no promise without a plain step to compare with.
 /// Behind steps of a draft model it is two, and the second counts: the first finds the draft
@@ -72,6 +75,9 @@ class DepthPolicy {
   /// Nothing: chosen by the promise.
   explicit DepthPolicy(std::optional<int> fixed_depth);
 
+  /// True when asking for depths is not worth its time, which a small model's step feels: nothing
+  /// was drafted for long, and only now and then is it looked whether that has changed.
+  [[nodiscard]] bool rests() const;
   /// Fills `depth` of each.
   void choose(std::span<DepthChoice> choices, const StepOutlook& outlook);
   /// The step for which depths were chosen last ran, or one for which none were asked.
@@ -99,6 +105,7 @@ class DepthPolicy {
     double extra_seconds = 0;     // of them, for drafts
     double drafting_seconds = 0;  // of them, in the draft model
     double missed_seconds = 0;    // that a draft model spends once, to catch up
+    double instalment = 0;        // the part of it that each step has to pay
     [[nodiscard]] double rate() const { return num_tokens / seconds; }
   };
 
@@ -144,6 +151,7 @@ class DepthPolicy {
   int depth_ = 0;
   int num_since_plain_ = 0;         // steps, all with drafts
   int num_until_plain_;             // of them, before the next plain one
+  int num_undrafted_ = 0;           // steps, all without drafts
   double trial_seconds_ = 0;        // what trials may cost now
   double wanted_seconds_ = 0;       // what the last one would have cost
   double ledger_seconds_ = 0;       // saved; below zero: in debt
@@ -152,6 +160,7 @@ class DepthPolicy {
   double drafting_seconds_ = 0;     // of the draft model's passes, by the last choice
   double drafted_seconds_ = 0;      // that passes took since
   double instalments_seconds_ = 0;  // of catching up, to be paid
+  double instalment_ = 0;           // the part of it that the last choice has to pay
   double promised_tok_s_ = 0;
   double plain_tok_s_ = 0;
   bool model_ran_ = false;  // in the last step

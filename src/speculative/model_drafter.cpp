@@ -1,6 +1,7 @@
 #include "speculative/model_drafter.h"
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 
 #include "base/clock.h"
@@ -43,9 +44,30 @@ ModelDrafter::ModelDrafter(DraftModel model, Backend& backend, const ModelDrafte
                                             config.max_step_tokens,
                                             std::min(config.max_batch, config.max_step_tokens))),
       blocks_(tables_config(config)),
-      sampler_(model_.config.eos_token_ids) {}
+      sampler_(model_.config.eos_token_ids) {
+  warm_up();
+}
 
 ModelDrafter::~ModelDrafter() = default;
+
+/// A pass over a few tokens, of which nothing stays: the first one touches memory that the system
+/// has not really given yet, which took up to 80 ms where later ones take one. No request should
+/// pay for that with a draft.
+void ModelDrafter::warm_up() {
+  const int num_tokens =
+      std::min({kLatestTokens, config_.max_step_tokens, config_.num_blocks * config_.block_size});
+  const auto count = static_cast<std::size_t>(num_tokens);
+  const std::vector<std::int32_t> token_ids(count, 0);
+  std::vector<std::int32_t> positions(count);
+  std::iota(positions.begin(), positions.end(), 0);
+  std::vector<BlockId> blocks(static_cast<std::size_t>(config_.num_blocks));
+  std::iota(blocks.begin(), blocks.end(), 0);
+  const std::vector<SequenceSlice> slices = {{0, num_tokens, 0, blocks}};
+  const std::vector<std::int32_t> logit_tokens = {num_tokens - 1};
+  const std::vector<TokenChoice> choices(1);
+  iol::forward(model_.config, model_.weights, backend_, *activations_, *cache_,
+               {token_ids, positions, slices, logit_tokens, choices});
+}
 
 std::int64_t ModelDrafter::kv_cache_bytes() const {
   return static_cast<std::int64_t>(cache_->shape().block_bytes()) * cache_->shape().num_blocks;

@@ -100,6 +100,7 @@ class ModelDrafter final : public Drafter {
     std::int64_t begin_ns = 0;
   };
 
+  void warm_up();
   void plan(std::span<Draft* const> drafts);
   Shadow& shadow_of(const Sequence& sequence);
   void begin_from_latest(Shadow& shadow, const Sequence& sequence);

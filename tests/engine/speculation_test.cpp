@@ -419,6 +419,25 @@ TEST(Speculation, without_drafts_the_engine_runs_ahead) {
   EXPECT_EQ(backend->num_placeholders, 199);
 }
 
+/// Once nothing was drafted for long, the policy is asked now and then only: when it says yes, the
+/// engine finishes the step under way, and must draft then.
+TEST(Speculation, drafts_after_a_long_time_without_on_a_device_that_runs_ahead) {
+  EngineConfig config = with_draft(draft().path(), std::nullopt);
+  config.model = std::string(IOL_SOURCE_DIR) + "/models/books-16m";
+  config.speculation.simulated_acceptance = 1.0;
+  AheadBackend* backend = nullptr;
+  const auto engine = ahead_engine(config, backend);
+  Request request = request_of_101_tokens(*engine);
+  request.speculates = false;
+  run(*engine, {request});
+  EXPECT_EQ(engine->stats().num_draft_tokens, 0);
+  request.speculates = true;
+  // A busy machine may take several requests to see that drafts pay.
+  for (int round = 0; round < 20 && engine->stats().num_draft_tokens == 0; ++round)
+    run(*engine, {request});
+  EXPECT_GT(engine->stats().num_draft_tokens, 0);
+}
+
 /// Says a b c 0 a b c 1 a b c 2 ...: lookup always has a guess of the number, and is always wrong.
 class CountingBackend final : public AheadBackend {
  public:

@@ -76,8 +76,7 @@ CudaActivations::CudaActivations(const TransformerShape& transformer, int tokens
   const Layout layout(shape, tokens, logit_tokens);
   buffer_ = DeviceBuffer(layout.total(), "the activations");
   operand_row_bytes = layout.operand_row;
-  for (Results& step : results)
-    step.best = PinnedBuffer(static_cast<std::size_t>(logit_tokens) * 8, "the step's results");
+  for (Results& step : results) step.best = PinnedBuffer(layout.best, "the step's results");
   std::size_t offset = 0;
   const auto take = [&](auto*& array, std::size_t bytes) {
     array = reinterpret_cast<std::remove_reference_t<decltype(array)>>(buffer_.data() + offset);

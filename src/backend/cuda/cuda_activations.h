@@ -63,7 +63,7 @@ class CudaActivations final : public Activations {
   /// What the host reads of a step.
   struct Results {
     PinnedBuffer best;  // [L]
-    Event done;
+    Event done{EventKind::kUntimed};
     int num_logits = 0;
   };
   Results results[2];  // of steps that take turns

@@ -14,6 +14,7 @@
 #include "backend/cuda/kernels/kernel_level.h"
 #include "backend/cuda/kernels/kernels.h"
 #include "backend/cuda/kernels/sample.h"
+#include "backend/cuda/kernels/step_copies.h"
 #include "backend/cuda/linear_operation.h"
 #include "base/cpu.h"
 
@@ -42,6 +43,11 @@ void check_compute_dtype(DType dtype) {
   if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16)
     throw_input_error("the CUDA backend computes in f32, f16 or bf16, not in {}",
                       dtype_name(dtype));
+}
+
+/// Of so many rows' results, as they are copied: in units of 16 bytes.
+std::size_t result_bytes(int num_logits) {
+  return (static_cast<std::size_t>(num_logits) * sizeof(unsigned long long) + 15) / 16 * 16;
 }
 
 /// Makes a GPU the calling thread's.
@@ -225,11 +231,10 @@ bool CudaBackend::capture(Graph& graph, const std::function<void()>& operations)
 
 void CudaBackend::fetch_results(CudaActivations& a, int num_logits) {
   auto& results = a.results[a.num_begun % 2];
-  const auto bytes = static_cast<std::size_t>(num_logits) * sizeof(*a.best);
-  if (bytes > 0)
-    check(
-        cudaMemcpyAsync(results.best.data(), a.best, bytes, cudaMemcpyDeviceToHost, stream_.get()),
-        "copying results");
+  if (num_logits > 0) {
+    leave_results({a.best, results.best.data(), result_bytes(num_logits)}, stream_.get());
+    check_launch("copying results");
+  }
   results.done.record(stream_);
   results.num_logits = num_logits;
   ++a.num_begun;

@@ -76,7 +76,10 @@ void Stream::synchronize(std::string_view what) const {
   check(cudaStreamSynchronize(stream_), what);
 }
 
-Event::Event() { check(cudaEventCreate(&event_), "making an event"); }
+Event::Event(EventKind kind) {
+  const unsigned flags = kind == EventKind::kTimed ? cudaEventDefault : cudaEventDisableTiming;
+  check(cudaEventCreateWithFlags(&event_, flags), "making an event");
+}
 Event::~Event() {
   if (event_ != nullptr) static_cast<void>(cudaEventDestroy(event_));
 }

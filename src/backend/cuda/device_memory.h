@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 
@@ -93,15 +94,18 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
+/// Whether an event keeps the time at which it happened: one that doesn't delays less.
+enum class EventKind : std::uint8_t { kTimed, kUntimed };
+
 class Event {
  public:
-  Event();
+  explicit Event(EventKind kind = EventKind::kTimed);
   ~Event();
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   void record(const Stream& stream) const;
   void synchronize() const;
-  /// Between two events that have happened.
+  /// Between two timed events that have happened.
   [[nodiscard]] float milliseconds_since(const Event& start) const;
 
  private:

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "backend/cuda/cuda_error.h"
+#include "backend/cuda/kernels/step_copies.h"
 
 namespace iol::cuda {
 namespace {
@@ -191,10 +192,9 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
     rotated_tokens.host[rotated_token++] = t;
   for (int s = num_slices; small_tile < sizes.num_small_tiles; ++small_tile)
     small_tiles.host[small_tile] = {std::min(s, sizes.num_slices - 1), 1 << 20};
-  check(cudaMemcpyAsync(device_.data(), host.data(), carver.offset, cudaMemcpyHostToDevice,
-                        stream.get()),
-        "copying the step's input");
-  upload_tables(input, stream);
+  fetch_inputs({{host.data(), device_.data(), carver.offset}, gather_tables(input, stream)},
+               stream.get());
+  check_launch("copying the step's input");
   arrays_ = {token_ids.device,
              positions.device,
              blocks.device,
@@ -208,10 +208,10 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
              device_tables_.as<const std::int32_t>()};
 }
 
-void StepInputs::upload_tables(const StepInput& input, const Stream& stream) {
+StepCopy StepInputs::gather_tables(const StepInput& input, const Stream& stream) {
   std::size_t entries = 0;
   for (const auto& slice : input.sequences) entries += slice.block_table.size();
-  const std::size_t bytes = entries * sizeof(std::int32_t);
+  const std::size_t bytes = aligned(entries * sizeof(std::int32_t));
   if (bytes > device_tables_.size_bytes()) {  // seldom: doubles until it fits
     std::size_t capacity = device_tables_.size_bytes();
     while (capacity < bytes) capacity *= 2;
@@ -224,9 +224,7 @@ void StepInputs::upload_tables(const StepInput& input, const Stream& stream) {
   auto* out = reinterpret_cast<std::int32_t*>(host.data());
   for (const auto& slice : input.sequences)
     out = std::copy(slice.block_table.begin(), slice.block_table.end(), out);
-  check(cudaMemcpyAsync(device_tables_.data(), host.data(), bytes, cudaMemcpyHostToDevice,
-                        stream.get()),
-        "copying block tables");
+  return {host.data(), device_tables_.data(), bytes};
 }
 
 }  // namespace iol::cuda

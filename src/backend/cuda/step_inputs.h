@@ -4,6 +4,7 @@
 #include "backend/backend.h"
 #include "backend/cuda/device_memory.h"
 #include "backend/cuda/kernels/kernels.h"
+#include "backend/cuda/kernels/step_copies.h"
 
 namespace iol::cuda {
 
@@ -35,8 +36,8 @@ struct StepArrays {
   const std::int32_t* tables = nullptr;          // the slices' block tables, one behind the other
 };
 
-/// Brings a StepInput to the device: one copy for the arrays, one for the block tables. The place
-/// of each array depends on the sizes alone, so that a captured step finds it again.
+/// Brings a StepInput to the device: the arrays, and the block tables. The place of each array
+/// depends on the sizes alone, so that a captured step finds it again.
 class StepInputs {
  public:
   StepInputs(int max_tokens, int max_logits, int group, int head_dim);
@@ -61,7 +62,9 @@ class StepInputs {
   }
 
  private:
-  void upload_tables(const StepInput& input, const Stream& stream);
+  /// Into the host's copy; says what is to be brought where. Rounded up: what is behind the last
+  /// entry means nothing.
+  StepCopy gather_tables(const StepInput& input, const Stream& stream);
 
   [[nodiscard]] bool takes_small_tiles(const SequenceSlice& slice) const;
   [[nodiscard]] bool is_one_tile(const SequenceSlice& slice) const;

@@ -35,8 +35,9 @@ __device__ float element_at(const MatrixView& matrix, int row, int column) {
 }
 
 __global__ void embed_kernel(EmbedTask task) {
-  let_next_start();
+  // In this order: kernels behind read the step's input before they wait, see step_copies.cu.
   wait_for_previous();
+  let_next_start();
   const int t = blockIdx.x;
   int token = task.token_ids[t];
   if (token < 0)  // a row without a token gets any

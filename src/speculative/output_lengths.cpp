@@ -1,0 +1,35 @@
+#include "speculative/output_lengths.h"
+
+#include <algorithm>
+
+namespace iol {
+namespace {
+
+constexpr std::size_t kRemembered = 64;
+// Beside those that went on: that many requests of a usual length, or twice what there is so far.
+constexpr double kUsualWeight = 0.5;
+constexpr double kUsualRest = 200;
+
+}  // namespace
+
+void OutputLengths::observe(int num_tokens) {
+  if (latest_.size() < kRemembered) {
+    latest_.push_back(num_tokens);
+    return;
+  }
+  latest_[next_] = num_tokens;
+  next_ = (next_ + 1) % kRemembered;
+}
+
+double OutputLengths::expected_rest(int num_tokens) const {
+  double sum = kUsualWeight * std::max(kUsualRest, static_cast<double>(num_tokens));
+  double weight = kUsualWeight;
+  for (const int length : latest_) {
+    if (length <= num_tokens) continue;
+    sum += length - num_tokens;
+    weight += 1;
+  }
+  return sum / weight;
+}
+
+}  // namespace iol

@@ -16,6 +16,7 @@
 
 #include "backend/cuda/cuda_device.h"
 #include "bench/kernels/attention_case.h"
+#include "bench/kernels/device_time.h"
 #include "bench/kernels/linear_case.h"
 
 namespace iol::cuda {
@@ -45,19 +46,10 @@ double microseconds(const Stream& stream, Work&& work) {
   work();
   stream.synchronize("warming up");
   const Graph graph = Graph::capture(stream, work);
-  const Event start;
-  const Event end;
-  std::vector<double> times;
-  for (int run = 0; run <= kRuns; ++run) {
-    start.record(stream);
+  const double all = median_microseconds(stream, kRuns, [&] {
     for (int i = 0; i < kReplays; ++i) graph.launch(stream);
-    end.record(stream);
-    stream.synchronize("timing");
-    if (run > 0) times.push_back(double{end.milliseconds_since(start)} * 1e3 / kReplays / kLayers);
-  }
-  check_launch("timing");
-  std::sort(times.begin(), times.end());
-  return times[kRuns / 2];
+  });
+  return all / kReplays / kLayers;
 }
 
 void measure(const Model& model, const Format& format, int batch, int context, double read_peak,

@@ -10,6 +10,7 @@
 
 #include "backend/cuda/cuda_device.h"
 #include "bench/kernels/chain_case.h"
+#include "bench/kernels/device_time.h"
 
 namespace iol::cuda {
 namespace {
@@ -30,18 +31,7 @@ double microseconds(int count, const Stream& stream, Layer&& layer) {
   const Graph graph = Graph::capture(stream, [&] {
     for (int i = 0; i < count; ++i) layer(i);
   });
-  const Event start;
-  const Event end;
-  std::vector<double> times;
-  for (int i = 0; i < kRuns; ++i) {
-    start.record(stream);
-    graph.launch(stream);
-    end.record(stream);
-    stream.synchronize("timing");
-    times.push_back(double{end.milliseconds_since(start)} * 1e3 / count);
-  }
-  std::sort(times.begin(), times.end());
-  return times[kRuns / 2];
+  return median_microseconds(stream, kRuns, [&] { graph.launch(stream); }) / count;
 }
 
 void measure(const LayerShape& shape, MatrixLayout layout, double read_peak, const Stream& stream) {

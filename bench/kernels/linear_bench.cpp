@@ -11,6 +11,7 @@
 #include <cstdlib>
 
 #include "backend/cuda/cuda_device.h"
+#include "bench/kernels/device_time.h"
 #include "bench/kernels/linear_case.h"
 
 namespace iol::cuda {
@@ -54,27 +55,14 @@ double difference(const LinearCase& linear, const std::vector<std::uint32_t>& go
 double microseconds(const LinearCase& linear, int num_copies, const Stream& stream, RowForm form,
                     WideShape shape) {
   constexpr int kRuns = 5;
-  const Event start;
-  const Event end;
-  const auto run = [&](int copies) {
-    for (int copy = 0; copy < copies; ++copy) {
+  const double all = median_microseconds(stream, kRuns, [&] {
+    for (int copy = 0; copy < num_copies; ++copy) {
       LinearTask task = linear.task(form, copy);
       task.shape = shape;
       cuda::linear(task, stream.get());
     }
-  };
-  run(num_copies);
-  std::vector<double> times;
-  for (int i = 0; i < kRuns; ++i) {
-    start.record(stream);
-    run(num_copies);
-    end.record(stream);
-    stream.synchronize("timing");
-    times.push_back(double{end.milliseconds_since(start)} * 1e3 / num_copies);
-  }
-  check_launch("timing");
-  std::sort(times.begin(), times.end());
-  return times[kRuns / 2];
+  });
+  return all / num_copies;
 }
 
 void measure(const LinearShape& shape, double peak, double read_peak, const Stream& stream) {

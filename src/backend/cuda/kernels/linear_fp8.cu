@@ -10,12 +10,10 @@ namespace {
 
 struct MadeFp8Format;
 
-struct Fp8Format : FloatFormat {
+struct Fp8Format : FloatFormat, VectorWeights {
   using Made = MadeFp8Format;
   static constexpr OperandNumber kOperand = OperandNumber::kFp8;
-  using Weights = TwoVectors;
   using Row = NarrowRow;
-  static constexpr int kTileBytes = 1024;
   static constexpr int kRowBytes = NarrowRow::kRowBytes;
   static constexpr int kRunBytes = NarrowRow::kRunBytes;
   static constexpr int kOperandBytes = 1;
@@ -35,12 +33,6 @@ struct Fp8Format : FloatFormat {
     wgmma_e4m3(d, a, b, accumulate);
   }
 #endif
-  static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
-    return stream_two_vectors(p);
-  }
-  static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
-    return shared_two_vectors(p);
-  }
   static __device__ __forceinline__ Row load_row(const std::byte* p) { return load_narrow_row(p); }
   /// 16 columns: four codes of rows g and g + 8, and of the token.
   static __device__ __forceinline__ void multiply_four(std::uint32_t low_row,

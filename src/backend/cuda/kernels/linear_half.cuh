@@ -12,12 +12,17 @@ struct FloatSum {
 struct TwoVectors {
   uint4 v[2];
 };
-__device__ __forceinline__ TwoVectors stream_two_vectors(const std::byte* p) {
-  return {{load_streaming(p), load_streaming(p + 512)}};
-}
-__device__ __forceinline__ TwoVectors shared_two_vectors(const std::byte* p) {
-  return {{load_cached(p), load_cached(p + 512)}};
-}
+/// Weights of a block, of 16 or 8 bits each.
+struct VectorWeights {
+  using Weights = TwoVectors;
+  static constexpr int kTileBytes = 1024;
+  static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
+    return {{load_streaming(p), load_streaming(p + 512)}};
+  }
+  static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
+    return {{load_cached(p), load_cached(p + 512)}};
+  }
+};
 
 /// The left operand of a step whose vector holds it as it is.
 __device__ __forceinline__ void take_operand(const TwoVectors& w, int step, std::uint32_t (&a)[4]) {
@@ -68,23 +73,11 @@ struct FloatFormat {
   static __device__ __forceinline__ float part(float bits) { return bits; }
 };
 
-/// bf16 or f16 weights and activations.
+/// bf16 or f16 activations, and weights that are such or become it.
 template <bool kIsBf16>
-struct HalfFormat : FloatFormat {
-  using Made = HalfFormat;
+struct HalfOperandFormat : FloatFormat, VectorWeights {
   static constexpr OperandNumber kOperand = kIsBf16 ? OperandNumber::kBf16 : OperandNumber::kF16;
-  static constexpr bool kTakesRing = true;
-  using Weights = TwoVectors;
-  using Row = NarrowRow;
-  static constexpr int kTileBytes = 1024;
-  static constexpr int kRowBytes = NarrowRow::kRowBytes;
-  static constexpr int kRunBytes = NarrowRow::kRunBytes;
   static constexpr int kOperandBytes = 2;
-  static constexpr int kSteps = 2;
-  static __device__ __forceinline__ void operand(const Weights& w, int step,
-                                                 std::uint32_t (&a)[4]) {
-    take_operand(w, step, a);
-  }
 #if defined(IOL_HAS_WGMMA)
   template <int kSize>
   static __device__ __forceinline__ void multiply_all(float (&d)[kSize],
@@ -93,11 +86,22 @@ struct HalfFormat : FloatFormat {
     wgmma_half<kIsBf16>(d, a, b, accumulate);
   }
 #endif
-  static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
-    return stream_two_vectors(p);
-  }
-  static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
-    return shared_two_vectors(p);
+};
+
+/// bf16 or f16 weights and activations.
+template <bool kIsBf16>
+struct HalfFormat : HalfOperandFormat<kIsBf16> {
+  using Made = HalfFormat;
+  using Sum = FloatSum;
+  using Weights = TwoVectors;
+  static constexpr bool kTakesRing = true;
+  using Row = NarrowRow;
+  static constexpr int kRowBytes = NarrowRow::kRowBytes;
+  static constexpr int kRunBytes = NarrowRow::kRunBytes;
+  static constexpr int kSteps = 2;
+  static __device__ __forceinline__ void operand(const Weights& w, int step,
+                                                 std::uint32_t (&a)[4]) {
+    take_operand(w, step, a);
   }
   static __device__ __forceinline__ Row load_row(const std::byte* p) { return load_narrow_row(p); }
   static __device__ __forceinline__ void multiply(const LinearArgs&, int, int, int,

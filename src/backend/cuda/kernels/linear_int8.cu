@@ -5,15 +5,13 @@
 namespace iol::cuda {
 namespace {
 
-struct Int8Format {
+struct Int8Format : VectorWeights {
   using Made = Int8Format;
   struct Sum {
     int d[4];
   };
   using Part = int;
-  using Weights = TwoVectors;
   using Row = NarrowRow;
-  static constexpr int kTileBytes = 1024;
   static constexpr int kRowBytes = NarrowRow::kRowBytes;
   static constexpr int kRunBytes = NarrowRow::kRunBytes;
   static constexpr int kOperandBytes = 1;
@@ -39,12 +37,6 @@ struct Int8Format {
     return __int_as_float(sum.d[i]);
   }
   static __device__ __forceinline__ int part(float bits) { return __float_as_int(bits); }
-  static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
-    return stream_two_vectors(p);
-  }
-  static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
-    return shared_two_vectors(p);
-  }
   static __device__ __forceinline__ Row load_row(const std::byte* p) { return load_narrow_row(p); }
   static __device__ __forceinline__ void multiply(const LinearArgs&, int, int, int,
                                                   const Weights& w, const Row& x, Sum& sum) {

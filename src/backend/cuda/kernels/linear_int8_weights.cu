@@ -7,15 +7,13 @@ namespace iol::cuda {
 namespace {
 
 template <bool kIsBf16>
-struct Int8WeightFormat : FloatFormat {
+struct Int8WeightFormat : HalfOperandFormat<kIsBf16> {
   using Made = Int8WeightFormat;
+  using Sum = FloatSum;
   using Weights = TwoVectors;
   using Row = WideRow;
-  static constexpr int kTileBytes = 1024;
   static constexpr int kRowBytes = WideRow::kRowBytes;
   static constexpr int kRunBytes = WideRow::kRunBytes;
-  static constexpr int kOperandBytes = 2;
-  static constexpr OperandNumber kOperand = kIsBf16 ? OperandNumber::kBf16 : OperandNumber::kF16;
   static constexpr int kSteps = 4;
   static constexpr bool kHasRowScales = true;
   static __device__ __forceinline__ void operand(const Weights& w, int step,
@@ -25,20 +23,6 @@ struct Int8WeightFormat : FloatFormat {
     const std::uint32_t high_row = step % 2 == 0 ? v.y : v.w;
     int8_to_half<kIsBf16>(low_row, a[0], a[2]);
     int8_to_half<kIsBf16>(high_row, a[1], a[3]);
-  }
-#if defined(IOL_HAS_WGMMA)
-  template <int kSize>
-  static __device__ __forceinline__ void multiply_all(float (&d)[kSize],
-                                                      const std::uint32_t (&a)[4], std::uint64_t b,
-                                                      bool accumulate) {
-    wgmma_half<kIsBf16>(d, a, b, accumulate);
-  }
-#endif
-  static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
-    return stream_two_vectors(p);
-  }
-  static __device__ __forceinline__ Weights shared_weights(const std::byte* p) {
-    return shared_two_vectors(p);
   }
   static __device__ __forceinline__ Row load_row(const std::byte* p) { return load_wide_row(p); }
   static __device__ __forceinline__ void multiply_four(std::uint32_t low_row,

@@ -3,16 +3,23 @@
 // that is the narrower limit, of bytes read). Each is compared with the kernels for few tokens
 // first. A shape is rows x tokens / blocks that split it, "s" where blocks share units.
 //
-//   build/linear_bench [FORMAT...] [TOKENS...] [MATRIX...]   (default bf16 fp8, 1 8 64 256 2048,
-//   all)
+//   build/linear_bench [FORMAT...] [TOKENS...] [MATRIX...] [@SECONDS]   (default bf16 fp8, 1 8 64
+//   256 2048, all)
+//
+// With @SECONDS each shape runs that long without a pause, and power and clock stand beside its
+// time: what a burst of milliseconds gains the card's power limit may take back.
 #include <fmt/format.h>
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 
 #include "backend/cuda/cuda_device.h"
 #include "bench/kernels/device_time.h"
 #include "bench/kernels/linear_case.h"
+#include "telemetry/gpu_monitor.h"
 
 namespace iol::cuda {
 namespace {
@@ -23,8 +30,8 @@ constexpr std::size_t kColdBytes = std::size_t{200} << 20;  // beyond any L2 cac
 /// Shapes worth a look for that many tokens.
 std::vector<WideShape> shapes_for(int tokens) {
   if (tokens > kFewTokens)
-    return {{64, 1, 32},  {64, 1, 64},  {64, 1, 96},   {64, 1, 128},
-            {64, 1, 192}, {128, 1, 64}, {128, 1, 128}, {128, 1, 192}};
+    return {{64, 1, 32},   {64, 1, 64},   {64, 1, 96},   {64, 1, 128},  {64, 1, 192}, {128, 1, 64},
+            {128, 1, 128}, {128, 1, 192}, {256, 1, 128}, {256, 2, 128}, {128, 2, 128}};
   const int tile = tokens <= 16 ? 16 : tokens <= 32 ? 32 : 64;
   return {{tile, 1, 32},  {tile, 1, 64}, {tile, 1, 96}, {tile, 1, 128},
           {tile, 1, 192}, {tile, 4, 64}, {tile, 8, 64}, {tile, 8, 128}};
@@ -65,7 +72,43 @@ double microseconds(const LinearCase& linear, int num_copies, const Stream& stre
   return all / num_copies;
 }
 
-void measure(const LinearShape& shape, double peak, double read_peak, const Stream& stream) {
+/// Runs the product for that long and says what it takes, and what the card takes meanwhile, in the
+/// second half.
+std::string run_on(const LinearCase& linear, int num_copies, const Stream& stream, RowForm form,
+                   WideShape shape, double seconds, GpuMonitor& monitor) {
+  using Clock = std::chrono::steady_clock;
+  const auto since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  const int turns = std::max(1, static_cast<int>(20e9 / linear.operations()));
+  const auto begin = Clock::now();
+  auto half = begin;
+  double joules = 0;
+  double products = 0;
+  while (since(begin) < seconds) {
+    if (products == 0 && since(begin) >= seconds / 2) {
+      half = Clock::now();
+      joules = monitor.read(getpid()).energy_joules.value_or(0);
+    }
+    for (int i = 0; i < turns * num_copies; ++i) {
+      LinearTask task = linear.task(form, i % num_copies);
+      task.shape = shape;
+      cuda::linear(task, stream.get());
+    }
+    stream.synchronize("running on");
+    if (half != begin) products += turns * num_copies;
+  }
+  check_launch("running on");
+  const GpuReading reading = monitor.read(getpid());
+  const double time = since(half);
+  return fmt::format("{:.1f} us {:.0f} T/s {:.0f} W {} MHz", 1e6 * time / products,
+                     linear.operations() * products / time / 1e12,
+                     (reading.energy_joules.value_or(0) - joules) / time,
+                     reading.sm_clock_mhz.value_or(0));
+}
+
+void measure(const LinearShape& shape, double peak, double read_peak, const Stream& stream,
+             double seconds) {
   const auto numbers =
       static_cast<std::size_t>(shape.rows) * static_cast<std::size_t>(shape.columns);
   std::size_t bytes = numbers * static_cast<std::size_t>(weight_bits(shape.layout)) / 8;
@@ -93,6 +136,7 @@ void measure(const LinearShape& shape, double peak, double read_peak, const Stre
   const bool widens = shape.layout == MatrixLayout::kFp8 && shape.tokens <= kFewTokens;
   const RowForm form = widens ? RowForm::kWidened : RowForm::kDealt;
   const WideShape chosen = wide_shape(linear.task(form));
+  GpuMonitor monitor(cuda_status().devices[0].uuid);
   std::vector<WideShape> shapes = shapes_for(shape.tokens);
   for (WideShape shared : shapes_for(shape.tokens)) {
     shared.sharers = most_sharers(linear.task(form), shared);
@@ -100,6 +144,13 @@ void measure(const LinearShape& shape, double peak, double read_peak, const Stre
   }
   for (const WideShape& wide : shapes) {
     if (!has_shape(linear.task(form), wide)) continue;
+    if (seconds > 0) {
+      if (wide.tokens < 128 && !(wide == chosen)) continue;  // far behind
+      fmt::print(" | {}x{}/{}{}{} {}", wide.rows, wide.tokens, wide.split,
+                 wide.sharers > 0 ? "s" : "", wide == chosen ? "*" : "",
+                 run_on(linear, num_copies, stream, form, wide, seconds, monitor));
+      continue;
+    }
     linear.clear();
     LinearTask task = linear.task(form);
     task.shape = wide;
@@ -117,7 +168,7 @@ void measure(const LinearShape& shape, double peak, double read_peak, const Stre
 }
 
 int bench(const std::vector<MatrixLayout>& layouts, const std::vector<int>& token_counts,
-          const std::vector<std::string>& names) {
+          const std::vector<std::string>& names, double seconds) {
   if (cuda_status().devices.empty()) {
     fmt::print(stderr, "{}\n", cuda_status().reason);
     return 1;
@@ -151,7 +202,7 @@ int bench(const std::vector<MatrixLayout>& layouts, const std::vector<int>& toke
         LinearShape shape = {matrix.name,    layout, matrix.rows,
                              matrix.columns, tokens, matrix.epilogue};
         shape.magnitude = kModelMagnitude;
-        measure(shape, peak, limits.read_bytes_per_s, stream);
+        measure(shape, peak, limits.read_bytes_per_s, stream, seconds);
       }
     }
   }
@@ -166,6 +217,7 @@ int main(int argc, char** argv) {
   std::vector<MatrixLayout> layouts;
   std::vector<int> tokens;
   std::vector<std::string> names;
+  double seconds = 0;
   for (const std::string& argument : std::vector<std::string>(argv + 1, argv + argc)) {
     const std::size_t known = layouts.size();
     for (const MatrixLayout layout :
@@ -174,7 +226,9 @@ int main(int argc, char** argv) {
       if (argument == iol::cuda::layout_name(layout)) layouts.push_back(layout);
     }
     if (layouts.size() > known) continue;
-    if (argument.find_first_not_of("0123456789") == std::string::npos) {
+    if (argument.starts_with('@')) {
+      seconds = std::stod(argument.substr(1));
+    } else if (argument.find_first_not_of("0123456789") == std::string::npos) {
       tokens.push_back(std::stoi(argument));
     } else {
       names.push_back(argument);
@@ -182,5 +236,5 @@ int main(int argc, char** argv) {
   }
   if (layouts.empty()) layouts = {MatrixLayout::kBf16, MatrixLayout::kFp8};
   if (tokens.empty()) tokens = {1, 8, 64, 256, 2048};
-  return iol::cuda::bench(layouts, tokens, names);
+  return iol::cuda::bench(layouts, tokens, names, seconds);
 }

@@ -43,7 +43,7 @@ struct EngineConfig {
   bool prefix_cache = true;
   PreemptionMode preemption = PreemptionMode::kRecompute;
   std::int64_t swap_space_bytes = std::int64_t{4} << 30;  // of the host, for kSwap
-  bool deterministic = false;  // no token depends on its batch; only fp8 on a GPU needs to be told
+  bool deterministic = false;  // no token depends on its batch; only Hopper GPUs need to be told
   std::uint64_t seed = 0;
   SpeculationConfig speculation;
 };

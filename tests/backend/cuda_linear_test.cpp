@@ -11,6 +11,8 @@
 namespace iol::cuda {
 namespace {
 
+constexpr WideShape kLargeShapes[] = {{256, 1, 128}, {256, 2, 128}, {128, 2, 128}};
+
 std::vector<WideShape> all_shapes() {
   std::vector<WideShape> shapes;
   for (const int tokens : {16, 32, 64}) {
@@ -19,6 +21,7 @@ std::vector<WideShape> all_shapes() {
     }
   }
   for (const int rows : {64, 128, 160, 192}) shapes.push_back({128, 1, rows});
+  for (const WideShape& shape : kLargeShapes) shapes.push_back(shape);
   // Blocks that share units: each begins and ends in another's.
   const auto whole = shapes;
   for (const int sharers : {2, 3, 7}) {
@@ -102,6 +105,7 @@ TEST_P(CudaLinearTest, every_shape_gives_the_bits_of_the_portable_kernels) {
     const auto want = product_by_few(linear);
     for (const WideShape& wide : all_shapes()) {
       LinearTask task = linear.task(is_fp8 ? RowForm::kWidened : RowForm::kDealt);
+      task.is_exact = true;
       if (!has_shape(task, wide)) continue;
       task.shape = wide;
       EXPECT_EQ(product(linear, task), want)
@@ -112,33 +116,90 @@ TEST_P(CudaLinearTest, every_shape_gives_the_bits_of_the_portable_kernels) {
   }
 }
 
+/// The root of the mean square of two results' differences, in units of the second's.
+double distance(const std::vector<std::uint32_t>& got, const std::vector<std::uint32_t>& want,
+                std::size_t count) {
+  double off = 0;
+  double norm = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const double wanted = std::bit_cast<float>(want[i]);
+    off += std::pow(std::bit_cast<float>(got[i]) - wanted, 2);
+    norm += wanted * wanted;
+  }
+  return std::sqrt(off / norm);
+}
+/// Every second of the numbers of bf16.
+std::vector<std::uint32_t> upper_halves(std::vector<std::uint32_t> words) {
+  for (auto& word : words) word &= 0xffff0000U;
+  return words;
+}
+bool writes_f32(const LinearShape& shape) { return shape.epilogue != Epilogue::kSwiGlu; }
+std::size_t num_results(const LinearShape& shape) {
+  return static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.rows);
+}
+
 /// fp8 instructions add products to a sum of at least 13 fraction bits below the largest of them:
 /// an error of 2^-13 sum |x w| in each of the sums that are added. The kernels for few tokens have
 /// f32 sums of the exact products.
 TEST_P(CudaLinearTest, fp8_sums_are_within_the_instructions_precision) {
   if (GetParam() != MatrixLayout::kFp8) GTEST_SKIP() << "of fp8";
   for (LinearShape shape : kCases) {
-    if (shape.epilogue == Epilogue::kSwiGlu || shape.epilogue == Epilogue::kLogits) continue;
+    if (!writes_f32(shape)) continue;
     shape.layout = GetParam();
     const LinearCase linear(shape);
     const auto want = product_by_few(linear);
-    double norm = 0;
-    const auto count =
-        static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.rows);
-    for (std::size_t i = 0; i < count; ++i) norm += std::pow(std::bit_cast<float>(want[i]), 2);
     for (const WideShape& wide : all_shapes()) {
       LinearTask task = linear.task(RowForm::kDealt);
       if (wide.tokens < 64 || !has_shape(task, wide)) continue;
       task.shape = wide;
-      const auto got = product(linear, task);
-      double off = 0;
-      for (std::size_t i = 0; i < count; ++i)
-        off += std::pow(std::bit_cast<float>(got[i]) - std::bit_cast<float>(want[i]), 2);
-      // Random signs: sum |x w| is about sqrt(K) times a result.
-      EXPECT_LT(std::sqrt(off / norm), 0x1p-13 * std::sqrt(shape.columns)) << wide.tokens;
+      const double off = distance(product(linear, task), want, num_results(shape));
+      // Random signs: sum |x w| is about sqrt(K) times a result. Large units add all of K to one
+      // sum, 32 columns at a time; it is that large only at the end.
+      const double steps = is_large(wide) ? std::max(1.0, shape.columns / 64.0) : 1;
+      EXPECT_LT(off, 0x1p-13 * std::max(std::sqrt(shape.columns), steps)) << wide.tokens;
       EXPECT_GT(off, 0) << "the instruction is not fp8";
     }
   }
+}
+
+/// One accumulator over all of K in 16-bit formats: each of K / 16 additions errs by a unit in the
+/// last place of the sum so far, 2^-23 of it.
+TEST_P(CudaLinearTest, large_units_err_by_their_order_of_addition) {
+  if (!is_half(GetParam())) GTEST_SKIP() << "of 16-bit formats";
+  for (LinearShape shape : kCases) {
+    shape.layout = GetParam();
+    const LinearCase linear(shape);
+    const auto want = product_by_few(linear);
+    for (const WideShape& large : kLargeShapes) {
+      LinearTask task = linear.task(RowForm::kDealt);
+      task.shape = large;
+      ASSERT_TRUE(has_shape(task, task.shape));
+      const auto got = product(linear, task);
+      if (!writes_f32(shape)) {  // two numbers of bf16 to a word, a column to two rows
+        EXPECT_LT(distance(upper_halves(got), upper_halves(want), num_results(shape) / 4), 0x1p-8);
+        continue;
+      }
+      EXPECT_LT(distance(got, want, num_results(shape)), 0x1p-23 * shape.columns / 16)
+          << shape.rows << " x " << shape.columns << ", " << shape.tokens << " tokens in units of "
+          << large.tokens << " split by " << large.split;
+      task.is_exact = true;
+      EXPECT_FALSE(has_shape(task, task.shape));
+    }
+  }
+}
+
+/// A token has the same bits wherever it stands among the others, and with any others.
+TEST_P(CudaLinearTest, large_units_give_a_token_the_same_bits_anywhere) {
+  if (!is_half(GetParam())) GTEST_SKIP() << "of 16-bit formats";
+  const LinearShape shape = {"", GetParam(), 704, 2048, 700, Epilogue::kStore};
+  const LinearCase linear(shape);
+  LinearTask task = linear.task(RowForm::kDealt);
+  task.shape = {256, 1, 128};
+  const auto all = product(linear, task);
+  // Rows of x repeat after 61.
+  const auto rows = static_cast<std::size_t>(shape.rows);
+  for (std::size_t i = 61 * rows; i < num_results(shape); ++i)
+    ASSERT_EQ(all[i], all[i % (61 * rows)]) << "token " << i / rows << ", row " << i % rows;
 }
 
 TEST_P(CudaLinearTest, rows_in_the_wrong_order_are_noticed) {

@@ -63,7 +63,7 @@ EngineConfig base_config() {
   config.model = draft_model();
   config.max_context = 256;
   config.kv_cache_tokens = 4096;
-  config.deterministic = true;  // fp8 on a GPU needs to be told
+  config.deterministic = true;  // a Hopper GPU needs to be told
   return config;
 }
 

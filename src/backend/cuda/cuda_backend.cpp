@@ -417,7 +417,7 @@ void CudaBackend::feed_forward(Activations& activations, const StepInput&,
   task.bias = data_of(weights.gate_up_bias);
   task.epilogue = Epilogue::kSwiGlu;
   task.out = a.gated;
-  task.out_element = result_element(down.view());
+  task.out_element = linear_.result_element(down.view(), sizes_.num_tokens);
   task.out_run = linear_.result_run(down.view(), task.out_element, sizes_.num_tokens);
   task.out_stride = a.shape.intermediate_size;
   task.out_columns = a.shape.intermediate_size;

@@ -11,8 +11,8 @@ struct CudaBackendOptions {
   int index = 0;               // of the GPU
   int num_threads = 0;         // of the host, for packing weights; 0: default_num_threads()
   DType dtype = DType::kBF16;  // of packed matrices: f32, f16 or bf16
-  /// fp8 products of many tokens have the bits of those of few. They take several times as long on
-  /// compute capability 9.0; everything else is deterministic anyway.
+  /// Products of many tokens have the bits of those of few. On compute capability 9.0 they take
+  /// longer by it, of fp8 several times as long; elsewhere, and of int8 and int4, they have anyway.
   bool deterministic = false;
 };
 

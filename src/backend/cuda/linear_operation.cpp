@@ -17,14 +17,22 @@ std::size_t operand_bytes(const MatrixView& matrix) {
   if (matrix.layout == MatrixLayout::kInt4) return columns;
   return columns * (is_plain_rows(matrix.layout) ? 4 : 2);
 }
-
-}  // namespace
-
-Element result_element(const MatrixView& matrix) {
+/// Of rows that `matrix` multiplies as they are; else f32.
+Element operand_element(const MatrixView& matrix) {
   if (!takes_rows_directly(matrix) || is_plain_rows(matrix.layout)) return Element::kF32;
   return matrix.layout == MatrixLayout::kBf16 || matrix.layout == MatrixLayout::kInt8Bf16
              ? Element::kBf16
              : Element::kF16;
+}
+
+}  // namespace
+
+Element LinearOperation::result_element(const MatrixView& matrix, int num_tokens) const {
+  // For an instruction that keeps fewer bits of its sums, half the bytes: E4M3 codes, which have
+  // three bits, are made of them.
+  if (matrix.layout == MatrixLayout::kFp8 && form(matrix, num_tokens) == RowForm::kDealt)
+    return Element::kBf16;
+  return operand_element(matrix);
 }
 
 RowForm LinearOperation::form(const MatrixView& matrix, int num_rows) const {
@@ -32,7 +40,7 @@ RowForm LinearOperation::form(const MatrixView& matrix, int num_rows) const {
 }
 
 int LinearOperation::result_run(const MatrixView& matrix, Element element, int num_tokens) const {
-  const bool is_operand = takes_rows_directly(matrix) && element == result_element(matrix);
+  const bool is_operand = takes_rows_directly(matrix) && element == operand_element(matrix);
   return is_operand ? run_pieces(matrix.layout, form(matrix, num_tokens)) : 0;
 }
 
@@ -63,7 +71,7 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
 OperandRows LinearOperation::rows_from(CudaActivations& a, const MatrixView& matrix, void* x,
                                        Element element, int num_rows, const RowTraits& traits) {
   const RowSource source = {x, element, matrix.columns, nullptr, 0, traits};
-  const bool is_operand = takes_rows_directly(matrix) && element == result_element(matrix);
+  const bool is_operand = takes_rows_directly(matrix) && element == operand_element(matrix);
   if (!is_operand) return prepare(a, matrix, source, num_rows);
   return {x, nullptr, nullptr, form(matrix, num_rows), {}};
 }
@@ -74,6 +82,7 @@ void LinearOperation::multiply(CudaActivations& a, const CudaMatrix& matrix, Lin
   task.matrix = matrix.view();
   task.x = x;
   task.num_tokens = num_tokens;
+  task.is_exact = deterministic_;
   if (observer_ != nullptr && matrix.format() == WeightFormat::kNone) {
     flush();
     show_observer(matrix, x, num_tokens);

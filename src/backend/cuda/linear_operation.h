@@ -15,10 +15,6 @@ inline const CudaMatrix& matrix_of(const WeightMatrix& matrix) {
   return static_cast<const CudaMatrix&>(matrix);
 }
 
-/// The element in which results are left for `matrix` to multiply: its own operand where nothing
-/// remains to be done with it, else f32.
-Element result_element(const MatrixView& matrix);
-
 class LinearOperation {
  public:
   /// `stream` outlives it.
@@ -29,6 +25,9 @@ class LinearOperation {
   void observe(LinearInputObserver* observer) { observer_ = observer; }
   [[nodiscard]] bool is_observed() const { return observer_ != nullptr; }
 
+  /// The element in which results are left for `matrix` to multiply: its own operand's where
+  /// nothing remains to be done with them, else f32, or bf16 for instructions that lose more.
+  [[nodiscard]] Element result_element(const MatrixView& matrix, int num_tokens) const;
   /// The runs in which results of that element are dealt for `matrix`, see dealt_column().
   [[nodiscard]] int result_run(const MatrixView& matrix, Element element, int num_tokens) const;
   /// Left operand rows of `matrix` from `source`.

@@ -130,7 +130,11 @@ __global__ void __launch_bounds__(kThreads, 1)
     __syncthreads();  // keys have been read
     if (goes_on) ask_for_keys(chunk + 1);
     commit_copies();
-    if (is_seen) soften_scores<Codec, kTiles>(task, tile, chunk, staged, shared, scores, stats);
+    if (is_seen) {
+      soften_scores<Codec, kTiles>(task, tile, chunk, staged, shared, scores, stats);
+    } else {
+      pass_softening<Codec, kTiles>();
+    }
     wait_for_copies<1>();  // all but the next keys
     __syncthreads();
     if (is_seen) {

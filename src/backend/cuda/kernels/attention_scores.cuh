@@ -273,6 +273,13 @@ __device__ __forceinline__ void find_scores(const AttentionTask& task, const Til
   }
 }
 
+/// As many barriers as soften_scores() has, for a group that doesn't see a chunk of its block:
+/// nothing waits for it, but compute-sanitizer takes barriers of different numbers for races.
+template <class Codec, int kTiles>
+__device__ __forceinline__ void pass_softening() {
+  for (int i = 0; i < (Codec::kCoded ? 3 : 2); ++i) sync_group<kTiles>();
+}
+
 /// The weights that scores become, to shared memory; maximum and sum of each row.
 template <class Codec, int kTiles, class Chunk>
 __device__ __forceinline__ void soften_scores(const AttentionTask& task, const TileRange& tile,

@@ -355,12 +355,11 @@ __device__ __forceinline__ float own_token_scale(const LinearArgs& args, int fir
   return args.x_scales[token];
 }
 
-/// Finishes a group's sums over K, kTokens tokens of its rows, through `memory`.
-template <class Format, int kTokens, int kSize>
+/// Finishes a group's sums over K, kTokens tokens of its rows, kChunk at a time through `memory`.
+template <class Format, int kTokens, int kChunk = kChunkTokens<kTokens>, int kSize>
 __device__ __forceinline__ void finish_group(const Finisher<Format>& finisher,
                                              const typename Format::Part (&total)[kSize],
                                              float token_scale, float* memory) {
-  constexpr int kChunk = kChunkTokens<kTokens>;
   constexpr int kChunks = kTokens / kChunk;
   constexpr int kChunkSize = kSize / kChunks;
   constexpr int kCount = kChunk / Finisher<Format>::kTokenStride;

@@ -108,16 +108,23 @@ enum class Epilogue : std::uint8_t {
   kLogits,  // kStore, and the largest of a row into best[row]
 };
 
-/// A unit of work of linear_wgmma.cuh, and how blocks of threads share all of them.
+/// A unit of work of linear_wgmma.cuh or, where is_large(), linear_large.cuh, and how blocks of
+/// threads share all of them.
 struct WideShape {
-  int tokens = 0;  // 16, 32, 64 or 128
-  int split = 1;   // blocks that share it, each with parts of K: 1, or 4 or 8 of up to 64 tokens
+  int tokens = 0;  // 16, 32, 64, 128 or 256
+  int split = 1;   // blocks that share it, each with parts of K: 1; of up to 64 tokens 4 or 8, of
+                   // more 2
   int rows = 128;  // a multiple of 32, up to 128; of 128 tokens (int4: 64) up to 192
   // 0: a block takes whole units, one after the other. Else so many blocks take equal numbers of
   // parts of K of the units that have the same tokens, one behind the other.
   int sharers = 0;
   bool operator==(const WideShape&) const = default;
 };
+
+/// True for units that have one sum over all of K.
+constexpr bool is_large(const WideShape& shape) {
+  return shape.tokens == 256 || (shape.tokens == 128 && shape.split == 2);
+}
 
 /// True when a warpgroup of its own finishes units while others multiply the next: where registers
 /// are left for it, and where it pays. With 128 tokens its room for sums makes the ring too short
@@ -150,6 +157,7 @@ struct LinearTask {
   int out_stride = 0;
   int out_columns = 0;                 // valid columns of out
   int out_run = 0;                     // of rows of out that are dealt, see dealt_column()
+  bool is_exact = false;               // has the bits that its tokens have alone
   WideShape shape;                     // for rows that aren't plain; chosen when 0 tokens
   SumExchange exchange;                // null: no shape with sharers
   unsigned long long* best = nullptr;  // [T], see best_key()

@@ -70,6 +70,23 @@ double wide_time(const LinearTask& task, const WideShape& shape, int processors)
 constexpr WideShape kFewTokenShapes[] = {{64, 1, 32},  {64, 1, 64}, {64, 1, 96},
                                          {64, 1, 128}, {64, 4, 64}, {64, 8, 128}};
 constexpr WideShape kManyTokenShapes[] = {{128, 1, 64}, {128, 1, 128}, {128, 1, 192}, {64, 1, 192}};
+constexpr int kMostSameTokens = 128;
+constexpr WideShape kLargeShapes[] = {{256, 1, 128}, {256, 2, 128}, {128, 2, 128}};
+
+/// The same of linear_large.cuh.
+double large_time(const LinearTask& task, const WideShape& shape, int processors) {
+  constexpr double kUnit = 3.0;         // to start and finish one,
+  constexpr double kUnitTokens = 0.54;  // for each 32 tokens
+  constexpr double kExchange = 2.0;     // in a cluster
+  constexpr double kStage = 0.075;      // two blocks of K by 32 tokens
+  const int thirties = shape.tokens / 32;
+  const int stages = ((num_blocks(task.matrix) + 1) / 2 + shape.split - 1) / shape.split;
+  const int units =
+      (task.num_tokens + shape.tokens - 1) / shape.tokens * ((task.matrix.rows + 127) / 128);
+  const int waves = (units * shape.split + processors - 1) / processors;
+  return waves *
+         (kUnit + (shape.split > 1 ? kExchange : 0) + thirties * (kUnitTokens + kStage * stages));
+}
 
 }  // namespace
 
@@ -97,6 +114,11 @@ bool can_make_row(const MatrixView& matrix, int num_tokens, const RowSource& sou
 }
 
 bool has_shape(const LinearTask& task, const WideShape& shape) {
+  if (is_large(shape)) {
+    const bool has_its_bits = !task.is_exact || task.matrix.layout == MatrixLayout::kInt8;
+    return shape.rows == 128 && shape.sharers == 0 && has_its_bits && !is_wide(task) &&
+           task.matrix.layout != MatrixLayout::kInt4;
+  }
   // Sums of fewer bits are in one order for all numbers of tokens.
   if (adds_stages(task) && (shape.tokens < 64 || shape.split > 1)) return false;
   // No registers are left for the sums of two parts, or for weights beside sums of 128 tokens.
@@ -127,7 +149,8 @@ WideShape wide_shape(const LinearTask& task) {
   double least = 0;
   const auto consider = [&](const WideShape& shape) {
     if (!has_shape(task, shape)) return;
-    const double time = wide_time(task, shape, processors);
+    const double time =
+        is_large(shape) ? large_time(task, shape, processors) : wide_time(task, shape, processors);
     if (best.tokens != 0 && time >= least) return;
     best = shape;
     least = time;
@@ -145,6 +168,10 @@ WideShape wide_shape(const LinearTask& task) {
   }
   if (task.num_tokens > 64) {
     for (const WideShape& shape : kManyTokenShapes) consider_both(shape);
+  }
+  // Few tokens keep the bits that each has alone: there is little to gain.
+  if (task.num_tokens > (adds_stages(task) ? 64 : kMostSameTokens)) {
+    for (const WideShape& shape : kLargeShapes) consider(shape);
   }
   return best;
 }

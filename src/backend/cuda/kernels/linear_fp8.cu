@@ -106,7 +106,7 @@ struct MadeFp8Format : Fp8Format {
 }  // namespace
 
 void linear_fp8(const LinearTask& task, StreamHandle stream) {
-  if (task.x.form == RowForm::kWidened) return launch_wgmma<WidenedFp8Format>(task, stream);
+  if (task.x.form == RowForm::kWidened) return multiply_dealt<WidenedFp8Format>(task, stream);
   multiply_rows<Fp8Format>(task, stream);
 }
 

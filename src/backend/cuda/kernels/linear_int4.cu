@@ -115,7 +115,7 @@ struct Int4Format : FloatFormat {
 }  // namespace
 
 void linear_int4(const LinearTask& task, StreamHandle stream) {
-  if (task.x.form == RowForm::kDealt) return launch_wgmma<Int4Format>(task, stream);
+  if (task.x.form == RowForm::kDealt) return multiply_dealt<Int4Format>(task, stream);
   if (task.num_tokens <= 8 && has_room_for_scales(task))
     return launch_groups<Int4Format>(task, stream);
   launch_portable<Int4Format>(task, stream);

@@ -103,7 +103,7 @@ __device__ __forceinline__ void pass_cluster_barriers() {
 }
 
 /// One of the warpgroups that multiply.
-template <class Format, int kTokens, int kBuffers>
+template <class Format, int kTokens, int kBuffers, class Args = WgmmaArgs>
 struct RingEmptier {
   using Part = typename Format::Part;
   using Sums = Part[kTokens / 2];
@@ -113,7 +113,7 @@ struct RingEmptier {
   static constexpr int kRounds = kStageBlocks / kRoundBlocks;  // of a stage
   using Operands = std::uint32_t[kRoundSteps][4];              // the lane's weights
   static constexpr int kBoxRows = kTokens * kBoxBytes;
-  const WgmmaArgs& args;
+  const Args& args;
   Ring ring;
   std::uint32_t weights;  // where the lane's weights begin in a stage
   std::uint32_t rows;     // the address of the first stage, as a descriptor has it
@@ -432,10 +432,8 @@ void launch_few(const WideShape& shape, const LinearTask& task, StreamHandle str
   launch_wgmma<Format, 2, kTokens, 1>(task, shape, stream);
 }
 
-/// In the shape that the task asks for, else in the best for its size.
 template <class Format>
-void launch_wgmma(const LinearTask& task, StreamHandle stream) {
-  const WideShape shape = task.shape.tokens != 0 ? task.shape : wide_shape(task);
+void launch_wgmma(const LinearTask& task, const WideShape& shape, StreamHandle stream) {
   if constexpr (!Format::kAddsStages) {  // few tokens have exact sums
     if (shape.tokens == 16) return launch_few<Format, 16>(shape, task, stream);
     if (shape.tokens == 32) return launch_few<Format, 32>(shape, task, stream);

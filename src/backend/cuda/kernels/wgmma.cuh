@@ -49,6 +49,7 @@ __device__ __forceinline__ void wait_wgmma() {
 #define IOL_16(c, d, i) IOL_8(c, d, i), IOL_8(c, d, i + 8)
 #define IOL_32(c, d, i) IOL_16(c, d, i), IOL_16(c, d, i + 16)
 #define IOL_64(c, d, i) IOL_32(c, d, i), IOL_32(c, d, i + 32)
+#define IOL_128(c, d, i) IOL_64(c, d, i), IOL_64(c, d, i + 64)
 #define IOL_NAMES_4 "%0, %1, %2, %3"
 #define IOL_NAMES_8 IOL_NAMES_4 ", %4, %5, %6, %7"
 #define IOL_NAMES_16 IOL_NAMES_8 ", %8, %9, %10, %11, %12, %13, %14, %15"
@@ -57,6 +58,11 @@ __device__ __forceinline__ void wait_wgmma() {
 #define IOL_NAMES_64 IOL_NAMES_32 ", " \
   "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
   "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define IOL_NAMES_128 IOL_NAMES_64 ", " \
+  "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
+  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, " \
+  "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
+  "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 // The names of A's four registers, B's descriptor and the flag, behind D's.
 #define IOL_INPUTS_8 "{%8, %9, %10, %11}, %12"
 #define IOL_FLAG_8 "%13"
@@ -66,6 +72,8 @@ __device__ __forceinline__ void wait_wgmma() {
 #define IOL_FLAG_32 "%37"
 #define IOL_INPUTS_64 "{%64, %65, %66, %67}, %68"
 #define IOL_FLAG_64 "%69"
+#define IOL_INPUTS_128 "{%128, %129, %130, %131}, %132"
+#define IOL_FLAG_128 "%133"
 
 #define IOL_WGMMA(name, type, c, size, shape, flags)                                               \
   __device__ __forceinline__ void name(type(&d)[size], const std::uint32_t(&a)[4],                 \
@@ -76,12 +84,13 @@ __device__ __forceinline__ void wait_wgmma() {
                  : IOL_##size(c, d, 0)                                                             \
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int{accumulate}));      \
   }
-// For 16, 32, 64 and 128 columns of D.
+// For 16, 32, 64, 128 and 256 columns of D.
 #define IOL_WGMMAS(name, type, c, k, types, flags)       \
   IOL_WGMMA(name, type, c, 8, "m64n16" k types, flags)   \
   IOL_WGMMA(name, type, c, 16, "m64n32" k types, flags)  \
   IOL_WGMMA(name, type, c, 32, "m64n64" k types, flags)  \
-  IOL_WGMMA(name, type, c, 64, "m64n128" k types, flags)
+  IOL_WGMMA(name, type, c, 64, "m64n128" k types, flags) \
+  IOL_WGMMA(name, type, c, 128, "m64n256" k types, flags)
 // clang-format on
 
 IOL_WGMMAS(wgmma_bf16, float, "+f", "k16", ".f32.bf16.bf16", ", 1, 1, 0")

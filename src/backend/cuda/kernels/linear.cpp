@@ -66,9 +66,46 @@ double wide_time(const LinearTask& task, const WideShape& shape, int processors)
   return unit + (waves - 1) * further + waves * stage * stages / shape.split;
 }
 
+/// The same of blocks that meet in device memory.
+double apart_time(const LinearTask& task, const WideShape& shape, int processors) {
+  constexpr double kUnit = 2.8;
+  constexpr double kUnitToken = 0.011;
+  constexpr double kOwnToken = 0.09;   // that a block finishes
+  constexpr double kUnitGroup = 0.75;  // for the second group
+  constexpr double kStage = 0.032;     // of 128 rows,
+  constexpr double kStageToken = 0.0016;
+  constexpr double kBlock = 0.0036;  // for each block's weights
+  const int stages = (num_blocks(task.matrix) + 1) / 2;
+  const int units = (task.matrix.rows + shape.rows - 1) / shape.rows;
+  const int blocks = units * shape.split;
+  // Half of the multiprocessors with two blocks is worse than each with one.
+  const int places = (blocks + processors - 1) / processors * processors;
+  const double busy = (blocks + places) / 2.0;
+  const int wide = is_wide(task) ? 2 : 1;
+  const double stage =
+      shape.rows / 128.0 * (wide * (kStage + kStageToken * shape.tokens) + kBlock * busy);
+  return kUnit + kUnitToken * shape.tokens + kOwnToken * shape.tokens / shape.split +
+         kUnitGroup * (shape.rows > 64 ? 1 : 0) + stage * stages / shape.split;
+}
+
+/// Whether blocks that meet in device memory may have that shape.
+bool has_apart_shape(const LinearTask& task, const WideShape& shape) {
+  constexpr std::size_t kMostRows = 128;  // of a unit, for whose sums there is room
+  if (adds_stages(task) || task.matrix.layout == MatrixLayout::kInt4) return false;
+  if (task.exchange.sums == nullptr || shape.tokens > 64 || task.num_tokens > shape.tokens ||
+      shape.rows > 128 || shape.sharers > 0)
+    return false;
+  const int units = (task.matrix.rows + shape.rows - 1) / shape.rows;
+  const auto sums = static_cast<std::size_t>(units) * kNumParts * kMostRows *
+                    static_cast<std::size_t>(shape.tokens);
+  return (shape.split == 4 || shape.split == 8) && units * shape.split <= 2 * multiprocessors() &&
+         sums * sizeof(float) <= kExchangeSumBytes;
+}
+
 /// What is ahead of the others somewhere.
 constexpr WideShape kFewTokenShapes[] = {{64, 1, 32},  {64, 1, 64}, {64, 1, 96},
                                          {64, 1, 128}, {64, 4, 64}, {64, 8, 128}};
+constexpr WideShape kApartShapes[] = {{64, 4, 64}, {64, 8, 64}, {64, 4, 128}, {64, 8, 128}};
 constexpr WideShape kManyTokenShapes[] = {{128, 1, 64}, {128, 1, 128}, {128, 1, 192}, {64, 1, 192}};
 
 }  // namespace
@@ -97,6 +134,7 @@ bool can_make_row(const MatrixView& matrix, int num_tokens, const RowSource& sou
 }
 
 bool has_shape(const LinearTask& task, const WideShape& shape) {
+  if (shape.is_apart) return has_apart_shape(task, shape);
   // Sums of fewer bits are in one order for all numbers of tokens.
   if (adds_stages(task) && (shape.tokens < 64 || shape.split > 1)) return false;
   // No registers are left for the sums of two parts, or for weights beside sums of 128 tokens.
@@ -127,7 +165,8 @@ WideShape wide_shape(const LinearTask& task) {
   double least = 0;
   const auto consider = [&](const WideShape& shape) {
     if (!has_shape(task, shape)) return;
-    const double time = wide_time(task, shape, processors);
+    const double time =
+        shape.is_apart ? apart_time(task, shape, processors) : wide_time(task, shape, processors);
     if (best.tokens != 0 && time >= least) return;
     best = shape;
     least = time;
@@ -142,6 +181,11 @@ WideShape wide_shape(const LinearTask& task) {
   for (WideShape shape : kFewTokenShapes) {
     shape.tokens = few;
     consider_both(shape);
+  }
+  for (WideShape shape : kApartShapes) {
+    shape.tokens = few;
+    shape.is_apart = true;
+    consider(shape);
   }
   if (task.num_tokens > 64) {
     for (const WideShape& shape : kManyTokenShapes) consider_both(shape);

@@ -1,7 +1,8 @@
 // The kernel of compute capability 9.0 on the GPU, in every shape of its blocks, beside the
 // portable ones: microseconds, the share of the peak that doctor measures (of operations or, when
 // that is the narrower limit, of bytes read). Each is compared with the kernels for few tokens
-// first. A shape is rows x tokens / blocks that split it, "s" where blocks share units.
+// first. A shape is rows x tokens / blocks that split it, "s" where blocks share units, "a" where
+// those that split one meet in device memory.
 //
 //   build/linear_bench [FORMAT...] [TOKENS...] [MATRIX...] [@SECONDS]   (default bf16 fp8, 1 8 64
 //   256 2048, all)
@@ -142,6 +143,11 @@ void measure(const LinearShape& shape, double peak, double read_peak, const Stre
     shared.sharers = most_sharers(linear.task(form), shared);
     if (shared.sharers > 0) shapes.push_back(shared);
   }
+  for (const int split : {4, 8}) {
+    for (const int rows : {64, 128})
+      shapes.push_back(
+          {.tokens = shapes[0].tokens, .split = split, .rows = rows, .is_apart = true});
+  }
   for (const WideShape& wide : shapes) {
     if (!has_shape(linear.task(form), wide)) continue;
     if (seconds > 0) {
@@ -160,7 +166,10 @@ void measure(const LinearShape& shape, double peak, double read_peak, const Stre
     const double off = difference(linear, linear.results(), want);
     const double time = microseconds(linear, num_copies, stream, form, wide);
     fmt::print(" | {}x{}/{}{}{} {:.1f} us {:.0f}%{}", wide.rows, wide.tokens, wide.split,
-               wide.sharers > 0 ? "s" : "", wide == chosen ? "*" : "", time, 100 * limit / time,
+               wide.sharers > 0 ? "s"
+               : wide.is_apart  ? "a"
+                                : "",
+               wide == chosen ? "*" : "", time, 100 * limit / time,
                off == 0 ? "" : fmt::format(" off {:.1e}", off));
   }
   fmt::print("\n");

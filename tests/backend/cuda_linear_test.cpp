@@ -30,6 +30,12 @@ std::vector<WideShape> all_shapes() {
       shapes.push_back(shape);
     }
   }
+  for (const int tokens : {16, 32, 64}) {
+    for (const int split : {4, 8}) {
+      for (const int rows : {32, 96, 128})
+        shapes.push_back({.tokens = tokens, .split = split, .rows = rows, .is_apart = true});
+    }
+  }
   return shapes;
 }
 
@@ -110,8 +116,8 @@ TEST_P(CudaLinearTest, every_shape_gives_the_bits_of_the_portable_kernels) {
       task.shape = wide;
       EXPECT_EQ(product(linear, task), want)
           << shape.rows << " x " << shape.columns << ", " << shape.tokens << " tokens in blocks of "
-          << wide.rows << " x " << wide.tokens << " split by " << wide.split << ", " << wide.sharers
-          << " sharers";
+          << wide.rows << " x " << wide.tokens << " split by " << wide.split
+          << (wide.is_apart ? " apart, " : ", ") << wide.sharers << " sharers";
     }
   }
 }

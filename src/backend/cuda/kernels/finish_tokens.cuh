@@ -111,6 +111,13 @@ struct Finisher {
     if constexpr (Format::kHasRowScales) return load_four(args.matrix.scales + rows.first + row);
     return {};
   }
+  /// Asks for the rows' scales, which come from memory, well before they are used.
+  __device__ __forceinline__ void prefetch_scales() const {
+    if constexpr (Format::kHasRowScales) {
+      if (own_row() < rows.count)
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(args.matrix.scales + rows.first + own_row()));
+    }
+  }
   __device__ __forceinline__ float4 bias_of(int row) const {
     if (args.epilogue.bias == nullptr) return {};
     return load_four(args.epilogue.bias + rows.first + row);

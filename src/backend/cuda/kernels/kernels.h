@@ -118,6 +118,8 @@ struct WideShape {
   // 0: a block takes whole units, one after the other. Else so many blocks take equal numbers of
   // parts of K of the units that have the same tokens, one behind the other.
   int sharers = 0;
+  // The blocks that split a unit aren't a cluster but meet in device memory; up to 64 tokens.
+  bool is_apart = false;
   bool operator==(const WideShape&) const = default;
 };
 

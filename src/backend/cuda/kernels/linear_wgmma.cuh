@@ -298,6 +298,11 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
       Part total[kTokens / 2] = {};
       const int first_token = piece.token_unit * kTokens;
       const float token_scale = own_token_scale<Format>(args.linear, first_token);
+      if constexpr (kTokens <= 64) {
+        const GroupRows own =
+            group_rows(args.linear, piece.row_unit * args.tiles, args.tiles, group);
+        Finisher<Format>{args.linear, own, first_token}.prefetch_scales();
+      }
       if (piece.first_part > 0) shared.take(blockIdx.x - args.token_units, group, total);
 #pragma unroll 1
       for (int part = piece.first_part; part < piece.end_part; ++part)
@@ -386,13 +391,10 @@ void add_groups(const LinearTask& task, GroupedWgmmaArgs& args) {
   args.stage_bytes = aligned(args.x_scales_at + args.stage_groups * kTokens * 4, 1024);
 }
 
-template <class Format, int kGroups, int kTokens, int kSplit>
-void launch_wgmma(const LinearTask& task, const WideShape& shape, StreamHandle stream) {
-  using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit>;
+/// What blocks of that kind need to know of a product.
+template <class Format, class Block, int kTokens>
+WgmmaArgsOf<Format> wgmma_args(const LinearTask& task, const WideShape& shape) {
   const int rows = shape.rows;
-  const int sharers = shape.sharers;
-  auto* kernel = linear_wgmma_kernel<Format, kGroups, kTokens, kSplit>;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Block::kSharedBytes);
   WgmmaArgsOf<Format> args;
   args.linear = linear_args<Format>(task);
   for (int part = 0; part <= kNumParts; ++part)
@@ -402,7 +404,7 @@ void launch_wgmma(const LinearTask& task, const WideShape& shape, StreamHandle s
   args.token_units = (task.num_tokens + kTokens - 1) / kTokens;
   args.row_units = (task.matrix.rows + rows - 1) / rows;
   args.units = args.token_units * args.row_units;
-  args.sharers = sharers;
+  args.sharers = shape.sharers;
   args.exchange = task.exchange;
   args.stage_bytes = Block::kRowBytes + args.tiles * Block::kTileBytes;
   if constexpr (Format::kHasGroups) add_groups<kTokens>(task, args);
@@ -412,14 +414,31 @@ void launch_wgmma(const LinearTask& task, const WideShape& shape, StreamHandle s
       task.matrix.rows / kTileRows, Block::kTileBytes / kWeightWordBytes, args.tiles);
   args.x =
       row_map(args.linear.x, static_cast<int>(args.linear.x_row_bytes), task.num_tokens, kTokens);
+  return args;
+}
+
+template <class Format, int kGroups, int kTokens, int kSplit>
+void launch_wgmma(const LinearTask& task, const WideShape& shape, StreamHandle stream) {
+  using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit>;
+  const int sharers = shape.sharers;
+  auto* kernel = linear_wgmma_kernel<Format, kGroups, kTokens, kSplit>;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Block::kSharedBytes);
+  const auto args = wgmma_args<Format, Block, kTokens>(task, shape);
   const int blocks = kSplit > 1    ? args.units * kSplit
                      : sharers > 0 ? args.token_units * sharers
                                    : std::min(args.units, multiprocessors());
   launch_clusters(kernel, dim3(blocks), kSplit, Block::kThreads, Block::kSharedBytes, stream, args);
 }
 
+/// Blocks that meet in device memory: linear_apart.cuh.
+template <class Format, int kTokens>
+void launch_apart(const LinearTask& task, const WideShape& shape, StreamHandle stream);
+
 template <class Format, int kTokens>
 void launch_few(const WideShape& shape, const LinearTask& task, StreamHandle stream) {
+  if constexpr (!Format::kAddsStages && !Format::kHasGroups) {
+    if (shape.is_apart) return launch_apart<Format, kTokens>(task, shape, stream);
+  }
   if constexpr (!Format::kAddsStages) {
     if (shape.split == 8) return launch_wgmma<Format, 2, kTokens, 8>(task, shape, stream);
     if constexpr (kTokens < 64 || (Format::kSteps == 2 && !Format::kHasGroups)) {  // has_shape()

@@ -1,6 +1,7 @@
 #pragma once
 // The kernel for a matrix and a number of tokens. All give the same bits, but where a format says
 // otherwise.
+#include "backend/cuda/kernels/linear_apart.cuh"
 #include "backend/cuda/kernels/linear_chain.cuh"
 #include "backend/cuda/kernels/linear_large.cuh"
 #include "backend/cuda/kernels/linear_wgmma.cuh"

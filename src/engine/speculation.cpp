@@ -227,19 +227,19 @@ void Speculation::ask_model() {
   if (asked_.empty()) return;
   model_->propose(asked_);
   for (const auto& pass : model_->passes()) {
-    policy_.on_draft_pass(pass.num_rows, static_cast<double>(pass.duration_ns) * 1e-9);
+    policy_.on_draft_pass(pass.num_rows, static_cast<double>(pass.duration_ns) * 1e-9,
+                          pass.ran_prepared);
   }
 }
 
-void Speculation::on_step(const Batch& batch, const std::optional<StepTime>& time) {
+void Speculation::on_step(const Batch& batch, const StepTime& time) {
   stats_.num_draft_tokens += batch.num_draft_tokens;
   const std::int64_t num_accepted = stats_.num_accepted_tokens - num_accepted_before_;
   num_accepted_before_ = stats_.num_accepted_tokens;
-  if (!time) return;
-  policy_.on_step({batch.num_tokens(), static_cast<double>(time->step_ns) * 1e-9,
-                   batch.num_draft_tokens, static_cast<int>(num_accepted)});
-  if (batch.num_draft_tokens > 0) {
-    policy_.on_turnaround(static_cast<double>(time->turnaround_ns) * 1e-9);
+  policy_.on_step({batch.num_tokens(), static_cast<double>(time.step_ns) * 1e-9,
+                   batch.num_draft_tokens, static_cast<int>(num_accepted), time.ran_prepared});
+  if (batch.num_draft_tokens > 0 && time.ran_prepared) {
+    policy_.on_turnaround(static_cast<double>(time.turnaround_ns) * 1e-9);
   }
 }
 

@@ -35,6 +35,8 @@ constexpr double kLedgerShare = 0.005;
 constexpr double kFirstLedgerSteps = 4;
 constexpr double kMostLedgerSteps = 8;
 constexpr double kMostDebtSteps = 2;
+// What drafts brought beyond that, of which preparations are paid.
+constexpr double kMostReserveSteps = 100;
 // A trial costs at least this part of a plain step: no two in a row where both are alike.
 constexpr double kLeastTrialSteps = 0.02;
 // Trials that follow once a draft model has been caught up with.
@@ -69,9 +71,9 @@ DepthPolicy::DepthPolicy(std::optional<int> fixed_depth)
       num_until_plain_(kFirstUntilPlain) {}
 
 void DepthPolicy::on_step(const StepOutcome& outcome) {
-  if (count_plain_steps(outcome) || !verify_.has_seen_about(outcome.num_rows)) {
-    verify_.observe(outcome.num_rows, outcome.seconds);
-  }
+  if (!has_begun_ && !outcome.ran_prepared) return;
+  const bool tells = count_plain_steps(outcome) || !verify_.has_seen_about(outcome.num_rows);
+  if (tells && outcome.ran_prepared) verify_.observe(outcome.num_rows, outcome.seconds);
   draft_.fade();
   num_undrafted_ = outcome.num_drafts == 0 ? num_undrafted_ + 1 : 0;
   if (outcome.num_drafts == 0) plain_seconds_ = verify_.seconds(outcome.num_rows);
@@ -83,26 +85,50 @@ void DepthPolicy::on_step(const StepOutcome& outcome) {
   has_begun_ = true;
   trial_seconds_ = std::min(trial_seconds_ + kTrialShare * seconds,
                             std::max(kMostTrialSteps * plain_seconds_, wanted_seconds_));
-  ledger_seconds_ += kLedgerShare * seconds;
+  double gain = kLedgerShare * seconds;
   if (drafted_seconds_ > 0) {
     instalments_seconds_ += std::max(0.0, drafted_seconds_ - drafting_seconds_);
     drafted_seconds_ = 0;
   }
   if (outcome.num_drafts > 0) {
-    const double instalment = instalments_seconds_ * instalment_;
-    instalments_seconds_ -= instalment;
-    // By what its rows are now known to take.
-    const int num_plain_rows = outcome.num_rows - outcome.num_drafts;
-    const double row_seconds =
-        std::max(0.0, verify_.seconds(outcome.num_rows) - verify_.seconds(num_plain_rows));
-    ledger_seconds_ += outcome.num_accepted * token_seconds_ - row_seconds - drafting_seconds_ -
-                       turnaround_seconds_ - instalment;
+    gain -= net_cost(outcome);
   } else if (depth_ == 0) {
-    ledger_seconds_ -= instalments_seconds_;
+    gain -= instalments_seconds_;
     instalments_seconds_ = 0;
   }
-  ledger_seconds_ = std::clamp(ledger_seconds_, -kMostDebtSteps * plain_seconds_,
-                               kMostLedgerSteps * plain_seconds_);
+  const double surplus = change_ledger(gain);
+  if (outcome.num_drafts > 0) {
+    reserve_seconds_ = std::min(reserve_seconds_ + surplus, kMostReserveSteps * plain_seconds_);
+  }
+  // A form without drafts would have come without speculation too.
+  if (!outcome.ran_prepared && outcome.num_drafts > 0)
+    pay_for_preparing(outcome.seconds - verify_.seconds(outcome.num_rows));
+}
+
+double DepthPolicy::net_cost(const StepOutcome& outcome) {
+  const double instalment = instalments_seconds_ * instalment_;
+  instalments_seconds_ -= instalment;
+  // By what its rows are now known to take.
+  const int num_plain_rows = outcome.num_rows - outcome.num_drafts;
+  const double row_seconds =
+      std::max(0.0, verify_.seconds(outcome.num_rows) - verify_.seconds(num_plain_rows));
+  return row_seconds + drafting_seconds_ + turnaround_seconds_ + instalment -
+         outcome.num_accepted * token_seconds_;
+}
+
+/// What is in debt because of a preparation stays so until it is paid.
+double DepthPolicy::change_ledger(double seconds) {
+  const double least = std::min(ledger_seconds_, -kMostDebtSteps * plain_seconds_);
+  const double changed = std::max(ledger_seconds_ + seconds, least);
+  ledger_seconds_ = std::min(changed, kMostLedgerSteps * plain_seconds_);
+  return changed - ledger_seconds_;
+}
+
+void DepthPolicy::pay_for_preparing(double seconds) {
+  const double price = std::max(seconds, 0.0);
+  const double reserved = std::min(price, reserve_seconds_);
+  reserve_seconds_ -= reserved;
+  ledger_seconds_ -= price - reserved;
 }
 
 bool DepthPolicy::count_plain_steps(const StepOutcome& outcome) {
@@ -119,10 +145,11 @@ bool DepthPolicy::count_plain_steps(const StepOutcome& outcome) {
   return !is_cold;
 }
 
-void DepthPolicy::on_draft_pass(int num_rows, double seconds) {
+void DepthPolicy::on_draft_pass(int num_rows, double seconds, bool ran_prepared) {
+  if (!ran_prepared) pay_for_preparing(seconds - draft_seconds(num_rows));
   // The first one touches weights and cache for the first time and says nothing of those to come.
-  if (has_drafted_) draft_.observe(num_rows, seconds);
-  drafted_seconds_ += std::min(seconds, 2 * draft_seconds(num_rows));
+  if (has_drafted_ && ran_prepared) draft_.observe(num_rows, seconds);
+  drafted_seconds_ += std::min(seconds, (ran_prepared ? 2 : 1) * draft_seconds(num_rows));
   has_drafted_ = true;
 }
 

@@ -38,6 +38,7 @@ struct StepOutcome {
   double seconds = 0;  // without its drafting
   int num_drafts = 0;
   int num_accepted = 0;
+  bool ran_prepared = true;  // see Backend::ran_prepared
 };
 
 /// Chooses how many tokens to draft for each sequence: always the same, or those that promise most
@@ -65,7 +66,9 @@ struct StepOutcome {
 ///    where the ledger could not pay if no draft were accepted, so drafts can't lose more against
 ///    none than the share and the saving, whatever the estimates say (conservative bandits, Wu et
 ///    al. 2016). Catching up is paid in instalments, over the steps that the sequence is expected
-///    to have yet, the rest at once when drafting ends.
+///    to have yet, the rest at once when drafting ends. What a device took to prepare itself for a
+///    step of a new form, or for a draft pass, is paid too: out of what drafts brought beyond the
+///    ledger's saving, the rest by the ledger, however far that puts it into debt.
 /// One step in 200 goes without drafts, more of the first ones and where little is gained, and so
 /// does the first of each batch size: there is no promise without a plain step to compare with.
 /// Behind steps of a draft model it is two, and the second counts: the first finds the draft
@@ -87,8 +90,8 @@ class DepthPolicy {
   /// The engine waited for a step because of a rehearsed choice, and nothing was drafted after all:
   /// that was a trial, and the next must be earned.
   void on_vain_wait() { trial_seconds_ = 0; }
-  /// A forward pass of the draft model ran.
-  void on_draft_pass(int num_rows, double seconds);
+  /// A forward pass of the draft model ran. `ran_prepared`: see Backend::ran_prepared.
+  void on_draft_pass(int num_rows, double seconds, bool ran_prepared = true);
 
   /// Tokens per second that the last choice promised, and that no drafts at all promised.
   [[nodiscard]] double promised_tok_s() const { return promised_tok_s_; }
@@ -112,6 +115,11 @@ class DepthPolicy {
   /// Counts towards the next plain step. False for one that does not say what plain steps take: the
   /// draft model had taken its caches.
   bool count_plain_steps(const StepOutcome& outcome);
+  /// Of a step with drafts: what its rows, its drafting and its wait cost, less what it brought.
+  double net_cost(const StepOutcome& outcome);
+  void pay_for_preparing(double seconds);
+  /// What is beyond the ledger's saving.
+  double change_ledger(double seconds);
   void choose_fixed(std::span<DepthChoice> choices, const StepOutlook& outlook) const;
   /// Sets every depth under the cap and says what comes of it.
   Promise apply_cap(std::span<DepthChoice> choices, const StepOutlook& outlook, int cap,
@@ -155,6 +163,7 @@ class DepthPolicy {
   double trial_seconds_ = 0;        // what trials may cost now
   double wanted_seconds_ = 0;       // what the last one would have cost
   double ledger_seconds_ = 0;       // saved; below zero: in debt
+  double reserve_seconds_ = 0;      // that drafts brought beyond what the ledger saves
   double plain_seconds_ = 0;        // of a step without drafts, as the last choice saw it
   double token_seconds_ = 0;        // of one of its tokens
   double drafting_seconds_ = 0;     // of the draft model's passes, by the last choice

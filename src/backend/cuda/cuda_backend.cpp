@@ -104,6 +104,8 @@ class CudaBackend final : public Backend {
 
   void run_step(Activations& activations, const StepInput& input, const void* model,
                 const KvCache& cache, const std::function<void()>& operations) override;
+  void prepare_steps(Activations& activations, const StepLimits& limits, const void* model,
+                     const KvCache& cache, const std::function<void()>& operations) override;
   [[nodiscard]] bool samples() const override { return true; }
   [[nodiscard]] bool runs_ahead() const override { return true; }
   [[nodiscard]] bool ran_prepared() const override { return ran_prepared_; }
@@ -132,7 +134,9 @@ class CudaBackend final : public Backend {
   /// `next_norm`: of the kernel that reads the residual stream next, or null.
   void add_to_hidden(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
                      const OperandRows& x, const float* next_norm);
-  bool capture(Graph& graph, const std::function<void()>& operations);
+  /// What the step at hand is captured as.
+  [[nodiscard]] GraphKey key(const void* model, const KvCache& cache) const;
+  [[nodiscard]] bool has_decode_kernel(const KvCache& cache) const;
   /// Behind a step: copies what the host reads of it.
   void fetch_results(CudaActivations& a, int num_logits);
   /// What queries are multiplied with keys as.
@@ -176,15 +180,11 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
     operations();
     linear_.flush();
   };
-  const int block_size = cache.shape().block_size;
-  const bool capturable = a.inputs.has_few_tokens(input) && !linear_.is_observed();
-  const CacheView view = static_cast<const CudaKvCache&>(cache).layer(0);
-  const bool has_decode_kernel =
-      query_element(view.element) != Element::kF32 && attention_decodes(view);
-  begin(a, input,
-        capturable ? a.inputs.padded_sizes(input, has_decode_kernel)
-                   : a.inputs.sizes_of(input, has_decode_kernel),
-        block_size);
+  const StepForms& forms = a.inputs.forms();
+  const bool capturable = forms.has_few_tokens(input) && !linear_.is_observed();
+  const bool decodes = has_decode_kernel(cache);
+  begin(a, input, capturable ? forms.padded_sizes(input, decodes) : forms.sizes_of(input, decodes),
+        cache.shape().block_size);
   in_step_ = true;
   linear_.forget();
   try {
@@ -193,22 +193,10 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
       a.graphs.clear();
     }
     a.graph_generation = a.inputs.table_generation();
-    const GraphKey key = {sizes_.num_tokens,
-                          sizes_.num_decodes,
-                          sizes_.num_small_tiles,
-                          sizes_.max_chunks,
-                          samples_,
-                          model,
-                          &cache};
-    const auto found = capturable ? a.graphs.find(key) : a.graphs.end();
-    ran_prepared_ = !capturable || (found != a.graphs.end() && found->second.is_captured());
-    if (found == a.graphs.end()) {  // seen for the first time: run as it comes
-      run();
-      if (capturable) a.graphs.emplace(key, Graph());
-    } else if (found->second.is_captured() || capture(found->second, run)) {
-      found->second.launch(stream_);
+    ran_prepared_ = true;
+    if (capturable) {
+      ran_prepared_ = a.graphs.run(key(model, cache), stream_, run);
     } else {
-      ran_prepared_ = true;  // as it will be until there is memory for a graph
       run();
     }
     fetch_results(a, static_cast<int>(input.logit_tokens.size()));
@@ -219,14 +207,43 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
   in_step_ = false;
 }
 
-/// False when somebody else has taken the memory that a graph needs: the step can do without.
-bool CudaBackend::capture(Graph& graph, const std::function<void()>& operations) {
-  try {
-    graph = Graph::capture(stream_, operations);
-    return true;
-  } catch (const CudaOutOfMemory&) {
-    return false;
+void CudaBackend::prepare_steps(Activations& activations, const StepLimits& limits,
+                                const void* model, const KvCache& cache,
+                                const std::function<void()>& operations) {
+  constexpr std::size_t kMost = 96;  // graphs, of a model of 32 layers a quarter of a second
+  auto& a = scratch_of(activations);
+  if (linear_.is_observed()) return;
+  select();
+  auto sizes = a.inputs.forms().padded_sizes_within(limits, has_decode_kernel(cache));
+  if (sizes.size() > kMost) sizes.resize(kMost);
+  samples_ = false;
+  for (const StepSizes& form : sizes) {
+    sizes_ = form;
+    a.inputs.place(form);
+    linear_.forget();
+    in_step_ = true;
+    const bool is_there = a.graphs.prepare(key(model, cache), stream_, [&] {
+      operations();
+      linear_.flush();
+    });
+    in_step_ = false;
+    if (!is_there) return;
   }
+}
+
+GraphKey CudaBackend::key(const void* model, const KvCache& cache) const {
+  return {sizes_.num_tokens,
+          sizes_.num_decodes,
+          sizes_.num_small_tiles,
+          sizes_.max_chunks,
+          samples_,
+          model,
+          &cache};
+}
+
+bool CudaBackend::has_decode_kernel(const KvCache& cache) const {
+  const CacheView view = static_cast<const CudaKvCache&>(cache).layer(0);
+  return query_element(view.element) != Element::kF32 && attention_decodes(view);
 }
 
 void CudaBackend::fetch_results(CudaActivations& a, int num_logits) {

@@ -118,5 +118,9 @@ Graph Graph::end_capture(const Stream& stream) {
 void Graph::launch(const Stream& stream) const {
   check(cudaGraphLaunch(graph_, stream.get()), "launching a step");
 }
+void Graph::upload(const Stream& stream) const {
+  if (cudaGraphUpload(graph_, stream.get()) == cudaErrorMemoryAllocation)
+    static_cast<void>(cudaGetLastError());
+}
 
 }  // namespace iol::cuda

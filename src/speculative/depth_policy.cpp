@@ -33,10 +33,15 @@ constexpr double kMostTrialSteps = 4;
 constexpr double kMostWantedSteps = 100;
 constexpr double kLedgerShare = 0.005;
 constexpr double kFirstLedgerSteps = 4;
-constexpr double kMostLedgerSteps = 8;
+constexpr double kMostLedgerSteps = 6;
 constexpr double kMostDebtSteps = 2;
-// What drafts brought beyond that, of which preparations are paid.
+// The reserve, of which the unforeseen is paid: what drafts brought beyond the ledger's saving, and
+// a share of the time, without which forms that are worth their preparation would never come twice.
 constexpr double kMostReserveSteps = 100;
+constexpr double kReserveShare = 0.01;
+constexpr double kMostSharedSteps = 10;
+// What the ledger pays of it at once: it may have been the machine's.
+constexpr double kMostUnforeseenSteps = 10;
 // A trial costs at least this part of a plain step: no two in a row where both are alike.
 constexpr double kLeastTrialSteps = 0.02;
 // Trials that follow once a draft model has been caught up with.
@@ -96,13 +101,15 @@ void DepthPolicy::on_step(const StepOutcome& outcome) {
     gain -= instalments_seconds_;
     instalments_seconds_ = 0;
   }
+  reserve_seconds_ += std::clamp(kMostSharedSteps * plain_seconds_ - reserve_seconds_, 0.0,
+                                 kReserveShare * seconds);
   const double surplus = change_ledger(gain);
   if (outcome.num_drafts > 0) {
     reserve_seconds_ = std::min(reserve_seconds_ + surplus, kMostReserveSteps * plain_seconds_);
   }
   // A form without drafts would have come without speculation too.
   if (!outcome.ran_prepared && outcome.num_drafts > 0)
-    pay_for_preparing(outcome.seconds - verify_.seconds(outcome.num_rows));
+    pay_unforeseen(outcome.seconds - verify_.seconds(outcome.num_rows));
 }
 
 double DepthPolicy::net_cost(const StepOutcome& outcome) {
@@ -116,7 +123,7 @@ double DepthPolicy::net_cost(const StepOutcome& outcome) {
          outcome.num_accepted * token_seconds_;
 }
 
-/// What is in debt because of a preparation stays so until it is paid.
+/// What is in debt because of the unforeseen stays so until it is paid.
 double DepthPolicy::change_ledger(double seconds) {
   const double least = std::min(ledger_seconds_, -kMostDebtSteps * plain_seconds_);
   const double changed = std::max(ledger_seconds_ + seconds, least);
@@ -124,11 +131,11 @@ double DepthPolicy::change_ledger(double seconds) {
   return changed - ledger_seconds_;
 }
 
-void DepthPolicy::pay_for_preparing(double seconds) {
+void DepthPolicy::pay_unforeseen(double seconds) {
   const double price = std::max(seconds, 0.0);
   const double reserved = std::min(price, reserve_seconds_);
   reserve_seconds_ -= reserved;
-  ledger_seconds_ -= price - reserved;
+  ledger_seconds_ -= std::min(price - reserved, kMostUnforeseenSteps * plain_seconds_);
 }
 
 bool DepthPolicy::count_plain_steps(const StepOutcome& outcome) {
@@ -146,14 +153,16 @@ bool DepthPolicy::count_plain_steps(const StepOutcome& outcome) {
 }
 
 void DepthPolicy::on_draft_pass(int num_rows, double seconds, bool ran_prepared) {
-  if (!ran_prepared) pay_for_preparing(seconds - draft_seconds(num_rows));
+  const double foreseen = std::min(seconds, 2 * draft_seconds(num_rows));
+  pay_unforeseen(seconds - foreseen);
   // The first one touches weights and cache for the first time and says nothing of those to come.
   if (has_drafted_ && ran_prepared) draft_.observe(num_rows, seconds);
-  drafted_seconds_ += std::min(seconds, (ran_prepared ? 2 : 1) * draft_seconds(num_rows));
+  drafted_seconds_ += foreseen;
   has_drafted_ = true;
 }
 
 void DepthPolicy::on_turnaround(double seconds) {
+  pay_unforeseen(seconds - 2 * turnaround_seconds_);
   const double gain = std::max(kTurnaroundGain, 1.0 / ++num_turnarounds_);
   turnaround_seconds_ += gain * (seconds - turnaround_seconds_);
 }

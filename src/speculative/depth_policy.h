@@ -66,9 +66,10 @@ struct StepOutcome {
 ///    where the ledger could not pay if no draft were accepted, so drafts can't lose more against
 ///    none than the share and the saving, whatever the estimates say (conservative bandits, Wu et
 ///    al. 2016). Catching up is paid in instalments, over the steps that the sequence is expected
-///    to have yet, the rest at once when drafting ends. What a device took to prepare itself for a
-///    step of a new form, or for a draft pass, is paid too: out of what drafts brought beyond the
-///    ledger's saving, the rest by the ledger, however far that puts it into debt.
+///    to have yet, the rest at once when drafting ends. What could not be foreseen is paid too -
+///    what a device took to prepare itself for a step of a new form, a pass or a wait of more than
+///    twice the time known: out of a reserve, which has what drafts brought beyond the ledger's
+///    saving and a share of its own, then by the ledger, even if that puts it into debt.
 /// One step in 200 goes without drafts, more of the first ones and where little is gained, and so
 /// does the first of each batch size: there is no promise without a plain step to compare with.
 /// Behind steps of a draft model it is two, and the second counts: the first finds the draft
@@ -117,7 +118,7 @@ class DepthPolicy {
   bool count_plain_steps(const StepOutcome& outcome);
   /// Of a step with drafts: what its rows, its drafting and its wait cost, less what it brought.
   double net_cost(const StepOutcome& outcome);
-  void pay_for_preparing(double seconds);
+  void pay_unforeseen(double seconds);
   /// What is beyond the ledger's saving.
   double change_ledger(double seconds);
   void choose_fixed(std::span<DepthChoice> choices, const StepOutlook& outlook) const;
@@ -163,7 +164,7 @@ class DepthPolicy {
   double trial_seconds_ = 0;        // what trials may cost now
   double wanted_seconds_ = 0;       // what the last one would have cost
   double ledger_seconds_ = 0;       // saved; below zero: in debt
-  double reserve_seconds_ = 0;      // that drafts brought beyond what the ledger saves
+  double reserve_seconds_ = 0;      // for what can't be foreseen
   double plain_seconds_ = 0;        // of a step without drafts, as the last choice saw it
   double token_seconds_ = 0;        // of one of its tokens
   double drafting_seconds_ = 0;     // of the draft model's passes, by the last choice

@@ -29,16 +29,6 @@ CudaActivations& scratch_of(Activations& activations) {
   return static_cast<CudaActivations&>(activations);
 }
 
-const CudaDevice& device_at(int index) {
-  const CudaStatus& status = cuda_status();
-  if (status.devices.empty()) throw_input_error("{}", status.reason);
-  for (const auto& device : status.devices) {
-    if (device.index == index) return device;
-  }
-  throw_input_error("there is no usable GPU {}; the first of {} is {}", index,
-                    status.devices.size(), status.devices[0].index);
-}
-
 void check_compute_dtype(DType dtype) {
   if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16)
     throw_input_error("the CUDA backend computes in f32, f16 or bf16, not in {}",
@@ -65,7 +55,7 @@ bool leaves_traits(const CudaMatrix& matrix, const OperandRows& x) {
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaBackendOptions& options)
-      : device_(device_at(options.index)),
+      : device_(usable_device(options.index)),
         guard_(options.index),
         dtype_(options.dtype),
         num_threads_(options.num_threads > 0 ? options.num_threads : default_num_threads()),
@@ -134,10 +124,11 @@ class CudaBackend final : public Backend {
   /// `next_norm`: of the kernel that reads the residual stream next, or null.
   void add_to_hidden(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
                      const OperandRows& x, const float* next_norm);
-  /// What the step at hand is captured as.
-  [[nodiscard]] GraphKey key(const void* model, const KvCache& cache) const;
   [[nodiscard]] bool has_decode_kernel(const KvCache& cache) const;
-  /// Behind a step: copies what the host reads of it.
+  /// Behind a step, where not all tokens are those with the largest logits. Not a part of what is
+  /// captured: it would give every step a second form.
+  void draw_tokens(CudaActivations& a, const StepInput& input);
+  /// Behind that: copies what the host reads of it.
   void fetch_results(CudaActivations& a, int num_logits);
   /// What queries are multiplied with keys as.
   [[nodiscard]] Element query_element(CacheElement cache) const;
@@ -158,7 +149,6 @@ class CudaBackend final : public Backend {
   const MatrixView* output_ = nullptr;  // of the layer: multiplies what attention gives
   RopeAppendTask heads_;                // of the layer: what the QKV projection gave
   bool has_hidden_traits_ = false;      // those of the activations are of what is in `hidden`
-  bool samples_ = false;                // some token isn't the one with the largest logit
   bool ran_prepared_ = true;            // of the last step: its form was captured before
 };
 
@@ -167,8 +157,6 @@ void CudaBackend::begin(CudaActivations& a, const StepInput& input, const StepSi
   select();
   IOL_CHECK(sizes.num_tokens <= a.max_tokens && sizes.num_logits <= a.max_logit_tokens);
   sizes_ = sizes;
-  samples_ = std::any_of(input.choices.begin(), input.choices.end(),
-                         [](const TokenChoice& choice) { return choice.temperature > 0; });
   IOL_CHECK(a.num_begun - a.num_finished < 2);  // whose turn it is has been read
   a.inputs.upload(input, sizes, block_size, stream_);
 }
@@ -195,10 +183,11 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
     a.graph_generation = a.inputs.table_generation();
     ran_prepared_ = true;
     if (capturable) {
-      ran_prepared_ = a.graphs.run(key(model, cache), stream_, run);
+      ran_prepared_ = a.graphs.run({sizes_, model, &cache}, stream_, run);
     } else {
       run();
     }
+    draw_tokens(a, input);
     fetch_results(a, static_cast<int>(input.logit_tokens.size()));
   } catch (...) {
     in_step_ = false;
@@ -216,13 +205,12 @@ void CudaBackend::prepare_steps(Activations& activations, const StepLimits& limi
   select();
   auto sizes = a.inputs.forms().padded_sizes_within(limits, has_decode_kernel(cache));
   if (sizes.size() > kMost) sizes.resize(kMost);
-  samples_ = false;
   for (const StepSizes& form : sizes) {
     sizes_ = form;
     a.inputs.place(form);
     linear_.forget();
     in_step_ = true;
-    const bool is_there = a.graphs.prepare(key(model, cache), stream_, [&] {
+    const bool is_there = a.graphs.prepare({form, model, &cache}, stream_, [&] {
       operations();
       linear_.flush();
     });
@@ -231,19 +219,18 @@ void CudaBackend::prepare_steps(Activations& activations, const StepLimits& limi
   }
 }
 
-GraphKey CudaBackend::key(const void* model, const KvCache& cache) const {
-  return {sizes_.num_tokens,
-          sizes_.num_decodes,
-          sizes_.num_small_tiles,
-          sizes_.max_chunks,
-          samples_,
-          model,
-          &cache};
-}
-
 bool CudaBackend::has_decode_kernel(const KvCache& cache) const {
   const CacheView view = static_cast<const CudaKvCache&>(cache).layer(0);
   return query_element(view.element) != Element::kF32 && attention_decodes(view);
+}
+
+void CudaBackend::draw_tokens(CudaActivations& a, const StepInput& input) {
+  const auto is_drawn = [](const TokenChoice& choice) { return choice.temperature > 0; };
+  if (std::ranges::none_of(input.choices, is_drawn)) return;
+  const auto num_rows = static_cast<int>(input.choices.size());
+  sample({a.logits, a.inputs.arrays().choices, num_rows, a.shape.vocab_size, a.best},
+         stream_.get());
+  check_launch("choosing tokens");
 }
 
 void CudaBackend::fetch_results(CudaActivations& a, int num_logits) {
@@ -472,10 +459,6 @@ void CudaBackend::project_logits(Activations& activations, const StepInput&,
   task.best = a.best;
   linear_.multiply(a, matrix, task, x, count);
   linear_.flush();
-  if (samples_) {
-    sample({a.logits, a.inputs.arrays().choices, count, a.shape.vocab_size, a.best}, stream_.get());
-    check_launch("choosing tokens");
-  }
 }
 
 std::span<float> CudaBackend::logits(Activations& activations, int row) {

@@ -1,6 +1,7 @@
 #pragma once
 // How large the arrays of a step are, and which steps of few tokens are padded to the same sizes:
 // such steps have one form, and are captured once. Host only.
+#include <compare>
 #include <vector>
 
 #include "backend/backend.h"
@@ -18,7 +19,7 @@ struct StepSizes {
   int num_small_tiles = 0;
   int num_prefill_tiles = 0;
   int max_chunks = 1;  // of decodes and small tiles, a power of two
-  bool operator==(const StepSizes&) const = default;
+  auto operator<=>(const StepSizes&) const = default;
 };
 
 /// Entries of the attention's partial results: (tile, kv head, chunk). What doesn't fit is computed
@@ -56,6 +57,7 @@ class StepForms {
   int max_logits_;
   int group_;
   int num_kv_heads_;
+  int few_blocks_;
   bool only_small_tiles_;
 };
 

@@ -5,16 +5,13 @@
 #include <map>
 
 #include "backend/cuda/device_memory.h"
+#include "backend/cuda/step_forms.h"
 
 namespace iol::cuda {
 
 /// What a captured step depends on beside its arrays.
 struct GraphKey {
-  int num_tokens = 0;
-  int num_decodes = 0;  // see StepSizes
-  int num_small_tiles = 0;
-  int max_chunks = 0;  // of attention
-  bool samples = false;
+  StepSizes sizes;
   const void* model = nullptr;
   const void* cache = nullptr;
   auto operator<=>(const GraphKey&) const = default;

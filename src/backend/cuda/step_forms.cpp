@@ -10,11 +10,12 @@ namespace {
 
 // Of a sequence: a decode and the longest draft.
 constexpr int kFewTokens = 17;
-// Blocks of threads of attention up to which it makes no difference how many of them are empty: all
-// have room for keys and values of their own at once. (8B shape, 32 tokens of eight sequences: 256
-// blocks instead of 64 made a step 1.3 % longer; demo model, 40 to 320 tokens: nothing.)
-constexpr int kFewBlocks = 128;
-constexpr int kFewBlocksOfSmallHeads = 384;
+// Blocks of threads of attention up to which it makes no difference how many of them are empty. In
+// decodes all of them have room for keys and values of their own at once. (8B shape, 32 tokens of
+// eight sequences: 256 blocks instead of 64 made a step 1.3 % longer.)
+constexpr int kFewBlocks = 512;
+constexpr int kFewDecodeBlocks = 128;
+constexpr int kFewDecodeBlocksOfSmallHeads = 384;
 constexpr int kSmallHeadDim = 64;
 
 int tiles_of(int rows, int tile_rows) { return (rows + tile_rows - 1) / tile_rows; }
@@ -42,7 +43,8 @@ StepForms::StepForms(int max_tokens, int max_logits, const TransformerShape& sha
       max_logits_(max_logits),
       group_(shape.num_heads / shape.num_kv_heads),
       num_kv_heads_(shape.num_kv_heads),
-      few_blocks_(shape.head_dim <= kSmallHeadDim ? kFewBlocksOfSmallHeads : kFewBlocks),
+      few_decode_blocks_(shape.head_dim <= kSmallHeadDim ? kFewDecodeBlocksOfSmallHeads
+                                                         : kFewDecodeBlocks),
       only_small_tiles_(shape.head_dim > kMostPrefillHeadDim) {}
 
 bool StepForms::takes_small_tiles(const SequenceSlice& slice) const {
@@ -102,7 +104,11 @@ StepSizes StepForms::padded(int num_tokens, bool only_decodes, int num_tiles,
   sizes.num_logits = std::min(num_tokens, max_logits_);
   sizes.num_slices = num_tokens;
   sizes.max_chunks = max_chunks;
-  const int tiles = padded_tiles(num_tiles, num_tokens, max_chunks);
+  // As many tiles as there can be, where that costs nothing: one form for all.
+  const int most = num_tokens * tiles_of(group_, kDecodeTileRows);
+  const int few_blocks = only_decodes ? few_decode_blocks_ : kFewBlocks;
+  const bool has_few_blocks = most * num_kv_heads_ * max_chunks <= few_blocks;
+  const int tiles = has_few_blocks ? most : std::min(power_of_two(num_tiles), most);
   if (only_decodes) {
     sizes.num_decodes = tiles;
   } else {
@@ -110,13 +116,6 @@ StepSizes StepForms::padded(int num_tokens, bool only_decodes, int num_tiles,
     sizes.num_small_tiles = tiles;
   }
   return sizes;
-}
-
-/// As many as there can be, where that costs nothing: one form for all.
-int StepForms::padded_tiles(int num_tiles, int num_tokens, int max_chunks) const {
-  const int most = num_tokens * tiles_of(group_, kDecodeTileRows);
-  if (most * num_kv_heads_ * max_chunks <= few_blocks_) return most;
-  return std::min(power_of_two(num_tiles), most);
 }
 
 std::vector<StepSizes> StepForms::padded_sizes_within(const StepLimits& limits,

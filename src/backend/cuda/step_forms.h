@@ -51,13 +51,12 @@ class StepForms {
   /// `num_tiles`: slices where all are decodes, else tiles of 16 rows.
   [[nodiscard]] StepSizes padded(int num_tokens, bool only_decodes, int num_tiles,
                                  int max_chunks) const;
-  [[nodiscard]] int padded_tiles(int num_tiles, int num_tokens, int max_chunks) const;
 
   int max_tokens_;
   int max_logits_;
   int group_;
   int num_kv_heads_;
-  int few_blocks_;
+  int few_decode_blocks_;
   bool only_small_tiles_;
 };
 

@@ -51,7 +51,8 @@ struct StepOutcome {
 /// longest draft, and on a device that would run ahead otherwise the host's turnaround. All times
 /// are learnt from steps that ran (StepTimes). A depth is chosen for the batch, and each sequence
 /// takes of it what pays for itself: the j-th draft where c_j is worth more than the time of its
-/// rows. The depth changes for a promise of 2 % more, from zero for one of 4 %.
+/// rows. Where lookup has found drafts, the model may be asked for none. The depth changes for a
+/// promise of 2 % more, from zero for one of 4 %.
 ///
 /// What is not known well is tried, within two accounts of time, both filled by a share of the time
 /// that goes by:
@@ -98,7 +99,7 @@ class DepthPolicy {
   [[nodiscard]] double promised_tok_s() const { return promised_tok_s_; }
   [[nodiscard]] double plain_tok_s() const { return plain_tok_s_; }
   /// The cap that was chosen last; 0 in a trial from 0 too.
-  [[nodiscard]] int depth() const { return depth_; }
+  [[nodiscard]] int depth() const { return cap_.depth; }
 
  private:
   /// How chances and times are looked at.
@@ -122,8 +123,16 @@ class DepthPolicy {
   /// What is beyond the ledger's saving.
   double change_ledger(double seconds);
   void choose_fixed(std::span<DepthChoice> choices, const StepOutlook& outlook) const;
+  /// Drafts of a sequence, and whether the draft model is asked for any.
+  struct Cap {
+    int depth = 0;
+    bool asks_model = true;
+    bool operator==(const Cap&) const = default;
+  };
+  template <class Consider>
+  static void for_each_cap(std::span<const DepthChoice> choices, Consider consider);
   /// Sets every depth under the cap and says what comes of it.
-  Promise apply_cap(std::span<DepthChoice> choices, const StepOutlook& outlook, int cap,
+  Promise apply_cap(std::span<DepthChoice> choices, const StepOutlook& outlook, const Cap& cap,
                     View view) const;
   /// Depths of each are given.
   [[nodiscard]] Promise promise_of(std::span<const DepthChoice> choices, const StepOutlook& outlook,
@@ -132,7 +141,7 @@ class DepthPolicy {
   /// The cap that promises most, 0 where none promises more than plain steps, and what the present
   /// depth promises; of what the ledger can pay.
   struct Best {
-    int cap = 0;
+    Cap cap;
     double rate = 0;
     double kept_rate = 0;
   };
@@ -157,7 +166,7 @@ class DepthPolicy {
   StepTimes draft_;
   double turnaround_seconds_ = 0;
   int num_turnarounds_ = 0;
-  int depth_ = 0;
+  Cap cap_;                         // the present one
   int num_since_plain_ = 0;         // steps, all with drafts
   int num_until_plain_;             // of them, before the next plain one
   int num_undrafted_ = 0;           // steps, all without drafts

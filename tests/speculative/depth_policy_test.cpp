@@ -537,6 +537,51 @@ TEST(DepthPolicy, lookup_that_costs_nothing_is_used_where_a_model_would_not_pay)
   EXPECT_LT(simulate(model, machine, 1, 0.8, 500, true).drafts, 100);
 }
 
+TEST(DepthPolicy, a_model_that_does_not_pay_keeps_nobody_from_what_lookup_finds) {
+  // Four of eight sequences were found by lookup; a pass of the model takes as long as a step.
+  const auto step_seconds = [](int rows) { return 0.001 + 0.00001 * rows; };
+  for (const double pass_seconds : {0.0009, 0.00001}) {
+    DepthPolicy policy(std::nullopt);
+    RandomStream random(4);
+    int num_found = 0;
+    int num_asked = 0;
+    for (int step = 0; step < 3000; ++step) {
+      std::vector<DepthChoice> choices(8);
+      for (std::size_t i = 0; i < choices.size(); ++i) {
+        choices[i].from_model = i >= 4;
+        choices[i].most = 8;
+        const Acceptance acceptance(i >= 4 ? 0.6 : 0.9, 40);
+        choices[i].likely = acceptance.likely_chances();
+        choices[i].hopeful = acceptance.hopeful_chances();
+      }
+      policy.choose(choices, {8, 0, 64});
+      StepOutcome outcome;
+      int num_passes = 0;
+      for (const DepthChoice& choice : choices) {
+        const double rate = choice.from_model ? 0.6 : 0.9;
+        bool accepted = true;
+        for (int i = 0; i < choice.depth; ++i) {
+          accepted = accepted && random.uniform() < rate;
+          outcome.num_accepted += accepted ? 1 : 0;
+        }
+        outcome.num_drafts += choice.depth;
+        if (choice.from_model) num_passes = std::max(num_passes, choice.depth);
+        (choice.from_model ? num_asked : num_found) += choice.depth;
+      }
+      for (int pass = 0; pass < num_passes; ++pass) policy.on_draft_pass(4, pass_seconds);
+      outcome.num_rows = 8 + outcome.num_drafts;
+      outcome.seconds = step_seconds(outcome.num_rows);
+      policy.on_step(outcome);
+    }
+    EXPECT_GT(num_found, 3000 * 4 * 5);
+    if (pass_seconds > 0.0005) {
+      EXPECT_LT(num_asked, num_found / 50);
+    } else {
+      EXPECT_GT(num_asked, num_found / 8);
+    }
+  }
+}
+
 TEST(DepthPolicy, each_sequence_drafts_what_pays_for_itself) {
   Simulation policy;
   simulate(policy, kMemoryBound, 2, 0.8, 300);

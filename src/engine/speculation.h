@@ -96,8 +96,8 @@ class Speculation {
   RandomStream simulation_{0, 17};
   SpeculationStats stats_;
   std::int64_t last_draft_ns_ = 0;
-  std::int64_t num_accepted_before_ = 0;  // by the end of the step before
-  bool is_waited_for_ = false;            // expects_drafts() said yes
+  double num_gained_ = 0;       // tokens that drafts of the step at hand brought
+  bool is_waited_for_ = false;  // expects_drafts() said yes
   // Scratch of a step.
   std::vector<RequestState*> candidates_;
   std::vector<DepthChoice> choices_;

@@ -37,7 +37,7 @@ struct StepOutcome {
   int num_rows = 0;
   double seconds = 0;  // without its drafting
   int num_drafts = 0;
-  int num_accepted = 0;
+  double num_accepted = 0;   // of them, each as far as it is likely to be wanted
   bool ran_prepared = true;  // see Backend::ran_prepared
 };
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -383,7 +384,7 @@ TEST(DepthPolicy, asking_twice_makes_no_difference) {
     num_drafting += choices[0].depth > 0 ? 1 : 0;
     const int num_rows = 1 + choices[0].depth;
     policy.on_step({num_rows, kMemoryBound.step_seconds(num_rows), choices[0].depth,
-                    static_cast<int>(0.9 * choices[0].depth)});
+                    std::floor(0.9 * choices[0].depth)});
   }
   EXPECT_GT(num_drafting, 3000);
 }

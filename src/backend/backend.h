@@ -169,6 +169,13 @@ struct StepInput {
   [[nodiscard]] int num_tokens() const { return static_cast<int>(token_ids.size()); }
 };
 
+/// Steps that will come.
+struct StepLimits {
+  int num_sequences = 0;
+  int num_tokens = 0;     // of all, their drafts included
+  int num_positions = 0;  // of a sequence
+};
+
 /// Scratch memory of a step, reused from step to step.
 class Activations {
  public:
@@ -219,6 +226,15 @@ class Backend {
     static_cast<void>(activations), static_cast<void>(input), static_cast<void>(model),
         static_cast<void>(cache);
     operations();
+  }
+
+  /// Does ahead what a device does when a step of a new form comes, for steps within `limits` in
+  /// which no sequence has more tokens than a decode with its drafts and no token is drawn: as many
+  /// of these forms as are worth their time. Computes nothing; `operations` as above.
+  virtual void prepare_steps(Activations& activations, const StepLimits& limits, const void* model,
+                             const KvCache& cache, const std::function<void()>& operations) {
+    static_cast<void>(activations), static_cast<void>(limits), static_cast<void>(model),
+        static_cast<void>(cache), static_cast<void>(operations);
   }
 
   /// True when steps choose tokens as StepInput::choices says, not by the largest logit alone.

@@ -50,6 +50,12 @@ EngineLoop::EngineLoop(EngineConfig config, LoadedModel model, std::optional<Dra
                              config_.max_step_tokens, config_.max_batch});
     }
     speculation_.emplace(config_.speculation, std::move(drafter), scheduler_);
+    // Drafts give steps many forms, each of which comes for a first time.
+    if (config_.speculation.depth != 0) {
+      prepare_forward(model_.config, model_.weights, *model_.backend, *activations_, *cache_,
+                      {config_.max_batch, most_logit_rows(config_),
+                       std::min(config_.max_context, kPreparedPositions)});
+    }
   }
   thread_ = std::thread([this] { run(); });
 }
@@ -245,12 +251,8 @@ void EngineLoop::finish(const StepUnderWay& step) {
 /// A device that runs ahead hides the host's part of a step, unless the step has drafts.
 void EngineLoop::count_time(const StepUnderWay& step, std::int64_t forward_ns) {
   const std::int64_t whole_ns = now_ns() - step.start_ns;
-  std::optional<StepTime> time;
-  if (step.ran_prepared) {
-    time = model_.backend->runs_ahead() ? StepTime{forward_ns, whole_ns - forward_ns}
-                                        : StepTime{whole_ns, 0};
-  }
-  speculation_->on_step(step.batch, time);
+  const std::int64_t step_ns = model_.backend->runs_ahead() ? forward_ns : whole_ns;
+  speculation_->on_step(step.batch, {step_ns, whole_ns - step_ns, step.ran_prepared});
 }
 
 bool EngineLoop::is_chosen(const ScheduledSequence& scheduled) const {

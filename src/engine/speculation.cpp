@@ -1,6 +1,8 @@
 #include "engine/speculation.h"
 
 #include <algorithm>
+#include <functional>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -13,6 +15,11 @@ constexpr double kUsualAcceptance = 0.6;
 // In judged drafts.
 constexpr double kRequestMemory = 40;
 constexpr double kEngineMemory = 400;
+
+DraftChances product(DraftChances chances, const DraftChances& others) {
+  std::ranges::transform(chances, others, chances.begin(), std::multiplies<float>());
+  return chances;
+}
 
 }  // namespace
 
@@ -196,9 +203,11 @@ void Speculation::describe_choices() {
       choice.num_missing_latest = model_->num_missing(request->sequence, true);
       choice.expected_rest = expected_rest(request->sequence);
     }
+    // What is behind a request's end is worth nothing: clients stop where it pleases them.
+    state.wanted = lengths_.wanted_chances(request->sequence.num_output_tokens());
     const Acceptance& acceptance = acceptance_of(state);
-    choice.likely = acceptance.likely_chances();
-    choice.hopeful = acceptance.hopeful_chances();
+    choice.likely = product(acceptance.likely_chances(), state.wanted);
+    choice.hopeful = product(acceptance.hopeful_chances(), state.wanted);
     choices_.push_back(choice);
   }
 }
@@ -227,19 +236,18 @@ void Speculation::ask_model() {
   if (asked_.empty()) return;
   model_->propose(asked_);
   for (const auto& pass : model_->passes()) {
-    policy_.on_draft_pass(pass.num_rows, static_cast<double>(pass.duration_ns) * 1e-9);
+    policy_.on_draft_pass(pass.num_rows, static_cast<double>(pass.duration_ns) * 1e-9,
+                          pass.ran_prepared);
   }
 }
 
-void Speculation::on_step(const Batch& batch, const std::optional<StepTime>& time) {
+void Speculation::on_step(const Batch& batch, const StepTime& time) {
   stats_.num_draft_tokens += batch.num_draft_tokens;
-  const std::int64_t num_accepted = stats_.num_accepted_tokens - num_accepted_before_;
-  num_accepted_before_ = stats_.num_accepted_tokens;
-  if (!time) return;
-  policy_.on_step({batch.num_tokens(), static_cast<double>(time->step_ns) * 1e-9,
-                   batch.num_draft_tokens, static_cast<int>(num_accepted)});
-  if (batch.num_draft_tokens > 0) {
-    policy_.on_turnaround(static_cast<double>(time->turnaround_ns) * 1e-9);
+  const double num_gained = std::exchange(num_gained_, 0);
+  policy_.on_step({batch.num_tokens(), static_cast<double>(time.step_ns) * 1e-9,
+                   batch.num_draft_tokens, num_gained, time.ran_prepared});
+  if (batch.num_draft_tokens > 0 && time.ran_prepared) {
+    policy_.on_turnaround(static_cast<double>(time.turnaround_ns) * 1e-9);
   }
 }
 
@@ -248,7 +256,9 @@ void Speculation::on_judged(DraftState& state, int place, bool accepted) {
   if (state.acceptance()) state.acceptance()->observe(place, accepted);
   all.observe(place, accepted);
   stats_.acceptance = all.overall_rate();
-  if (accepted) ++stats_.num_accepted_tokens;
+  if (!accepted) return;
+  ++stats_.num_accepted_tokens;
+  num_gained_ += static_cast<double>(state.wanted[static_cast<std::size_t>(place)]);
 }
 
 void Speculation::forget(const Sequence& sequence) {

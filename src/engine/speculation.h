@@ -29,8 +29,9 @@ struct SpeculationStats {
 
 /// What a step took, without its drafting.
 struct StepTime {
-  std::int64_t step_ns = 0;        // as long as a step of so many rows always takes
+  std::int64_t step_ns = 0;
   std::int64_t turnaround_ns = 0;  // beside it, where the next step waits for this one's tokens
+  bool ran_prepared = true;        // see Backend::ran_prepared
 };
 
 /// The engine's side of speculation: asks drafters before a step, counts what came of it after.
@@ -49,8 +50,8 @@ class Speculation {
   /// Fills Sequence::draft_tokens of what decodes, whose tokens are all known. Call it before
   /// Scheduler::schedule().
   void propose(Requests& requests);
-  /// A step ran. `time`: nothing where it tells nothing about others.
-  void on_step(const Batch& batch, const std::optional<StepTime>& time);
+  /// A step ran.
+  void on_step(const Batch& batch, const StepTime& time);
   /// A draft of a request was judged, those before it having been accepted. `place` from 0.
   void on_judged(DraftState& state, int place, bool accepted);
   /// The request has ended.
@@ -95,8 +96,8 @@ class Speculation {
   RandomStream simulation_{0, 17};
   SpeculationStats stats_;
   std::int64_t last_draft_ns_ = 0;
-  std::int64_t num_accepted_before_ = 0;  // by the end of the step before
-  bool is_waited_for_ = false;            // expects_drafts() said yes
+  double num_gained_ = 0;       // tokens that drafts of the step at hand brought
+  bool is_waited_for_ = false;  // expects_drafts() said yes
   // Scratch of a step.
   std::vector<RequestState*> candidates_;
   std::vector<DepthChoice> choices_;

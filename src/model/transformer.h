@@ -15,4 +15,11 @@ void begin_forward(const ModelConfig& config, const ModelWeights& weights, Backe
 void forward(const ModelConfig& config, const ModelWeights& weights, Backend& backend,
              Activations& activations, KvCache& cache, const StepInput& input);
 
+/// Of a sequence: what steps are prepared for. Longer ones are met in the course of time.
+inline constexpr int kPreparedPositions = 512;
+
+/// Makes the first steps within `limits` as fast as later ones: see Backend::prepare_steps.
+void prepare_forward(const ModelConfig& config, const ModelWeights& weights, Backend& backend,
+                     Activations& activations, KvCache& cache, const StepLimits& limits);
+
 }  // namespace iol

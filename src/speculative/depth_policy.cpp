@@ -10,6 +10,7 @@ namespace {
 constexpr double kGuessedStepSeconds = 1.0;
 constexpr double kGuessedDraftShare = 0.15;  // of a draft pass in the time of a step
 // Seven and fifteen, because a GPU runs eight and 16 rows in the time of fewer.
+constexpr double kHopefulDraftPart = 0.1;  // of that, at best
 constexpr std::array kCaps = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 16};
 constexpr int kFirstDrafts = 4;
 constexpr double kGainToSwitch = 1.02;
@@ -33,8 +34,15 @@ constexpr double kMostTrialSteps = 4;
 constexpr double kMostWantedSteps = 100;
 constexpr double kLedgerShare = 0.005;
 constexpr double kFirstLedgerSteps = 4;
-constexpr double kMostLedgerSteps = 8;
+constexpr double kMostLedgerSteps = 6;
 constexpr double kMostDebtSteps = 2;
+// The reserve, of which the unforeseen is paid: what drafts brought beyond the ledger's saving, and
+// a share of the time, without which forms that are worth their preparation would never come twice.
+constexpr double kMostReserveSteps = 100;
+constexpr double kReserveShare = 0.01;
+constexpr double kMostSharedSteps = 10;
+// What the ledger pays of it at once: it may have been the machine's.
+constexpr double kMostUnforeseenSteps = 10;
 // A trial costs at least this part of a plain step: no two in a row where both are alike.
 constexpr double kLeastTrialSteps = 0.02;
 // Trials that follow once a draft model has been caught up with.
@@ -55,6 +63,14 @@ double instalments_of(const DepthChoice& choice, double num_tokens) {
   return std::clamp(choice.expected_rest / num_tokens, 1.0, kMostInstalments);
 }
 
+bool asks_anybody(std::span<const DepthChoice> choices) {
+  return std::ranges::any_of(choices, &DepthChoice::from_model);
+}
+bool has_found_any(std::span<const DepthChoice> choices) {
+  return std::ranges::any_of(
+      choices, [](const DepthChoice& choice) { return !choice.from_model && choice.most > 0; });
+}
+
 void leave_out(std::span<DepthChoice> choices, bool from_latest) {
   for (DepthChoice& choice : choices) choice.from_latest = from_latest;
 }
@@ -65,13 +81,13 @@ DepthPolicy::DepthPolicy(std::optional<int> fixed_depth)
     : fixed_depth_(fixed_depth),
       verify_(kGuessedStepSeconds),
       draft_(kGuessedStepSeconds),
-      depth_(fixed_depth.value_or(0)),
+      cap_{fixed_depth.value_or(0)},
       num_until_plain_(kFirstUntilPlain) {}
 
 void DepthPolicy::on_step(const StepOutcome& outcome) {
-  if (count_plain_steps(outcome) || !verify_.has_seen_about(outcome.num_rows)) {
-    verify_.observe(outcome.num_rows, outcome.seconds);
-  }
+  if (!has_begun_ && !outcome.ran_prepared) return;
+  const bool tells = count_plain_steps(outcome) || !verify_.has_seen_about(outcome.num_rows);
+  if (tells && outcome.ran_prepared) verify_.observe(outcome.num_rows, outcome.seconds);
   draft_.fade();
   num_undrafted_ = outcome.num_drafts == 0 ? num_undrafted_ + 1 : 0;
   if (outcome.num_drafts == 0) plain_seconds_ = verify_.seconds(outcome.num_rows);
@@ -83,26 +99,52 @@ void DepthPolicy::on_step(const StepOutcome& outcome) {
   has_begun_ = true;
   trial_seconds_ = std::min(trial_seconds_ + kTrialShare * seconds,
                             std::max(kMostTrialSteps * plain_seconds_, wanted_seconds_));
-  ledger_seconds_ += kLedgerShare * seconds;
+  double gain = kLedgerShare * seconds;
   if (drafted_seconds_ > 0) {
     instalments_seconds_ += std::max(0.0, drafted_seconds_ - drafting_seconds_);
     drafted_seconds_ = 0;
   }
   if (outcome.num_drafts > 0) {
-    const double instalment = instalments_seconds_ * instalment_;
-    instalments_seconds_ -= instalment;
-    // By what its rows are now known to take.
-    const int num_plain_rows = outcome.num_rows - outcome.num_drafts;
-    const double row_seconds =
-        std::max(0.0, verify_.seconds(outcome.num_rows) - verify_.seconds(num_plain_rows));
-    ledger_seconds_ += outcome.num_accepted * token_seconds_ - row_seconds - drafting_seconds_ -
-                       turnaround_seconds_ - instalment;
-  } else if (depth_ == 0) {
-    ledger_seconds_ -= instalments_seconds_;
+    gain -= net_cost(outcome);
+  } else if (cap_.depth == 0) {
+    gain -= instalments_seconds_;
     instalments_seconds_ = 0;
   }
-  ledger_seconds_ = std::clamp(ledger_seconds_, -kMostDebtSteps * plain_seconds_,
-                               kMostLedgerSteps * plain_seconds_);
+  reserve_seconds_ += std::clamp(kMostSharedSteps * plain_seconds_ - reserve_seconds_, 0.0,
+                                 kReserveShare * seconds);
+  const double surplus = change_ledger(gain);
+  if (outcome.num_drafts > 0) {
+    reserve_seconds_ = std::min(reserve_seconds_ + surplus, kMostReserveSteps * plain_seconds_);
+  }
+  // A form without drafts would have come without speculation too.
+  if (!outcome.ran_prepared && outcome.num_drafts > 0)
+    pay_unforeseen(outcome.seconds - verify_.seconds(outcome.num_rows));
+}
+
+double DepthPolicy::net_cost(const StepOutcome& outcome) {
+  const double instalment = instalments_seconds_ * instalment_;
+  instalments_seconds_ -= instalment;
+  // By what its rows are now known to take.
+  const int num_plain_rows = outcome.num_rows - outcome.num_drafts;
+  const double row_seconds =
+      std::max(0.0, verify_.seconds(outcome.num_rows) - verify_.seconds(num_plain_rows));
+  return row_seconds + drafting_seconds_ + turnaround_seconds_ + instalment -
+         outcome.num_accepted * token_seconds_;
+}
+
+/// What is in debt because of the unforeseen stays so until it is paid.
+double DepthPolicy::change_ledger(double seconds) {
+  const double least = std::min(ledger_seconds_, -kMostDebtSteps * plain_seconds_);
+  const double changed = std::max(ledger_seconds_ + seconds, least);
+  ledger_seconds_ = std::min(changed, kMostLedgerSteps * plain_seconds_);
+  return changed - ledger_seconds_;
+}
+
+void DepthPolicy::pay_unforeseen(double seconds) {
+  const double price = std::max(seconds, 0.0);
+  const double reserved = std::min(price, reserve_seconds_);
+  reserve_seconds_ -= reserved;
+  ledger_seconds_ -= std::min(price - reserved, kMostUnforeseenSteps * plain_seconds_);
 }
 
 bool DepthPolicy::count_plain_steps(const StepOutcome& outcome) {
@@ -119,14 +161,17 @@ bool DepthPolicy::count_plain_steps(const StepOutcome& outcome) {
   return !is_cold;
 }
 
-void DepthPolicy::on_draft_pass(int num_rows, double seconds) {
+void DepthPolicy::on_draft_pass(int num_rows, double seconds, bool ran_prepared) {
+  const double foreseen = std::min(seconds, 2 * draft_seconds(num_rows));
+  pay_unforeseen(seconds - foreseen);
   // The first one touches weights and cache for the first time and says nothing of those to come.
-  if (has_drafted_) draft_.observe(num_rows, seconds);
-  drafted_seconds_ += std::min(seconds, 2 * draft_seconds(num_rows));
+  if (has_drafted_ && ran_prepared) draft_.observe(num_rows, seconds);
+  drafted_seconds_ += foreseen;
   has_drafted_ = true;
 }
 
 void DepthPolicy::on_turnaround(double seconds) {
+  pay_unforeseen(seconds - 2 * turnaround_seconds_);
   const double gain = std::max(kTurnaroundGain, 1.0 / ++num_turnarounds_);
   turnaround_seconds_ += gain * (seconds - turnaround_seconds_);
 }
@@ -138,7 +183,7 @@ double DepthPolicy::draft_seconds(int num_rows) const {
 }
 
 bool DepthPolicy::rests() const {
-  return !fixed_depth_ && depth_ == 0 && num_undrafted_ >= kUndraftedBeforeRest &&
+  return !fixed_depth_ && cap_.depth == 0 && num_undrafted_ >= kUndraftedBeforeRest &&
          num_undrafted_ % kRest != 0;
 }
 
@@ -174,43 +219,56 @@ void DepthPolicy::choose_fixed(std::span<DepthChoice> choices, const StepOutlook
   }
 }
 
+/// Those of the model are left out where others have found some.
+template <class Consider>
+void DepthPolicy::for_each_cap(std::span<const DepthChoice> choices, Consider consider) {
+  const bool leaves_out = asks_anybody(choices) && has_found_any(choices);
+  for (const int depth : kCaps) {
+    consider(Cap{depth, true});
+    if (leaves_out) consider(Cap{depth, false});
+  }
+}
+
 DepthPolicy::Best DepthPolicy::best_of(std::span<DepthChoice> choices, const StepOutlook& outlook,
                                        const Promise& plain) const {
   Best best;
   best.rate = plain.rate();
-  if (depth_ == 0) best.kept_rate = plain.rate();
-  for (const int cap : kCaps) {
+  if (cap_.depth == 0) best.kept_rate = plain.rate();
+  for_each_cap(choices, [&](const Cap& cap) {
     const Promise promise = apply_cap(choices, outlook, cap, View::kLikely);
-    if (!may_pay(promise)) continue;
-    if (cap == depth_) best.kept_rate = promise.rate();
+    if (!may_pay(promise)) return;
+    if (cap == cap_) best.kept_rate = promise.rate();
     if (promise.rate() > best.rate) {
       best.rate = promise.rate();
       best.cap = cap;
     }
-  }
+  });
   return best;
 }
 
 DepthPolicy::Promise DepthPolicy::exploit(std::span<DepthChoice> choices,
                                           const StepOutlook& outlook, const Promise& plain) {
+  if (!cap_.asks_model && !has_found_any(choices)) cap_.depth = 0;
+  if (!asks_anybody(choices)) cap_.asks_model = true;
   Best best = best_of(choices, outlook, plain);
   const auto can_leave_out = [](const DepthChoice& choice) {
     return choice.num_missing_latest < choice.num_missing;
   };
-  if (best.cap == 0 && std::ranges::any_of(choices, can_leave_out)) {
+  if (best.cap.depth == 0 && std::ranges::any_of(choices, can_leave_out)) {
     leave_out(choices, true);
     best = best_of(choices, outlook, plain);
   }
-  const bool gains = depth_ > 0 && best.kept_rate > plain.rate();
-  const double gain_needed = depth_ == 0 ? kGainToBegin : gains ? kGainToSwitch : 0;
-  if (best.rate >= gain_needed * best.kept_rate) depth_ = best.cap;
-  return apply_cap(choices, outlook, depth_, View::kLikely);
+  const bool gains = cap_.depth > 0 && best.kept_rate > plain.rate();
+  const double gain_needed = cap_.depth == 0 ? kGainToBegin : gains ? kGainToSwitch : 0;
+  if (best.rate >= gain_needed * best.kept_rate) cap_ = best.cap;
+  return apply_cap(choices, outlook, cap_, View::kLikely);
 }
 
 DepthPolicy::Promise DepthPolicy::apply_cap(std::span<DepthChoice> choices,
-                                            const StepOutlook& outlook, int cap, View view) const {
+                                            const StepOutlook& outlook, const Cap& cap,
+                                            View view) const {
   const int num_rows = outlook.num_decodes + outlook.num_prefill_tokens;
-  const int most = std::max(1, static_cast<int>(choices.size()) * cap);
+  const int most = std::max(1, static_cast<int>(choices.size()) * cap.depth);
   const double row_seconds = (verify_.seconds(num_rows + most) - verify_.seconds(num_rows)) / most;
   const double token_seconds =
       verify_.seconds(std::max(outlook.num_decodes, 1)) / std::max(outlook.num_decodes, 1);
@@ -221,7 +279,8 @@ DepthPolicy::Promise DepthPolicy::apply_cap(std::span<DepthChoice> choices,
   int num_left = std::min(outlook.most_drafts, most_rows - num_rows);
   for (DepthChoice& choice : choices) {
     const DraftChances& chances = view == View::kLikely ? choice.likely : choice.hopeful;
-    const int most_depth = std::min({cap, choice.most, num_left});
+    const bool is_left_out = choice.from_model && !cap.asks_model;
+    const int most_depth = is_left_out ? 0 : std::min({cap.depth, choice.most, num_left});
     choice.depth = 0;
     while (choice.depth < most_depth &&
            chances[static_cast<std::size_t>(choice.depth)] >= worth_it) {
@@ -264,7 +323,8 @@ DepthPolicy::Promise DepthPolicy::promise_of(std::span<const DepthChoice> choice
   promise.extra_seconds = std::max(promise.extra_seconds, 0.0);
   if (num_drafts > 0) promise.extra_seconds += turnaround_seconds_;
   if (num_passes > 0) {
-    const double pass_seconds = draft_seconds(num_drafting);
+    const double share = view == View::kHopeful && !draft_.has_seen_any() ? kHopefulDraftPart : 1;
+    const double pass_seconds = share * draft_seconds(num_drafting);
     promise.missed_seconds =
         std::max(0.0, draft_seconds(std::max(num_missing, num_drafting)) - pass_seconds);
     promise.drafting_seconds = num_passes * pass_seconds;
@@ -282,23 +342,23 @@ std::optional<DepthPolicy::Promise> DepthPolicy::try_another(std::span<DepthChoi
   const bool left_out = choices.front().from_latest;
   leave_out(choices, true);
   double best_rate = kGainToBegin * chosen.rate();
-  int best_cap = 0;
-  for (const int cap : kCaps) {
-    if (cap == depth_) continue;
+  Cap best_cap;
+  for_each_cap(choices, [&](const Cap& cap) {
+    if (cap == cap_) return;
     const Promise promise = apply_cap(choices, outlook, cap, View::kHopeful);
-    if (promise.rate() <= best_rate || !may_pay(promise)) continue;
+    if (promise.rate() <= best_rate || !may_pay(promise)) return;
     best_rate = promise.rate();
     best_cap = cap;
-  }
+  });
   std::optional<Promise> trial;
-  if (best_cap > 0) {
+  if (best_cap.depth > 0) {
     apply_cap(choices, outlook, best_cap, View::kHopeful);
     trial = pay_for_trial(choices, outlook, chosen, kTrialsAfterCatchUp);
   }
-  if (!trial && depth_ == 0) trial = try_one(choices, outlook, chosen);
+  if (!trial && cap_.depth == 0) trial = try_one(choices, outlook, chosen);
   if (!trial) {
     leave_out(choices, left_out);
-    apply_cap(choices, outlook, depth_, View::kLikely);
+    apply_cap(choices, outlook, cap_, View::kLikely);
   }
   return trial;
 }

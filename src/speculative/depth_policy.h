@@ -37,7 +37,8 @@ struct StepOutcome {
   int num_rows = 0;
   double seconds = 0;  // without its drafting
   int num_drafts = 0;
-  int num_accepted = 0;
+  double num_accepted = 0;   // of them, each as far as it is likely to be wanted
+  bool ran_prepared = true;  // see Backend::ran_prepared
 };
 
 /// Chooses how many tokens to draft for each sequence: always the same, or those that promise most
@@ -50,7 +51,8 @@ struct StepOutcome {
 /// longest draft, and on a device that would run ahead otherwise the host's turnaround. All times
 /// are learnt from steps that ran (StepTimes). A depth is chosen for the batch, and each sequence
 /// takes of it what pays for itself: the j-th draft where c_j is worth more than the time of its
-/// rows. The depth changes for a promise of 2 % more, from zero for one of 4 %.
+/// rows. Where lookup has found drafts, the model may be asked for none. The depth changes for a
+/// promise of 2 % more, from zero for one of 4 %.
 ///
 /// What is not known well is tried, within two accounts of time, both filled by a share of the time
 /// that goes by:
@@ -65,7 +67,10 @@ struct StepOutcome {
 ///    where the ledger could not pay if no draft were accepted, so drafts can't lose more against
 ///    none than the share and the saving, whatever the estimates say (conservative bandits, Wu et
 ///    al. 2016). Catching up is paid in instalments, over the steps that the sequence is expected
-///    to have yet, the rest at once when drafting ends.
+///    to have yet, the rest at once when drafting ends. What could not be foreseen is paid too -
+///    what a device took to prepare itself for a step of a new form, a pass or a wait of more than
+///    twice the time known: out of a reserve, which has what drafts brought beyond the ledger's
+///    saving and a share of its own, then by the ledger, even if that puts it into debt.
 /// One step in 200 goes without drafts, more of the first ones and where little is gained, and so
 /// does the first of each batch size: there is no promise without a plain step to compare with.
 /// Behind steps of a draft model it is two, and the second counts: the first finds the draft
@@ -87,14 +92,14 @@ class DepthPolicy {
   /// The engine waited for a step because of a rehearsed choice, and nothing was drafted after all:
   /// that was a trial, and the next must be earned.
   void on_vain_wait() { trial_seconds_ = 0; }
-  /// A forward pass of the draft model ran.
-  void on_draft_pass(int num_rows, double seconds);
+  /// A forward pass of the draft model ran. `ran_prepared`: see Backend::ran_prepared.
+  void on_draft_pass(int num_rows, double seconds, bool ran_prepared = true);
 
   /// Tokens per second that the last choice promised, and that no drafts at all promised.
   [[nodiscard]] double promised_tok_s() const { return promised_tok_s_; }
   [[nodiscard]] double plain_tok_s() const { return plain_tok_s_; }
   /// The cap that was chosen last; 0 in a trial from 0 too.
-  [[nodiscard]] int depth() const { return depth_; }
+  [[nodiscard]] int depth() const { return cap_.depth; }
 
  private:
   /// How chances and times are looked at.
@@ -112,9 +117,22 @@ class DepthPolicy {
   /// Counts towards the next plain step. False for one that does not say what plain steps take: the
   /// draft model had taken its caches.
   bool count_plain_steps(const StepOutcome& outcome);
+  /// Of a step with drafts: what its rows, its drafting and its wait cost, less what it brought.
+  double net_cost(const StepOutcome& outcome);
+  void pay_unforeseen(double seconds);
+  /// What is beyond the ledger's saving.
+  double change_ledger(double seconds);
   void choose_fixed(std::span<DepthChoice> choices, const StepOutlook& outlook) const;
+  /// Drafts of a sequence, and whether the draft model is asked for any.
+  struct Cap {
+    int depth = 0;
+    bool asks_model = true;
+    bool operator==(const Cap&) const = default;
+  };
+  template <class Consider>
+  static void for_each_cap(std::span<const DepthChoice> choices, Consider consider);
   /// Sets every depth under the cap and says what comes of it.
-  Promise apply_cap(std::span<DepthChoice> choices, const StepOutlook& outlook, int cap,
+  Promise apply_cap(std::span<DepthChoice> choices, const StepOutlook& outlook, const Cap& cap,
                     View view) const;
   /// Depths of each are given.
   [[nodiscard]] Promise promise_of(std::span<const DepthChoice> choices, const StepOutlook& outlook,
@@ -123,7 +141,7 @@ class DepthPolicy {
   /// The cap that promises most, 0 where none promises more than plain steps, and what the present
   /// depth promises; of what the ledger can pay.
   struct Best {
-    int cap = 0;
+    Cap cap;
     double rate = 0;
     double kept_rate = 0;
   };
@@ -148,13 +166,14 @@ class DepthPolicy {
   StepTimes draft_;
   double turnaround_seconds_ = 0;
   int num_turnarounds_ = 0;
-  int depth_ = 0;
+  Cap cap_;                         // the present one
   int num_since_plain_ = 0;         // steps, all with drafts
   int num_until_plain_;             // of them, before the next plain one
   int num_undrafted_ = 0;           // steps, all without drafts
   double trial_seconds_ = 0;        // what trials may cost now
   double wanted_seconds_ = 0;       // what the last one would have cost
   double ledger_seconds_ = 0;       // saved; below zero: in debt
+  double reserve_seconds_ = 0;      // for what can't be foreseen
   double plain_seconds_ = 0;        // of a step without drafts, as the last choice saw it
   double token_seconds_ = 0;        // of one of its tokens
   double drafting_seconds_ = 0;     // of the draft model's passes, by the last choice

@@ -18,6 +18,7 @@ struct TokenGuess {
 struct DraftState {
   Draft draft;              // of the step at hand
   bool from_model = false;  // who made it
+  DraftChances wanted{};    // see OutputLengths
   std::optional<TokenGuess> guess;
   std::optional<Acceptance> lookup_acceptance;
   std::optional<Acceptance> model_acceptance;

@@ -13,6 +13,9 @@
 namespace iol {
 namespace {
 
+// Of a sequence in a pass: its last token and, where all of its drafts were right, the one before.
+constexpr int kPreparedTokens = 2;
+
 BlockTablesConfig tables_config(const ModelDrafterConfig& config) {
   BlockTablesConfig tables;
   tables.num_blocks = config.num_blocks;
@@ -46,6 +49,9 @@ ModelDrafter::ModelDrafter(DraftModel model, Backend& backend, const ModelDrafte
       blocks_(tables_config(config)),
       sampler_(model_.config.eos_token_ids) {
   warm_up();
+  prepare_forward(model_.config, model_.weights, backend_, *activations_, *cache_,
+                  {config.max_batch, kPreparedTokens * config.max_batch,
+                   std::min(kPreparedPositions, config.num_blocks * config.block_size)});
 }
 
 ModelDrafter::~ModelDrafter() = default;
@@ -284,9 +290,8 @@ void ModelDrafter::finish(const PassUnderWay& pass) {
     guess.draft->tokens[guess.index] = token;
   }
   const std::int64_t end_ns = now_ns();
-  if (pass.ran_prepared) {
-    passes_.push_back({pass.num_rows, end_ns - std::max(pass.begin_ns, pass_end_ns_)});
-  }
+  passes_.push_back(
+      {pass.num_rows, end_ns - std::max(pass.begin_ns, pass_end_ns_), pass.ran_prepared});
   pass_end_ns_ = end_ns;
 }
 

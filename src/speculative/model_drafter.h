@@ -67,8 +67,9 @@ class ModelDrafter final : public Drafter {
   struct Pass {
     int num_rows;
     std::int64_t duration_ns;
+    bool ran_prepared;  // see Backend::ran_prepared
   };
-  /// Those of the last call of propose() that took as long as others will.
+  /// Those of the last call of propose().
   [[nodiscard]] const std::vector<Pass>& passes() const { return passes_; }
 
   [[nodiscard]] const DraftModel& model() const { return model_; }

@@ -167,6 +167,32 @@ TEST_P(CudaBackendTest, steps_of_few_tokens_have_the_bits_of_a_long_one) {
   }
 }
 
+/// Forms within the limits were captured before they came; others run as they come first.
+TEST_P(CudaBackendTest, steps_that_were_prepared_for_have_the_bits_of_others) {
+  constexpr int kPromptTokens = 200;
+  constexpr int kCounts[] = {1, 3, 17, 6, 2};
+  for (const TestModel& model :
+       {random_model(small_shape(), true, true, {}, GetParam().dtype, 12),
+        random_model(small_shape(8, 2, 64), false, false, {}, GetParam().dtype, 13)}) {
+    const auto tokens = random_tokens(320, model.shape.vocab_size, 14);
+    DeviceModel prepared = cuda_model(model, GetParam(), true);
+    DeviceModel other = cuda_model(model, GetParam(), true);
+    prepared.prepare_steps({1, 17, 256});
+    DeviceModel::Stream streams[] = {prepared.open(tokens), other.open(tokens)};
+    prepared.step({{&streams[0], kPromptTokens}});
+    other.step({{&streams[1], kPromptTokens}});
+    for (const int count : kCounts) {
+      const auto got = prepared.step({{&streams[0], count}});
+      EXPECT_TRUE(prepared.ran_prepared()) << count << " tokens";
+      EXPECT_EQ(got, other.step({{&streams[1], count}})) << count << " tokens";
+      EXPECT_FALSE(other.ran_prepared()) << count << " tokens";
+    }
+    while (streams[0].num_done < 256) prepared.step({{&streams[0], 1}});
+    prepared.step({{&streams[0], 1}});  // a second chunk of attention
+    EXPECT_FALSE(prepared.ran_prepared());
+  }
+}
+
 // In decodes attention itself rotates and appends.
 TEST_P(CudaBackendTest, decoding_gives_the_bits_of_one_step) {
   const DType dtype = GetParam().dtype;

@@ -81,6 +81,11 @@ class DeviceModel {
     return stream;
   }
 
+  void prepare_steps(const StepLimits& limits) {
+    backend_->prepare_steps(*activations_, limits, this, *cache_, [&] { run_operations({}); });
+  }
+  [[nodiscard]] bool ran_prepared() const { return backend_->ran_prepared(); }
+
   /// Moves a stream's keys and values to the host; whoever is opened next gets its blocks.
   void put_away(Stream& stream) {
     swap_space_ = backend_->make_swap_space(*cache_, kNumSlots);
@@ -151,19 +156,21 @@ class DeviceModel {
       stream->num_done += count;
     }
     const StepInput input{tokens, positions, slices, wanted, choices};
-    backend_->run_step(*activations_, input, this, *cache_, [&] {
-      backend_->embed(*activations_, input, *embedding_);
-      for (std::size_t i = 0; i < layers_.size(); ++i) {
-        const auto layer = static_cast<int>(i);
-        backend_->project_qkv(*activations_, input, layers_[i], *cache_, layer);
-        backend_->attend(*activations_, input, *cache_, layer, model_.window);
-        backend_->project_output(*activations_, input, layers_[i]);
-        backend_->feed_forward(*activations_, input, layers_[i]);
-      }
-      backend_->project_logits(*activations_, input, *final_norm_, *head_);
-    });
+    backend_->run_step(*activations_, input, this, *cache_, [&] { run_operations(input); });
     backend_->finish_step(*activations_);
     return static_cast<int>(tokens.size());
+  }
+
+  void run_operations(const StepInput& input) {
+    backend_->embed(*activations_, input, *embedding_);
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const auto layer = static_cast<int>(i);
+      backend_->project_qkv(*activations_, input, layers_[i], *cache_, layer);
+      backend_->attend(*activations_, input, *cache_, layer, model_.window);
+      backend_->project_output(*activations_, input, layers_[i]);
+      backend_->feed_forward(*activations_, input, layers_[i]);
+    }
+    backend_->project_logits(*activations_, input, *final_norm_, *head_);
   }
 
   static StackedMatrix stack(const std::vector<const TestTensor*>& parts, Stacking stacking) {

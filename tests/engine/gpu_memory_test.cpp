@@ -54,8 +54,9 @@ std::vector<Outcome> run_requests(Engine& engine) {
   return outcomes;
 }
 
-std::unique_ptr<Engine> make_engine() {
+std::unique_ptr<Engine> make_engine(bool drafts = false) {
   EngineConfig config;
+  config.speculation.ngram = drafts;
   config.model = std::string(IOL_SOURCE_DIR) + "/models/books-2m";
   config.device = {DeviceKind::kCuda, 0};
   config.max_batch = 16;
@@ -65,10 +66,12 @@ std::unique_ptr<Engine> make_engine() {
   return Engine::create(config);
 }
 
-TEST(GpuMemory, an_engine_outlives_the_memory_being_taken_by_others) {
+class GpuMemory : public testing::TestWithParam<bool> {};
+
+TEST_P(GpuMemory, an_engine_outlives_the_memory_being_taken_by_others) {
   if (cuda_status().devices.empty()) GTEST_SKIP() << cuda_status().reason;
   const std::vector<Outcome> want = run_requests(*make_engine());
-  const auto engine = make_engine();
+  const auto engine = make_engine(GetParam());
   int num_ended_well = 0;
   {
     const MemoryHog hog;
@@ -93,7 +96,9 @@ TEST(GpuMemory, an_engine_outlives_the_memory_being_taken_by_others) {
   for (std::size_t i = 0; i < after.size(); ++i) EXPECT_EQ(after[i].tokens, want[i].tokens);
 }
 
-TEST(GpuMemory, a_model_that_finds_no_room_is_refused_in_one_line) {
+INSTANTIATE_TEST_SUITE_P(WithAndWithoutDrafts, GpuMemory, testing::Bool());
+
+TEST(GpuMemoryAtStart, a_model_that_finds_no_room_is_refused_in_one_line) {
   if (cuda_status().devices.empty()) GTEST_SKIP() << cuda_status().reason;
   const MemoryHog hog;
   try {

@@ -469,6 +469,41 @@ TEST(Speculation, guesses_that_are_always_wrong_stop_being_waited_for) {
   EXPECT_GT(backend->num_placeholders, 400);
 }
 
+/// Says what it was to prepare for.
+class PreparingBackend final : public AheadBackend {
+ public:
+  using AheadBackend::AheadBackend;
+  void prepare_steps(Activations& activations, const StepLimits& limits, const void* /*model*/,
+                     const KvCache& /*cache*/, const std::function<void()>& operations) override {
+    EXPECT_TRUE(operations);
+    prepared_for[&activations] = limits;
+  }
+  std::unordered_map<const Activations*, StepLimits> prepared_for;
+};
+
+TEST(Speculation, devices_prepare_for_steps_with_drafts_alone) {
+  PreparingBackend* backend = nullptr;
+  EngineConfig config = with_draft("ngram", std::nullopt);
+  config.max_batch = 8;
+  config.max_context = 300;
+  {
+    const auto engine = ahead_engine(config, backend);
+    ASSERT_EQ(backend->prepared_for.size(), 1U);
+    const StepLimits& limits = backend->prepared_for.begin()->second;
+    EXPECT_EQ(limits.num_sequences, 8);
+    EXPECT_EQ(limits.num_tokens, 8 + 4 * 8);  // see most_step_drafts()
+    EXPECT_EQ(limits.num_positions, 300);
+  }
+  config.speculation.depth = 0;
+  {
+    const auto engine = ahead_engine(config, backend);
+    EXPECT_TRUE(backend->prepared_for.empty());
+  }
+  EngineConfig with_model = with_draft(draft().path(), std::nullopt);
+  const auto engine = ahead_engine(with_model, backend);
+  EXPECT_EQ(backend->prepared_for.size(), 2U);  // the model's steps and the draft model's
+}
+
 TEST(Speculation, requests_with_and_without_it_share_a_batch) {
   const auto engine = Engine::create(with_draft(perfect_draft().path(), 4));
   Request request;

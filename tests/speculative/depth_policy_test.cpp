@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,9 @@ struct Machine {
   double turnaround_seconds = 0;             // of a step with drafts
   double spikes = 0;                         // share of steps that take three times as long
   double crowding = 0;  // relative, of a plain step behind one in which the draft model ran
+  // Of a step with drafts whose row count comes for the first or second time; or of each.
+  double preparing_seconds = 0;
+  bool always_prepares = false;
 };
 
 /// Who decodes what.
@@ -147,6 +152,10 @@ class Simulation {
     }
     step.num_rows = workload.num_sequences + step.num_drafts;
     step.seconds = noisy(machine, machine.step_seconds(step.num_rows));
+    if (step.num_drafts > 0 && machine.preparing_seconds > 0) {
+      step.ran_prepared = ++num_seen_[step.num_rows] > 2 && !machine.always_prepares;
+      if (!step.ran_prepared) step.seconds += machine.preparing_seconds;
+    }
     if (step.num_drafts == 0 && model_ran_) step.seconds *= 1 + machine.crowding;
     model_ran_ = workload.from_model && step.num_drafts > 0;
     policy_.on_step(step);
@@ -164,6 +173,7 @@ class Simulation {
   Acceptance of_all_{0.6, 400};
   RandomStream random_;
   std::vector<Running> requests_;
+  std::map<int, int> num_seen_;  // steps with drafts, by rows
   int last_depth_ = 0;
   bool model_ran_ = false;
 };
@@ -255,6 +265,49 @@ TEST(DepthPolicy, never_loses_more_than_two_percent_where_drafts_do_not_pay) {
   EXPECT_GT(outcome.rate(), 0.98 / kMemoryBound.step_seconds(1));
 }
 
+/// A GPU captures a step when its form comes again: six times what the step takes.
+const Machine kCapturing{[](int rows) { return 0.000125 + 0.000001 * rows; },
+                         [](int) { return 0.00001; },
+                         0.05,
+                         0.00003,
+                         0,
+                         0,
+                         0.0007};
+
+TEST(DepthPolicy, what_devices_prepare_for_drafts_is_paid_by_drafts) {
+  Machine machine = kCapturing;
+  machine.always_prepares = true;  // all drafts are right, and never worth it
+  for (const std::uint64_t seed : {1U, 2U, 3U}) {
+    Simulation policy({}, seed);
+    const Workload workload = workload_of(8, 1.0, false);
+    EXPECT_GT(policy.run(machine, workload, 200).rate(), 0.9 * fixed_rate(machine, workload, 0))
+        << seed;
+    EXPECT_GT(policy.run(machine, workload, 4000).rate(), 0.98 * fixed_rate(machine, workload, 0))
+        << seed;
+  }
+}
+
+TEST(DepthPolicy, preparing_once_keeps_no_drafts_from_paying) {
+  for (const std::uint64_t seed : {1U, 2U, 3U}) {
+    Simulation policy({}, seed);
+    const Workload workload = workload_of(8, 0.8, false);
+    policy.run(kCapturing, workload, 4000);
+    EXPECT_GT(policy.run(kCapturing, workload, 4000).rate(), 0.9 * best_rate(kCapturing, workload))
+        << seed;
+  }
+}
+
+TEST(DepthPolicy, a_pass_of_unknown_price_is_paid_for) {
+  // Guesses that the host draws: a pass takes forty steps, whatever was expected of it.
+  const Machine machine{[](int rows) { return 0.0003 + 0.000001 * rows; },
+                        [](int) { return 0.012; }, 0.05};
+  for (const std::uint64_t seed : {1U, 2U, 3U}) {
+    Simulation policy({}, seed);
+    const Outcome outcome = policy.run(machine, workload_of(64, 0.5), 8000);
+    EXPECT_GT(outcome.rate(), 0.97 * 64 / machine.step_seconds(64)) << seed;
+  }
+}
+
 TEST(DepthPolicy, compares_with_plain_steps_that_have_their_caches_to_themselves) {
   // The demo model's weights just fit the last-level cache, the draft model's don't beside them.
   const Machine machine{
@@ -331,7 +384,7 @@ TEST(DepthPolicy, asking_twice_makes_no_difference) {
     num_drafting += choices[0].depth > 0 ? 1 : 0;
     const int num_rows = 1 + choices[0].depth;
     policy.on_step({num_rows, kMemoryBound.step_seconds(num_rows), choices[0].depth,
-                    static_cast<int>(0.9 * choices[0].depth)});
+                    std::floor(0.9 * choices[0].depth)});
   }
   EXPECT_GT(num_drafting, 3000);
 }
@@ -483,6 +536,51 @@ TEST(DepthPolicy, lookup_that_costs_nothing_is_used_where_a_model_would_not_pay)
   EXPECT_GT(simulate(lookup, machine, 1, 0.8, 500, false).drafts, 400);
   Simulation model;
   EXPECT_LT(simulate(model, machine, 1, 0.8, 500, true).drafts, 100);
+}
+
+TEST(DepthPolicy, a_model_that_does_not_pay_keeps_nobody_from_what_lookup_finds) {
+  // Four of eight sequences were found by lookup; a pass of the model takes as long as a step.
+  const auto step_seconds = [](int rows) { return 0.001 + 0.00001 * rows; };
+  for (const double pass_seconds : {0.0009, 0.00001}) {
+    DepthPolicy policy(std::nullopt);
+    RandomStream random(4);
+    int num_found = 0;
+    int num_asked = 0;
+    for (int step = 0; step < 3000; ++step) {
+      std::vector<DepthChoice> choices(8);
+      for (std::size_t i = 0; i < choices.size(); ++i) {
+        choices[i].from_model = i >= 4;
+        choices[i].most = 8;
+        const Acceptance acceptance(i >= 4 ? 0.8 : 0.9, 40);
+        choices[i].likely = acceptance.likely_chances();
+        choices[i].hopeful = acceptance.hopeful_chances();
+      }
+      policy.choose(choices, {8, 0, 64});
+      StepOutcome outcome;
+      int num_passes = 0;
+      for (const DepthChoice& choice : choices) {
+        const double rate = choice.from_model ? 0.8 : 0.9;
+        bool accepted = true;
+        for (int i = 0; i < choice.depth; ++i) {
+          accepted = accepted && random.uniform() < rate;
+          outcome.num_accepted += accepted ? 1 : 0;
+        }
+        outcome.num_drafts += choice.depth;
+        if (choice.from_model) num_passes = std::max(num_passes, choice.depth);
+        (choice.from_model ? num_asked : num_found) += choice.depth;
+      }
+      for (int pass = 0; pass < num_passes; ++pass) policy.on_draft_pass(4, pass_seconds);
+      outcome.num_rows = 8 + outcome.num_drafts;
+      outcome.seconds = step_seconds(outcome.num_rows);
+      policy.on_step(outcome);
+    }
+    EXPECT_GT(num_found, 3000 * 4 * 5);
+    if (pass_seconds > 0.0005) {
+      EXPECT_LT(num_asked, num_found / 50);
+    } else {
+      EXPECT_GT(num_asked, num_found / 2);
+    }
+  }
 }
 
 TEST(DepthPolicy, each_sequence_drafts_what_pays_for_itself) {

@@ -68,8 +68,7 @@ CudaActivations::CudaActivations(const TransformerShape& transformer, int tokens
     : shape(transformer),
       max_tokens(tokens),
       max_logit_tokens(logit_tokens),
-      inputs(tokens, logit_tokens, transformer.num_heads / transformer.num_kv_heads,
-             transformer.head_dim),
+      inputs(tokens, logit_tokens, transformer),
       host_logits(static_cast<std::size_t>(logit_tokens) *
                       static_cast<std::size_t>(transformer.vocab_size) * 4,
                   "the step's logits") {

@@ -1,29 +1,10 @@
 #pragma once
-#include <compare>
-#include <map>
-#include <vector>
-
 #include "backend/backend.h"
 #include "backend/cuda/device_memory.h"
+#include "backend/cuda/step_graphs.h"
 #include "backend/cuda/step_inputs.h"
 
 namespace iol::cuda {
-
-/// What a captured step depends on beside its arrays.
-struct GraphKey {
-  int num_tokens = 0;
-  int num_decodes = 0;  // see StepSizes
-  int num_small_tiles = 0;
-  int max_chunks = 0;  // of attention
-  bool samples = false;
-  const void* model = nullptr;
-  const void* cache = nullptr;
-  auto operator<=>(const GraphKey&) const = default;
-};
-
-/// Entries of the attention's partial results: (tile, kv head, chunk). What doesn't fit is computed
-/// without splitting, with the same result.
-inline constexpr int kPartialEntries = 4096;
 
 /// A step's memory on the device. T = max_tokens, L = max_logit_tokens.
 class CudaActivations final : public Activations {
@@ -73,8 +54,8 @@ class CudaActivations final : public Activations {
   PinnedBuffer host_logits;  // [L, V], of the last step
   bool logits_are_here = false;
 
-  std::map<GraphKey, Graph> graphs;  // empty ones: seen once
-  int graph_generation = 0;          // of the block tables they point to
+  StepGraphs graphs;
+  int graph_generation = 0;  // of the block tables they point to
 
  private:
   DeviceBuffer buffer_;

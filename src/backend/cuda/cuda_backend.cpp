@@ -29,16 +29,6 @@ CudaActivations& scratch_of(Activations& activations) {
   return static_cast<CudaActivations&>(activations);
 }
 
-const CudaDevice& device_at(int index) {
-  const CudaStatus& status = cuda_status();
-  if (status.devices.empty()) throw_input_error("{}", status.reason);
-  for (const auto& device : status.devices) {
-    if (device.index == index) return device;
-  }
-  throw_input_error("there is no usable GPU {}; the first of {} is {}", index,
-                    status.devices.size(), status.devices[0].index);
-}
-
 void check_compute_dtype(DType dtype) {
   if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16)
     throw_input_error("the CUDA backend computes in f32, f16 or bf16, not in {}",
@@ -65,7 +55,7 @@ bool leaves_traits(const CudaMatrix& matrix, const OperandRows& x) {
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaBackendOptions& options)
-      : device_(device_at(options.index)),
+      : device_(usable_device(options.index)),
         guard_(options.index),
         dtype_(options.dtype),
         num_threads_(options.num_threads > 0 ? options.num_threads : default_num_threads()),
@@ -104,6 +94,8 @@ class CudaBackend final : public Backend {
 
   void run_step(Activations& activations, const StepInput& input, const void* model,
                 const KvCache& cache, const std::function<void()>& operations) override;
+  void prepare_steps(Activations& activations, const StepLimits& limits, const void* model,
+                     const KvCache& cache, const std::function<void()>& operations) override;
   [[nodiscard]] bool samples() const override { return true; }
   [[nodiscard]] bool runs_ahead() const override { return true; }
   [[nodiscard]] bool ran_prepared() const override { return ran_prepared_; }
@@ -132,8 +124,11 @@ class CudaBackend final : public Backend {
   /// `next_norm`: of the kernel that reads the residual stream next, or null.
   void add_to_hidden(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
                      const OperandRows& x, const float* next_norm);
-  bool capture(Graph& graph, const std::function<void()>& operations);
-  /// Behind a step: copies what the host reads of it.
+  [[nodiscard]] bool has_decode_kernel(const KvCache& cache) const;
+  /// Behind a step, where not all tokens are those with the largest logits. Not a part of what is
+  /// captured: it would give every step a second form.
+  void draw_tokens(CudaActivations& a, const StepInput& input);
+  /// Behind that: copies what the host reads of it.
   void fetch_results(CudaActivations& a, int num_logits);
   /// What queries are multiplied with keys as.
   [[nodiscard]] Element query_element(CacheElement cache) const;
@@ -154,7 +149,6 @@ class CudaBackend final : public Backend {
   const MatrixView* output_ = nullptr;  // of the layer: multiplies what attention gives
   RopeAppendTask heads_;                // of the layer: what the QKV projection gave
   bool has_hidden_traits_ = false;      // those of the activations are of what is in `hidden`
-  bool samples_ = false;                // some token isn't the one with the largest logit
   bool ran_prepared_ = true;            // of the last step: its form was captured before
 };
 
@@ -163,8 +157,6 @@ void CudaBackend::begin(CudaActivations& a, const StepInput& input, const StepSi
   select();
   IOL_CHECK(sizes.num_tokens <= a.max_tokens && sizes.num_logits <= a.max_logit_tokens);
   sizes_ = sizes;
-  samples_ = std::any_of(input.choices.begin(), input.choices.end(),
-                         [](const TokenChoice& choice) { return choice.temperature > 0; });
   IOL_CHECK(a.num_begun - a.num_finished < 2);  // whose turn it is has been read
   a.inputs.upload(input, sizes, block_size, stream_);
 }
@@ -176,15 +168,11 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
     operations();
     linear_.flush();
   };
-  const int block_size = cache.shape().block_size;
-  const bool capturable = a.inputs.has_few_tokens(input) && !linear_.is_observed();
-  const CacheView view = static_cast<const CudaKvCache&>(cache).layer(0);
-  const bool has_decode_kernel =
-      query_element(view.element) != Element::kF32 && attention_decodes(view);
-  begin(a, input,
-        capturable ? a.inputs.padded_sizes(input, has_decode_kernel)
-                   : a.inputs.sizes_of(input, has_decode_kernel),
-        block_size);
+  const StepForms& forms = a.inputs.forms();
+  const bool capturable = forms.has_few_tokens(input) && !linear_.is_observed();
+  const bool decodes = has_decode_kernel(cache);
+  begin(a, input, capturable ? forms.padded_sizes(input, decodes) : forms.sizes_of(input, decodes),
+        cache.shape().block_size);
   in_step_ = true;
   linear_.forget();
   try {
@@ -193,24 +181,13 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
       a.graphs.clear();
     }
     a.graph_generation = a.inputs.table_generation();
-    const GraphKey key = {sizes_.num_tokens,
-                          sizes_.num_decodes,
-                          sizes_.num_small_tiles,
-                          sizes_.max_chunks,
-                          samples_,
-                          model,
-                          &cache};
-    const auto found = capturable ? a.graphs.find(key) : a.graphs.end();
-    ran_prepared_ = !capturable || (found != a.graphs.end() && found->second.is_captured());
-    if (found == a.graphs.end()) {  // seen for the first time: run as it comes
-      run();
-      if (capturable) a.graphs.emplace(key, Graph());
-    } else if (found->second.is_captured() || capture(found->second, run)) {
-      found->second.launch(stream_);
+    ran_prepared_ = true;
+    if (capturable) {
+      ran_prepared_ = a.graphs.run({sizes_, model, &cache}, stream_, run);
     } else {
-      ran_prepared_ = true;  // as it will be until there is memory for a graph
       run();
     }
+    draw_tokens(a, input);
     fetch_results(a, static_cast<int>(input.logit_tokens.size()));
   } catch (...) {
     in_step_ = false;
@@ -219,14 +196,41 @@ void CudaBackend::run_step(Activations& activations, const StepInput& input, con
   in_step_ = false;
 }
 
-/// False when somebody else has taken the memory that a graph needs: the step can do without.
-bool CudaBackend::capture(Graph& graph, const std::function<void()>& operations) {
-  try {
-    graph = Graph::capture(stream_, operations);
-    return true;
-  } catch (const CudaOutOfMemory&) {
-    return false;
+void CudaBackend::prepare_steps(Activations& activations, const StepLimits& limits,
+                                const void* model, const KvCache& cache,
+                                const std::function<void()>& operations) {
+  constexpr std::size_t kMost = 96;  // graphs, of a model of 32 layers a quarter of a second
+  auto& a = scratch_of(activations);
+  if (linear_.is_observed()) return;
+  select();
+  auto sizes = a.inputs.forms().padded_sizes_within(limits, has_decode_kernel(cache));
+  if (sizes.size() > kMost) sizes.resize(kMost);
+  for (const StepSizes& form : sizes) {
+    sizes_ = form;
+    a.inputs.place(form);
+    linear_.forget();
+    in_step_ = true;
+    const bool is_there = a.graphs.prepare({form, model, &cache}, stream_, [&] {
+      operations();
+      linear_.flush();
+    });
+    in_step_ = false;
+    if (!is_there) return;
   }
+}
+
+bool CudaBackend::has_decode_kernel(const KvCache& cache) const {
+  const CacheView view = static_cast<const CudaKvCache&>(cache).layer(0);
+  return query_element(view.element) != Element::kF32 && attention_decodes(view);
+}
+
+void CudaBackend::draw_tokens(CudaActivations& a, const StepInput& input) {
+  const auto is_drawn = [](const TokenChoice& choice) { return choice.temperature > 0; };
+  if (std::ranges::none_of(input.choices, is_drawn)) return;
+  const auto num_rows = static_cast<int>(input.choices.size());
+  sample({a.logits, a.inputs.arrays().choices, num_rows, a.shape.vocab_size, a.best},
+         stream_.get());
+  check_launch("choosing tokens");
 }
 
 void CudaBackend::fetch_results(CudaActivations& a, int num_logits) {
@@ -455,10 +459,6 @@ void CudaBackend::project_logits(Activations& activations, const StepInput&,
   task.best = a.best;
   linear_.multiply(a, matrix, task, x, count);
   linear_.flush();
-  if (samples_) {
-    sample({a.logits, a.inputs.arrays().choices, count, a.shape.vocab_size, a.best}, stream_.get());
-    check_launch("choosing tokens");
-  }
 }
 
 std::span<float> CudaBackend::logits(Activations& activations, int row) {

@@ -67,6 +67,16 @@ const CudaStatus& cuda_status() {
   return status;
 }
 
+const CudaDevice& cuda::usable_device(int index) {
+  const CudaStatus& status = cuda_status();
+  if (status.devices.empty()) throw_input_error("{}", status.reason);
+  for (const auto& device : status.devices) {
+    if (device.index == index) return device;
+  }
+  throw_input_error("there is no usable GPU {}; the first of {} is {}", index,
+                    status.devices.size(), status.devices[0].index);
+}
+
 std::int64_t cuda_free_bytes(int index) {
   cuda::check(cudaSetDevice(index), "selecting the GPU");
   return static_cast<std::int64_t>(cuda::free_bytes());

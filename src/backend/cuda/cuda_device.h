@@ -27,6 +27,11 @@ struct CudaStatus {
 /// Looked up once for the process.
 const CudaStatus& cuda_status();
 
+namespace cuda {
+/// Throws InputError when there is no such GPU.
+const CudaDevice& usable_device(int index);
+}  // namespace cuda
+
 /// Bytes of a GPU's memory that are free now. Throws ResourceError when the device is lost.
 std::int64_t cuda_free_bytes(int index);
 

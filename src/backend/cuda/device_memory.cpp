@@ -118,5 +118,13 @@ Graph Graph::end_capture(const Stream& stream) {
 void Graph::launch(const Stream& stream) const {
   check(cudaGraphLaunch(graph_, stream.get()), "launching a step");
 }
+void Graph::upload(const Stream& stream) const {
+  const cudaError_t status = cudaGraphUpload(graph_, stream.get());
+  if (status == cudaErrorMemoryAllocation) {
+    static_cast<void>(cudaGetLastError());
+    return;
+  }
+  check(status, "preparing a step");
+}
 
 }  // namespace iol::cuda

@@ -136,6 +136,8 @@ class Graph {
   }
   [[nodiscard]] bool is_captured() const { return graph_ != nullptr; }
   void launch(const Stream& stream) const;
+  /// Does ahead what the first launch would have to do. Where it can't, that does it.
+  void upload(const Stream& stream) const;
 
  private:
   static void begin_capture(const Stream& stream);

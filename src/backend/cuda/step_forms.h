@@ -1,0 +1,63 @@
+#pragma once
+// How large the arrays of a step are, and which steps of few tokens are padded to the same sizes:
+// such steps have one form, and are captured once. Host only.
+#include <compare>
+#include <vector>
+
+#include "backend/backend.h"
+
+namespace iol::cuda {
+
+/// Sizes of a step's arrays; a step of few tokens a sequence is padded to the sizes of its bucket.
+struct StepSizes {
+  int num_tokens = 0;
+  int num_logits = 0;
+  int num_slices = 0;
+  int num_decodes = 0;  // slices that attention_decode() takes: one tile of 16 rows each
+  // Of the other slices, which rope_append() and attention() take.
+  int num_rotated_tokens = 0;
+  int num_small_tiles = 0;
+  int num_prefill_tiles = 0;
+  int max_chunks = 1;  // of decodes and small tiles, a power of two
+  auto operator<=>(const StepSizes&) const = default;
+};
+
+/// Entries of the attention's partial results: (tile, kv head, chunk). What doesn't fit is computed
+/// without splitting, with the same result.
+inline constexpr int kPartialEntries = 4096;
+
+class StepForms {
+ public:
+  StepForms(int max_tokens, int max_logits, const TransformerShape& shape);
+
+  /// Exact sizes of `input`; `has_decode_kernel`: attention_decode() knows the cache.
+  [[nodiscard]] StepSizes sizes_of(const StepInput& input, bool has_decode_kernel) const;
+  /// True when logits are wanted and no sequence contributes more tokens than a decode with its
+  /// drafts: steps of the same padded sizes have the same form then.
+  [[nodiscard]] bool has_few_tokens(const StepInput& input) const;
+  /// Sizes that such a step is padded to. Where not all of its slices are decodes none is: a form
+  /// less.
+  [[nodiscard]] StepSizes padded_sizes(const StepInput& input, bool has_decode_kernel) const;
+  /// All that padded_sizes() gives for steps within `limits`, those of fewest tokens first.
+  [[nodiscard]] std::vector<StepSizes> padded_sizes_within(const StepLimits& limits,
+                                                           bool has_decode_kernel) const;
+
+  /// Decodes with their drafts, and whatever else fits into one tile of 16 rows.
+  [[nodiscard]] bool takes_small_tiles(const SequenceSlice& slice) const;
+  [[nodiscard]] bool is_one_tile(const SequenceSlice& slice) const;
+  [[nodiscard]] int group() const { return group_; }
+
+ private:
+  /// `num_tiles`: slices where all are decodes, else tiles of 16 rows.
+  [[nodiscard]] StepSizes padded(int num_tokens, bool only_decodes, int num_tiles,
+                                 int max_chunks) const;
+
+  int max_tokens_;
+  int max_logits_;
+  int group_;
+  int num_kv_heads_;
+  int few_decode_blocks_;
+  bool only_small_tiles_;
+};
+
+}  // namespace iol::cuda

@@ -109,7 +109,9 @@ RequestId EngineLoop::submit(Request request, TokenCallback on_token) {
 
 void EngineLoop::run() {
   while (true) {
-    Inbox::Contents mail = inbox_.take(/*wait=*/active_.empty());
+    const bool waits = active_.empty();
+    Inbox::Contents mail = inbox_.take(waits);
+    if (waits) free_ns_ = now_ns();
     const bool stopping = mail.stopping;
     accept(std::move(mail));
     if (stopping) break;
@@ -246,13 +248,20 @@ void EngineLoop::finish(const StepUnderWay& step) {
   } catch (const std::exception& error) {
     fail(step, error);
   }
+  free_ns_ = now_ns();
 }
 
-/// A device that runs ahead hides the host's part of a step, unless the step has drafts.
+/// A device that runs ahead hides all that the host does for a step, unless the step has drafts;
+/// elsewhere only drafting is more than what every step takes.
 void EngineLoop::count_time(const StepUnderWay& step, std::int64_t forward_ns) {
-  const std::int64_t whole_ns = now_ns() - step.start_ns;
-  const std::int64_t step_ns = model_.backend->runs_ahead() ? forward_ns : whole_ns;
-  speculation_->on_step(step.batch, {step_ns, whole_ns - step_ns, step.ran_prepared});
+  const std::int64_t end_ns = now_ns();
+  if (model_.backend->runs_ahead()) {
+    speculation_->on_step(step.batch,
+                          {forward_ns, end_ns - free_ns_ - forward_ns, step.ran_prepared});
+  } else {
+    speculation_->on_step(
+        step.batch, {end_ns - step.start_ns, speculation_->last_draft_ns(), step.ran_prepared});
+  }
 }
 
 bool EngineLoop::is_chosen(const ScheduledSequence& scheduled) const {

@@ -94,6 +94,7 @@ class EngineLoop final : public Engine {
   std::uint64_t num_arrived_ = 0;
   std::int64_t forward_ns_ = 0;   // of the step at hand
   std::int64_t step_end_ns_ = 0;  // when its tokens were known
+  std::int64_t free_ns_ = 0;      // when the step before was done with, or the first request came
 
   std::atomic<RequestId> next_request_{1};
   mutable std::mutex stats_mutex_;

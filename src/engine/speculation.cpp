@@ -227,6 +227,7 @@ void Speculation::choose_depths() {
 }
 
 void Speculation::ask_model() {
+  passes_ns_ = 0;
   if (!model_) return;
   asked_.clear();
   for (RequestState* request : candidates_) {
@@ -238,6 +239,7 @@ void Speculation::ask_model() {
   for (const auto& pass : model_->passes()) {
     policy_.on_draft_pass(pass.num_rows, static_cast<double>(pass.duration_ns) * 1e-9,
                           pass.ran_prepared);
+    passes_ns_ += pass.duration_ns;
   }
 }
 
@@ -247,7 +249,7 @@ void Speculation::on_step(const Batch& batch, const StepTime& time) {
   policy_.on_step({batch.num_tokens(), static_cast<double>(time.step_ns) * 1e-9,
                    batch.num_draft_tokens, num_gained, time.ran_prepared});
   if (batch.num_draft_tokens > 0 && time.ran_prepared) {
-    policy_.on_turnaround(static_cast<double>(time.turnaround_ns) * 1e-9);
+    policy_.on_turnaround(static_cast<double>(time.drafting_ns - passes_ns_) * 1e-9);
   }
 }
 

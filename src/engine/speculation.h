@@ -30,8 +30,10 @@ struct SpeculationStats {
 /// What a step took, without its drafting.
 struct StepTime {
   std::int64_t step_ns = 0;
-  std::int64_t turnaround_ns = 0;  // beside it, where the next step waits for this one's tokens
-  bool ran_prepared = true;        // see Backend::ran_prepared
+  // Beside it, if it has drafts: making them, passes of the draft model included, and on a device
+  // that would run ahead otherwise all that the host does from the step before to the end of it.
+  std::int64_t drafting_ns = 0;
+  bool ran_prepared = true;  // see Backend::ran_prepared
 };
 
 /// The engine's side of speculation: asks drafters before a step, counts what came of it after.
@@ -96,6 +98,7 @@ class Speculation {
   RandomStream simulation_{0, 17};
   SpeculationStats stats_;
   std::int64_t last_draft_ns_ = 0;
+  std::int64_t passes_ns_ = 0;  // of the draft model, for the step at hand
   double num_gained_ = 0;       // tokens that drafts of the step at hand brought
   bool is_waited_for_ = false;  // expects_drafts() said yes
   // Scratch of a step.

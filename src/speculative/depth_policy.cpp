@@ -9,7 +9,7 @@ namespace {
 // Before anything was seen: only their ratio matters.
 constexpr double kGuessedStepSeconds = 1.0;
 constexpr double kGuessedDraftShare = 0.15;  // of a draft pass in the time of a step
-constexpr double kHopefulDraftPart = 0.1;  // of that, at best
+constexpr double kHopefulDraftPart = 0.1;    // of that, at best
 // Seven and fifteen, because a GPU runs eight and 16 rows in the time of fewer.
 constexpr std::array kCaps = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 16};
 constexpr int kFirstDrafts = 4;

@@ -48,11 +48,11 @@ struct StepOutcome {
 /// those up to the first that is wrong: 1 + c_1 + ... + c_k of them, where c_j is the chance that
 /// the first j are right. The step takes verify(rows) with one row per decode, per draft and per
 /// prompt token, and before it, where a draft model is asked, draft(rows) for each token of the
-/// longest draft, and on a device that would run ahead otherwise the host's turnaround. All times
-/// are learnt from steps that ran (StepTimes). A depth is chosen for the batch, and each sequence
-/// takes of it what pays for itself: the j-th draft where c_j is worth more than the time of its
-/// rows. Where lookup has found drafts, the model may be asked for none. The depth changes for a
-/// promise of 2 % more, from zero for one of 4 %.
+/// longest draft, and the host's turnaround, see on_turnaround(). All times are learnt from steps
+/// that ran (StepTimes). A depth is chosen for the batch, and each sequence takes of it what pays
+/// for itself: the j-th draft where c_j is worth more than the time of its rows. Where lookup has
+/// found drafts, the model may be asked for none. The depth changes for a promise of 2 % more, from
+/// zero for one of 4 %.
 ///
 /// What is not known well is tried, within two accounts of time, both filled by a share of the time
 /// that goes by:
@@ -87,7 +87,8 @@ class DepthPolicy {
   void choose(std::span<DepthChoice> choices, const StepOutlook& outlook);
   /// The step for which depths were chosen last ran, or one for which none were asked.
   void on_step(const StepOutcome& outcome);
-  /// What a step with drafts took beside that, because the next one had to wait for its tokens.
+  /// What a step with drafts took beside that and the draft model's passes: looking drafts up,
+  /// choosing depths and, on a device that would run ahead otherwise, the host's part of it.
   void on_turnaround(double seconds);
   /// The engine waited for a step because of a rehearsed choice, and nothing was drafted after all:
   /// that was a trial, and the next must be earned.

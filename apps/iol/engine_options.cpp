@@ -174,7 +174,7 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
       .add_flag(
           "--deterministic", options.deterministic,
           "no token's bits depend on its batch; only Hopper GPUs need it, for steps of more than "
-          "128 tokens (fp8: 64), which then take longer: in bf16 an eighth, in fp8 up to twice")
+          "128 tokens (fp8: 64), which then take longer: under load an eighth in bf16, 60 % in fp8")
       ->group(group);
   command.add_option("--max-batch", options.max_batch, "sequences in a step")
       ->check(CLI::Range(1, 4096))

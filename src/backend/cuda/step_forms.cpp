@@ -18,7 +18,6 @@ constexpr int kFewDecodeBlocks = 128;
 constexpr int kFewDecodeBlocksOfSmallHeads = 384;
 constexpr int kSmallHeadDim = 64;
 
-int tiles_of(int rows, int tile_rows) { return (rows + tile_rows - 1) / tile_rows; }
 int power_of_two(int count) {
   return static_cast<int>(std::bit_ceil(static_cast<unsigned>(count)));
 }

@@ -26,6 +26,9 @@ struct StepSizes {
 /// without splitting, with the same result.
 inline constexpr int kPartialEntries = 4096;
 
+/// Tiles of `tile_rows` rows that hold so many.
+inline int tiles_of(int rows, int tile_rows) { return (rows + tile_rows - 1) / tile_rows; }
+
 class StepForms {
  public:
   StepForms(int max_tokens, int max_logits, const TransformerShape& shape);

@@ -13,8 +13,6 @@ constexpr std::size_t kFirstTableEntries = 1 << 16;
 
 std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
-int tiles_of(int rows, int tile_rows) { return (rows + tile_rows - 1) / tile_rows; }
-
 /// Hands out arrays one behind the other.
 struct Carver {
   std::byte* host;
@@ -55,6 +53,20 @@ struct Places {
         slices(carver.take<Slice>(sizes.num_slices)),
         small_tiles(carver.take<AttentionTile>(sizes.num_small_tiles)),
         prefill_tiles(carver.take<AttentionTile>(sizes.num_prefill_tiles)) {}
+
+  [[nodiscard]] StepArrays arrays(const std::int32_t* tables) const {
+    return {token_ids.device,
+            positions.device,
+            blocks.device,
+            token_slices.device,
+            logit_tokens.device,
+            choices.device,
+            rotated_tokens.device,
+            slices.device,
+            small_tiles.device,
+            prefill_tiles.device,
+            tables};
+  }
 };
 
 }  // namespace
@@ -127,22 +139,12 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
     places.small_tiles.host[small_tile] = {std::min(s, sizes.num_slices - 1), 1 << 20};
   fetch_inputs({{host.data(), device_.data(), bytes}, gather_tables(input, stream)}, stream.get());
   check_launch("copying the step's input");
-  place(sizes);
+  arrays_ = places.arrays(device_tables_.as<const std::int32_t>());
 }
 
 void StepInputs::place(const StepSizes& sizes) {
-  const Places places(sizes, host_[turn_].data(), device_.data());
-  arrays_ = {places.token_ids.device,
-             places.positions.device,
-             places.blocks.device,
-             places.token_slices.device,
-             places.logit_tokens.device,
-             places.choices.device,
-             places.rotated_tokens.device,
-             places.slices.device,
-             places.small_tiles.device,
-             places.prefill_tiles.device,
-             device_tables_.as<const std::int32_t>()};
+  arrays_ = Places(sizes, host_[turn_].data(), device_.data())
+                .arrays(device_tables_.as<const std::int32_t>());
 }
 
 StepCopy StepInputs::gather_tables(const StepInput& input, const Stream& stream) {

@@ -114,9 +114,7 @@ __global__ void __launch_bounds__(ApartBlock<Format, kTokens, kSplit>::kThreads,
   if (group == Block::kGroups) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Block::kFillRegisters));
     RingFiller<Format, kTokens, kSplit> filler = {args, ring, share};
-    const int warp = __shfl_sync(0xffffffffU, threadIdx.x % kFinishThreads / 32, 0);
-    if (warp == 0) filler.fill_weights();
-    if (warp == 1) filler.fill_rows();
+    fill_ring(filler);
     return;
   }
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Block::kMultiplyRegisters));

@@ -15,6 +15,8 @@ bool adds_stages(const LinearTask& task) {
   return task.matrix.layout == MatrixLayout::kFp8 && task.x.form == RowForm::kDealt;
 }
 
+int units_of(int count, int size) { return (count + size - 1) / size; }
+
 /// int4: a stage's multiplications, and what its groups take between them.
 double grouped_stage(int groups, int tokens) {
   return 0.20 + 0.045 * groups + (0.0012 + 0.0011 * groups) * tokens;
@@ -36,8 +38,8 @@ double wide_time(const LinearTask& task, const WideShape& shape, int processors)
   const int stages = (num_blocks(task.matrix) + 1) / 2;
   const int groups = (shape.rows + 63) / 64;
   const int wide = is_wide(task) ? 2 : 1;
-  const int token_units = (task.num_tokens + shape.tokens - 1) / shape.tokens;
-  const int units = token_units * ((task.matrix.rows + shape.rows - 1) / shape.rows);
+  const int token_units = units_of(task.num_tokens, shape.tokens);
+  const int units = token_units * units_of(task.matrix.rows, shape.rows);
   const bool has_groups = task.matrix.layout == MatrixLayout::kInt4;
   const double weights = shape.rows / (has_groups ? 16.0 : 8.0);  // kilobytes of a stage
   const double kilobytes = shape.tokens * wide / 8.0 + weights;
@@ -75,7 +77,7 @@ double apart_time(const LinearTask& task, const WideShape& shape, int processors
   constexpr double kStageToken = 0.0016;
   constexpr double kBlock = 0.0036;  // for each block's weights
   const int stages = (num_blocks(task.matrix) + 1) / 2;
-  const int units = (task.matrix.rows + shape.rows - 1) / shape.rows;
+  const int units = units_of(task.matrix.rows, shape.rows);
   const int blocks = units * shape.split;
   // Half of the multiprocessors with two blocks is worse than each with one.
   const int places = (blocks + processors - 1) / processors * processors;
@@ -96,7 +98,7 @@ double large_time(const LinearTask& task, const WideShape& shape, int processors
   const int thirties = shape.tokens / 32;
   const int stages = ((num_blocks(task.matrix) + 1) / 2 + shape.split - 1) / shape.split;
   const int units =
-      (task.num_tokens + shape.tokens - 1) / shape.tokens * ((task.matrix.rows + 127) / 128);
+      units_of(task.num_tokens, shape.tokens) * units_of(task.matrix.rows, shape.rows);
   const int waves = (units * shape.split + processors - 1) / processors;
   return waves *
          (kUnit + (shape.split > 1 ? kExchange : 0) + thirties * (kUnitTokens + kStage * stages));
@@ -109,7 +111,7 @@ bool has_apart_shape(const LinearTask& task, const WideShape& shape) {
   if (task.exchange.sums == nullptr || shape.tokens > 64 || task.num_tokens > shape.tokens ||
       shape.rows > 128 || shape.sharers > 0)
     return false;
-  const int units = (task.matrix.rows + shape.rows - 1) / shape.rows;
+  const int units = units_of(task.matrix.rows, shape.rows);
   const auto sums = static_cast<std::size_t>(units) * kNumParts * kMostRows *
                     static_cast<std::size_t>(shape.tokens);
   return (shape.split == 4 || shape.split == 8) && units * shape.split <= 2 * multiprocessors() &&
@@ -147,8 +149,8 @@ bool has_shape(const LinearTask& task, const WideShape& shape) {
   const bool has_more_sums = is_wide(task) || task.matrix.layout == MatrixLayout::kInt4;
   if (has_more_sums && shape.tokens == 64 && shape.split == 4) return false;
   if (shape.sharers > 0) {
-    const int row_units = (task.matrix.rows + shape.rows - 1) / shape.rows;
-    const int token_units = (task.num_tokens + shape.tokens - 1) / shape.tokens;
+    const int row_units = units_of(task.matrix.rows, shape.rows);
+    const int token_units = units_of(task.num_tokens, shape.tokens);
     if (task.exchange.sums == nullptr || shape.split > 1 || shape.sharers > row_units ||
         shape.sharers * token_units > kMostSharers)
       return false;
@@ -161,7 +163,7 @@ bool has_shape(const LinearTask& task, const WideShape& shape) {
 }
 
 int most_sharers(const LinearTask& task, const WideShape& shape) {
-  const int token_units = (task.num_tokens + shape.tokens - 1) / shape.tokens;
+  const int token_units = units_of(task.num_tokens, shape.tokens);
   return std::min(multiprocessors(), kMostSharers) / token_units;
 }
 

@@ -255,10 +255,7 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
   if (group == kGroups) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Block::kFillRegisters));
     RingFiller<Format, kTokens, kSplit> filler = {args, ring, share};
-    // From a lane, so that the compiler knows it for the same in all.
-    const int warp = __shfl_sync(0xffffffffU, threadIdx.x % kGroupThreads / 32, 0);
-    if (warp == 0) filler.fill_weights();
-    if (warp == 1) filler.fill_rows();
+    fill_ring(filler);
     __syncwarp();
     pass_cluster_barriers<kSplit>();
     return;

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "backend/cuda/kernels/copy_engine.cuh"
+#include "backend/cuda/kernels/finish_tokens.cuh"
 #include "backend/cuda/kernels/linear_tile.cuh"
 #include "backend/cuda/kernels/row_map.h"
 
@@ -69,6 +70,15 @@ struct Ring {
   }
   __device__ __forceinline__ void wait_full() const { wait_phase(full + stage, parity); }
 };
+
+/// By a warpgroup, two warps of which fill the ring.
+template <class Filler>
+__device__ __forceinline__ void fill_ring(Filler& filler) {
+  // From a lane, so that the compiler knows it for the same in all.
+  const int warp = __shfl_sync(0xffffffffU, threadIdx.x % kFinishThreads / 32, 0);
+  if (warp == 0) filler.fill_weights();
+  if (warp == 1) filler.fill_rows();
+}
 
 /// The group of step `step` of K, below 2^16.
 __device__ __forceinline__ int group_of(int step, unsigned step_groups) {

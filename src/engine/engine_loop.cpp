@@ -53,8 +53,7 @@ EngineLoop::EngineLoop(EngineConfig config, LoadedModel model, std::optional<Dra
     // Drafts give steps many forms, each of which comes for a first time.
     if (config_.speculation.depth != 0) {
       prepare_forward(model_.config, model_.weights, *model_.backend, *activations_, *cache_,
-                      {config_.max_batch, most_logit_rows(config_),
-                       std::min(config_.max_context, kPreparedPositions)});
+                      {config_.max_batch, most_logit_rows(config_), config_.max_context});
     }
   }
   thread_ = std::thread([this] { run(); });

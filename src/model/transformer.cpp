@@ -1,5 +1,7 @@
 #include "model/transformer.h"
 
+#include <algorithm>
+
 namespace iol {
 namespace {
 
@@ -31,7 +33,9 @@ void forward(const ModelConfig& config, const ModelWeights& weights, Backend& ba
 }
 
 void prepare_forward(const ModelConfig& config, const ModelWeights& weights, Backend& backend,
-                     Activations& activations, KvCache& cache, const StepLimits& limits) {
+                     Activations& activations, KvCache& cache, StepLimits limits) {
+  constexpr int kPreparedPositions = 512;
+  limits.num_positions = std::min(limits.num_positions, kPreparedPositions);
   backend.prepare_steps(activations, limits, &weights, cache,
                         [&] { run_operations(config, weights, backend, activations, cache, {}); });
 }

@@ -15,11 +15,9 @@ void begin_forward(const ModelConfig& config, const ModelWeights& weights, Backe
 void forward(const ModelConfig& config, const ModelWeights& weights, Backend& backend,
              Activations& activations, KvCache& cache, const StepInput& input);
 
-/// Of a sequence: what steps are prepared for. Longer ones are met in the course of time.
-inline constexpr int kPreparedPositions = 512;
-
-/// Makes the first steps within `limits` as fast as later ones: see Backend::prepare_steps.
+/// Makes the first steps within `limits` as fast as later ones: see Backend::prepare_steps. Those
+/// of sequences of more than 512 positions are met in the course of time.
 void prepare_forward(const ModelConfig& config, const ModelWeights& weights, Backend& backend,
-                     Activations& activations, KvCache& cache, const StepLimits& limits);
+                     Activations& activations, KvCache& cache, StepLimits limits);
 
 }  // namespace iol

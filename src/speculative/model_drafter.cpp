@@ -51,7 +51,7 @@ ModelDrafter::ModelDrafter(DraftModel model, Backend& backend, const ModelDrafte
   warm_up();
   prepare_forward(model_.config, model_.weights, backend_, *activations_, *cache_,
                   {config.max_batch, kPreparedTokens * config.max_batch,
-                   std::min(kPreparedPositions, config.num_blocks * config.block_size)});
+                   config.num_blocks * config.block_size});
 }
 
 ModelDrafter::~ModelDrafter() = default;

@@ -10,14 +10,13 @@
 // With @SECONDS each shape runs that long without a pause, and power and clock stand beside its
 // time: what a burst of milliseconds gains the card's power limit may take back.
 #include <fmt/format.h>
-
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 
 #include "backend/cuda/cuda_device.h"
+#include "base/clock.h"
 #include "bench/kernels/device_time.h"
 #include "bench/kernels/linear_case.h"
 #include "telemetry/gpu_monitor.h"
@@ -73,22 +72,28 @@ double microseconds(const LinearCase& linear, int num_copies, const Stream& stre
   return all / num_copies;
 }
 
+std::string label_of(const WideShape& shape) {
+  return fmt::format("{}x{}/{}{}", shape.rows, shape.tokens, shape.split,
+                     shape.sharers > 0 ? "s"
+                     : shape.is_apart  ? "a"
+                                       : "");
+}
+
 /// Runs the product for that long and says what it takes, and what the card takes meanwhile, in the
 /// second half.
 std::string run_on(const LinearCase& linear, int num_copies, const Stream& stream, RowForm form,
                    WideShape shape, double seconds, GpuMonitor& monitor) {
-  using Clock = std::chrono::steady_clock;
-  const auto since = [](Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
+  const auto since = [](std::int64_t start_ns) {
+    return static_cast<double>(now_ns() - start_ns) * 1e-9;
   };
   const int turns = std::max(1, static_cast<int>(20e9 / linear.operations()));
-  const auto begin = Clock::now();
-  auto half = begin;
+  const std::int64_t begin = now_ns();
+  std::int64_t half = begin;
   double joules = 0;
   double products = 0;
   while (since(begin) < seconds) {
     if (products == 0 && since(begin) >= seconds / 2) {
-      half = Clock::now();
+      half = now_ns();
       joules = monitor.read(getpid()).energy_joules.value_or(0);
     }
     for (int i = 0; i < turns * num_copies; ++i) {
@@ -152,8 +157,7 @@ void measure(const LinearShape& shape, double peak, double read_peak, const Stre
     if (!has_shape(linear.task(form), wide)) continue;
     if (seconds > 0) {
       if (wide.tokens < 128 && !(wide == chosen)) continue;  // far behind
-      fmt::print(" | {}x{}/{}{}{} {}", wide.rows, wide.tokens, wide.split,
-                 wide.sharers > 0 ? "s" : "", wide == chosen ? "*" : "",
+      fmt::print(" | {}{} {}", label_of(wide), wide == chosen ? "*" : "",
                  run_on(linear, num_copies, stream, form, wide, seconds, monitor));
       continue;
     }
@@ -165,12 +169,8 @@ void measure(const LinearShape& shape, double peak, double read_peak, const Stre
     check_launch("the kernel for many tokens");
     const double off = difference(linear, linear.results(), want);
     const double time = microseconds(linear, num_copies, stream, form, wide);
-    fmt::print(" | {}x{}/{}{}{} {:.1f} us {:.0f}%{}", wide.rows, wide.tokens, wide.split,
-               wide.sharers > 0 ? "s"
-               : wide.is_apart  ? "a"
-                                : "",
-               wide == chosen ? "*" : "", time, 100 * limit / time,
-               off == 0 ? "" : fmt::format(" off {:.1e}", off));
+    fmt::print(" | {}{} {:.1f} us {:.0f}%{}", label_of(wide), wide == chosen ? "*" : "", time,
+               100 * limit / time, off == 0 ? "" : fmt::format(" off {:.1e}", off));
   }
   fmt::print("\n");
   std::fflush(stdout);

@@ -275,7 +275,8 @@ class Backend {
   /// way, and not where the device drew the token.
   virtual std::span<float> logits(Activations& activations, int row) = 0;
   /// The token chosen for the row: that of its TokenChoice where the device samples, else the index
-  /// of the largest logit, the lowest among equals. kNoToken where logits are NaN.
+  /// of the largest logit, the lowest among equals. kNoToken where a logit is NaN or
+  /// all are minus infinity.
   virtual std::int32_t chosen_token(Activations& activations, int row) = 0;
 };
 

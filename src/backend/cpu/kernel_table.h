@@ -222,7 +222,7 @@ struct KernelTable {
   void (*rope)(const RopeTask& task);
   void (*append)(const AppendTask& task);
   void (*attention)(const AttentionTask& task);
-  /// Largest of values[begin, end); the lowest index among equals.
+  /// Largest of values[begin, end), or NaN where there is one; the lowest index among equals.
   ArgMax (*argmax)(const float* values, std::int64_t begin, std::int64_t end);
   /// Sum of e^(values[i] - shift): f32 exponentials, a double sum.
   double (*sum_exp)(const float* values, std::int64_t count, float shift);

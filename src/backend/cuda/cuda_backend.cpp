@@ -483,8 +483,8 @@ std::int32_t CudaBackend::chosen_token(Activations& activations, int row) {
   const auto& results = a.finished_last();
   IOL_CHECK(row < results.num_logits);
   const auto key = reinterpret_cast<const unsigned long long*>(results.best.data())[row];
-  constexpr std::uint32_t kNaN = 1;  // the order of NaN, which is below every number's
-  if (key >> 32 == kNaN) return kNoToken;
+  const std::uint64_t order = key >> 32;  // 0: drawn
+  if (order == kOrderOfNan || order == kOrderOfMinusInfinity) return kNoToken;
   return static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));
 }
 

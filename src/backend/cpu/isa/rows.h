@@ -50,14 +50,24 @@ ArgMax argmax(const float* values, std::int64_t begin, std::int64_t end) {
   // The maximum first, then the first place that holds it: both passes run at the speed of the
   // cache.
   auto most = S::broadcast(values[begin]);
+  auto poison = S::zero();  // zero as long as every value is finite
   std::int64_t i = begin;
-  for (; i + 16 <= end; i += 16) most = S::max(most, S::load(values + i));
-  float best = S::reduce_max(most);
-  for (; i < end; ++i) best = values[i] > best ? values[i] : best;
-  for (i = begin; i < end; ++i) {
-    if (values[i] == best) return {best, static_cast<std::int32_t>(i)};
+  for (; i + 16 <= end; i += 16) {
+    const auto value = S::load(values + i);
+    most = S::max(most, value);
+    poison = S::add(poison, S::sub(value, value));
   }
-  return {values[begin], static_cast<std::int32_t>(begin)};  // NaN only
+  float best = S::reduce_max(most);
+  float rest = S::reduce_add(poison);
+  for (; i < end; ++i) {
+    best = values[i] > best ? values[i] : best;
+    rest += values[i] - values[i];
+  }
+  for (i = begin; rest != 0.0F && i < end; ++i) {
+    if (values[i] != values[i]) return {values[i], static_cast<std::int32_t>(i)};
+  }
+  for (i = begin; values[i] != best;) ++i;
+  return {best, static_cast<std::int32_t>(i)};
 }
 
 template <class S>

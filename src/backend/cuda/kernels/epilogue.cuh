@@ -5,12 +5,12 @@
 
 namespace iol::cuda {
 
-/// Orders like (value, lower column first); 0 is below every key. NaN is below every number.
+/// Orders like (value, lower column first); 0 is below every key, NaN above all.
 __device__ __forceinline__ unsigned long long best_key(float value, int column) {
   const std::uint32_t bits = __float_as_uint(value);
   std::uint32_t order = (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
   if (value == 0.0F) order = 0x80000000U;  // both zeros are equal
-  if (value != value) order = 1;
+  if (value != value) order = kOrderOfNan;
   return static_cast<unsigned long long>(order) << 32 | static_cast<std::uint32_t>(~column);
 }
 

@@ -19,6 +19,10 @@ IOL_HOST_DEVICE constexpr int element_bytes(Element element) {
   return element == Element::kF32 ? 4 : 2;
 }
 
+/// The upper halves of keys that stand for no token, see best_key().
+inline constexpr std::uint32_t kOrderOfNan = 0xffffffffU;
+inline constexpr std::uint32_t kOrderOfMinusInfinity = 0x007fffffU;
+
 /// What the kernel that writes a row leaves with it, for the kernels that make their left operand
 /// of it (make_row.cuh): they needn't read the row to know what it is scaled by.
 struct RowTraits {

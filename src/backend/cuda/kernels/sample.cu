@@ -236,10 +236,8 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(SampleTask task) {
   if (choice.temperature < kGreedyTemperature) return;
   float* row = task.logits + static_cast<std::int64_t>(index) * task.vocab_size;
   const float most = value_of(static_cast<std::uint32_t>(task.best[index] >> 32));
-  const bool any_nan =
-      row_total(task.vocab_size, scratch, [&](int i) { return row[i] != row[i] ? 1.0 : 0.0; }) > 0;
   std::int32_t token = kNoToken;
-  if (!any_nan && fabsf(most) < CUDART_INF_F)
+  if (fabsf(most) < CUDART_INF_F)  // nor NaN
     token = choose(row, task.vocab_size, choice, most, scratch);
   if (threadIdx.x == 0) task.best[index] = static_cast<std::uint32_t>(~token);
 }

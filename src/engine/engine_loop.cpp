@@ -224,7 +224,8 @@ std::optional<StepUnderWay> EngineLoop::begin(const Batch& batch) {
     return {};
   }
   step.ran_prepared = model_.backend->ran_prepared();
-  if (!model_.backend->runs_ahead()) forward_ns_ += now_ns() - step.begin_ns;
+  step.beginning_ns = now_ns() - step.begin_ns;
+  if (!model_.backend->runs_ahead()) forward_ns_ += step.beginning_ns;
   return step;
 }
 
@@ -237,26 +238,30 @@ void EngineLoop::catch_up() {
 
 void EngineLoop::finish(const StepUnderWay& step) {
   const std::int64_t start_ns = now_ns();
-  const std::int64_t busy_since_ns = std::max(step.begin_ns, step_end_ns_);
+  const std::int64_t before_end_ns = step_end_ns_;
   try {
     model_.backend->finish_step(*activations_);
     step_end_ns_ = now_ns();
     forward_ns_ += step_end_ns_ - start_ns;
     sample(step);
-    if (speculation_) count_time(step, step_end_ns_ - busy_since_ns);
+    if (speculation_) count_time(step, before_end_ns);
   } catch (const std::exception& error) {
     fail(step, error);
   }
   free_ns_ = now_ns();
 }
 
-/// A device that runs ahead hides all that the host does for a step, unless the step has drafts;
-/// elsewhere only drafting is more than what every step takes.
-void EngineLoop::count_time(const StepUnderWay& step, std::int64_t forward_ns) {
+/// A device that runs ahead hides all that the host does for a step, unless the step has drafts:
+/// then also beginning it stands where, without drafts, the step before would still have run.
+/// Elsewhere only drafting is more than what every step takes.
+void EngineLoop::count_time(const StepUnderWay& step, std::int64_t before_end_ns) {
   const std::int64_t end_ns = now_ns();
   if (model_.backend->runs_ahead()) {
-    speculation_->on_step(step.batch,
-                          {forward_ns, end_ns - free_ns_ - forward_ns, step.ran_prepared});
+    const bool was_idle = step.begin_ns >= before_end_ns;
+    const std::int64_t hidden_ns = was_idle ? std::min(step.beginning_ns, begun_ns_) : 0;
+    begun_ns_ = step_end_ns_ - std::max(step.begin_ns + step.beginning_ns, before_end_ns);
+    const std::int64_t step_ns = step_end_ns_ - std::max(step.begin_ns, before_end_ns) - hidden_ns;
+    speculation_->on_step(step.batch, {step_ns, end_ns - free_ns_ - step_ns, step.ran_prepared});
   } else {
     speculation_->on_step(
         step.batch, {end_ns - step.start_ns, speculation_->last_draft_ns(), step.ran_prepared});

@@ -73,8 +73,8 @@ class EngineLoop final : public Engine {
   void fail_all(const std::string& message);
   void cancel_now(RequestId request);
   void deliver(RequestState& state, const TokenEvent& event);
-  /// Shows the cost model what a step took, of which the forward pass so much.
-  void count_time(const StepUnderWay& step, std::int64_t forward_ns);
+  /// Shows the cost model what a step took. `before_end_ns`: when the step before ended.
+  void count_time(const StepUnderWay& step, std::int64_t before_end_ns);
   void record_step(StepRecord record);
   void count_sequences();
 
@@ -94,6 +94,7 @@ class EngineLoop final : public Engine {
   std::uint64_t num_arrived_ = 0;
   std::int64_t forward_ns_ = 0;   // of the step at hand
   std::int64_t step_end_ns_ = 0;  // when its tokens were known
+  std::int64_t begun_ns_ = 0;     // that a device was busy with the last step once it was begun
   std::int64_t free_ns_ = 0;      // when the step before was done with, or the first request came
 
   std::atomic<RequestId> next_request_{1};

@@ -31,7 +31,8 @@ struct SpeculationStats {
 struct StepTime {
   std::int64_t step_ns = 0;
   // Beside it, if it has drafts: making them, passes of the draft model included, and on a device
-  // that would run ahead otherwise all that the host does from the step before to the end of it.
+  // that would run ahead otherwise all that the host does from the step before to the end of it,
+  // and of what it takes to begin the step as much as would be hidden.
   std::int64_t drafting_ns = 0;
   bool ran_prepared = true;  // see Backend::ran_prepared
 };

@@ -40,6 +40,7 @@ struct StepUnderWay {
   std::vector<int> logit_rows;      // [sequences] the first of each; -1: none wanted
   std::int64_t start_ns = 0;        // when the engine turned to it, its drafting done
   std::int64_t begin_ns = 0;        // of the forward pass
+  std::int64_t beginning_ns = 0;    // what the host took to begin it
   bool ran_prepared = true;         // see Backend::ran_prepared
 };
 

@@ -7,14 +7,16 @@
 // attention, and the share of what its multiplications take at the peak that doctor measures; half
 // of a prompt's square.
 //
-//   build/attention_bench [FORMAT...] [MODEL...] [BATCH...] [@CONTEXT...] [+PROMPT...]
-//   (default bf16 fp8 int8, 1b 8b, 1 8 64 256, @200 @1500, +128 +2000)
+//   build/attention_bench [FORMAT...] [MODEL...] [BATCH...] [@CONTEXT[/LONGEST]...] [+PROMPT...]
+//   (default bf16 fp8 int8, 1b 8b, 1 8 64 256, @200 @1500, +128 +2000; LONGEST: that of one
+//   sequence; +0: no prompts)
 #include <fmt/format.h>
 
 #include <cstdlib>
 #include <string>
 
 #include "backend/cuda/cuda_device.h"
+#include "backend/cuda/decode_shares.h"
 #include "bench/kernels/attention_case.h"
 #include "bench/kernels/device_time.h"
 #include "bench/kernels/linear_case.h"
@@ -38,6 +40,12 @@ constexpr Format kFormats[] = {{"bf16", CacheElement::kBf16},
                                {"int8", CacheElement::kInt8},
                                {"fp8", CacheElement::kFp8}};
 
+/// Positions that sequences see, and one of them.
+struct Context {
+  int usual;
+  int longest;
+};
+
 /// Median time of the work of all layers, captured, for each of them.
 template <class Work>
 double microseconds(const Stream& stream, Work&& work) {
@@ -52,26 +60,28 @@ double microseconds(const Stream& stream, Work&& work) {
   return all / kReplays / kLayers;
 }
 
-void measure(const Model& model, const Format& format, int batch, int context, double read_peak,
-             const Stream& stream) {
+void measure(const Model& model, const Format& format, int batch, const Context& context,
+             double read_peak, const Stream& stream) {
   AttentionShape shape = {
       format.element, model.num_heads, model.num_kv_heads, model.head_dim, 16, 0, false, {}};
   for (int i = 0; i < batch; ++i) {
     // Lengths differ by up to an eighth.
-    shape.sequences.push_back({1, context - 1 - i * 29 % (context / 8)});
+    shape.sequences.push_back({1, context.usual - 1 - i * 29 % (context.usual / 8)});
   }
+  shape.sequences.front().first_position = context.longest - 1;
   const AttentionCase attention(shape, kLayers);
   const LinearCase linear(
       {"qkv", MatrixLayout::kBf16, attention.qkv_columns(), model.hidden, batch, Epilogue::kStore},
       kLayers);
-  const bool is_split = batch * model.num_kv_heads * ((context + 255) / 256) <= 4096;
+  const int shares = most_shares(batch, model.num_kv_heads, attention.max_chunks());
+  const bool is_split = shares == attention.max_chunks();
   attention.clear();
   rope_append(attention.heads(), stream.get());
   cuda::attention(attention.attention(false), stream.get());
   stream.synchronize("the parts");
   const auto want = attention.results();
   attention.clear();
-  attention_decode(attention.attention(is_split), attention.heads(), stream.get());
+  attention_decode(attention.decodes(shares), attention.heads(), stream.get());
   stream.synchronize("the whole");
   check_launch("attention");
   const bool is_same = attention.results() == want;
@@ -90,7 +100,7 @@ void measure(const Model& model, const Format& format, int batch, int context, d
   const double products = each_layer(product);
   const double whole = each_layer([&](int layer) {
     product(layer);
-    attention_decode(attention.attention(is_split, layer), attention.heads(layer), stream.get());
+    attention_decode(attention.decodes(shares, layer), attention.heads(layer), stream.get());
   });
   const double parts = each_layer([&](int layer) {
     product(layer);
@@ -98,9 +108,12 @@ void measure(const Model& model, const Format& format, int batch, int context, d
     cuda::attention(attention.attention(is_split, layer), stream.get());
   });
   const double limit = 1e6 * attention.cache_bytes() / read_peak;
-  fmt::print("{} {:<5}batch {:<4}context {:<5}{:7.2f} us, limit {:6.2f} ({:3.0f} %) [{:.2f}]{}\n",
-             model.name, format.name, batch, context, whole - products, limit,
-             100 * limit / (whole - products), parts - products,
+  fmt::print("{} {:<5}batch {:<4}context {:<10}{:7.2f} us, limit {:6.2f} ({:3.0f} %) [{:.2f}]{}\n",
+             model.name, format.name, batch,
+             context.longest == context.usual
+                 ? std::to_string(context.usual)
+                 : fmt::format("{}/{}", context.usual, context.longest),
+             whole - products, limit, 100 * limit / (whole - products), parts - products,
              is_same ? "" : "  NOT THE SAME BITS");
   std::fflush(stdout);
 }
@@ -137,7 +150,7 @@ bool is_chosen(const std::vector<T>& chosen, const T& value) {
 }
 
 int bench(const std::vector<std::string>& formats, const std::vector<std::string>& models,
-          const std::vector<int>& batches, const std::vector<int>& contexts,
+          const std::vector<int>& batches, const std::vector<Context>& contexts,
           const std::vector<int>& prompts) {
   if (cuda_status().devices.empty()) {
     fmt::print(stderr, "{}\n", cuda_status().reason);
@@ -152,10 +165,10 @@ int bench(const std::vector<std::string>& formats, const std::vector<std::string
     for (const Format& format : kFormats) {
       if (!is_chosen<std::string>(formats, format.name)) continue;
       for (const int batch : batches)
-        for (const int context : contexts)
+        for (const Context& context : contexts)
           measure(model, format, batch, context, limits.read_bytes_per_s, stream);
       for (const int length : prompts)
-        measure_prompts(model, format, length, limits.bf16_flops, stream);
+        if (length > 0) measure_prompts(model, format, length, limits.bf16_flops, stream);
     }
   }
   return 0;
@@ -168,13 +181,16 @@ int main(int argc, char** argv) {
   std::vector<std::string> formats;
   std::vector<std::string> models;
   std::vector<int> batches;
-  std::vector<int> contexts;
+  std::vector<iol::cuda::Context> contexts;
   std::vector<int> prompts;
   for (const std::string& argument : std::vector<std::string>(argv + 1, argv + argc)) {
     if (argument == "1b" || argument == "8b") {
       models.push_back(argument);
     } else if (argument.front() == '@') {
-      contexts.push_back(std::stoi(argument.substr(1)));
+      const int usual = std::stoi(argument.substr(1));
+      const std::size_t slash = argument.find('/');
+      contexts.push_back(
+          {usual, slash == std::string::npos ? usual : std::stoi(argument.substr(slash + 1))});
     } else if (argument.front() == '+') {
       prompts.push_back(std::stoi(argument.substr(1)));
     } else if (argument.find_first_not_of("0123456789") == std::string::npos) {
@@ -185,7 +201,7 @@ int main(int argc, char** argv) {
   }
   if (formats.empty()) formats = {"bf16", "fp8", "int8"};
   if (batches.empty()) batches = {1, 8, 64, 256};
-  if (contexts.empty()) contexts = {200, 1500};
+  if (contexts.empty()) contexts = {{200, 200}, {1500, 1500}};
   if (prompts.empty()) prompts = {128, 2000};
   return iol::cuda::bench(formats, models, batches, contexts, prompts);
 }

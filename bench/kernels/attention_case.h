@@ -50,6 +50,7 @@ class AttentionCase {
 
   [[nodiscard]] const AttentionShape& shape() const { return shape_; }
   [[nodiscard]] int num_tokens() const { return num_tokens_; }
+  [[nodiscard]] int max_chunks() const { return max_chunks_; }
   [[nodiscard]] int qkv_columns() const {
     return (shape_.num_heads + 2 * shape_.num_kv_heads) * shape_.head_dim;
   }
@@ -144,10 +145,13 @@ class AttentionCase {
     return task;
   }
 
-  /// The first sequences alone, for attention_decode().
-  [[nodiscard]] AttentionTask decodes(bool is_split, int layer = 0) const {
-    AttentionTask task = attention(is_split, layer);
+  /// The first sequences alone, for attention_decode(). Of several chunks each is shared by up to
+  /// so many blocks; 1: walks alone.
+  [[nodiscard]] AttentionTask decodes(int shares, int layer = 0) const {
+    AttentionTask task = attention(false, layer);
     task.num_tiles = num_decodes_;
+    task.shares = std::min(shares, max_chunks_);
+    task.first_partials = (shares > 1 ? shared_ : alone_).as<std::int32_t>();
     return task;
   }
   /// The other ones, for rope_append() and attention().
@@ -253,7 +257,8 @@ class AttentionCase {
   void lay_out() {
     std::vector<Slice> slices;
     std::vector<AttentionTile> tiles, prompt_tiles;
-    std::vector<std::int32_t> positions, token_blocks, prompt_tokens;
+    std::vector<std::int32_t> positions, token_blocks, prompt_tokens, shared;
+    int num_partials = 0;
     int longest = 0;
     for (const auto& sequence : shape_.sequences) {
       const int end = sequence.first_position + sequence.num_tokens;
@@ -269,6 +274,9 @@ class AttentionCase {
       for (int row = 0; row < rows; row += kDecodeTileRows) tiles.push_back({slice, row});
       if (rows <= kDecodeTileRows) {
         ++num_decodes_;
+        const int chunks = (end + kChunkPositions - 1) / kChunkPositions;
+        shared.push_back(chunks > 1 ? num_partials : -1);
+        num_partials += chunks;
       } else {
         for (int row = 0; row < rows; row += kPrefillTileRows) prompt_tiles.push_back({slice, row});
         for (int i = 0; i < sequence.num_tokens; ++i) prompt_tokens.push_back(num_tokens_ + i);
@@ -288,6 +296,8 @@ class AttentionCase {
     constexpr int kChunk = kChunkPositions;
     max_chunks_ = (longest + kChunk - 1) / kChunk;
     slices_ = uploaded(slices);
+    shared_ = uploaded(shared);
+    alone_ = uploaded(std::vector<std::int32_t>(shared.size(), -1));
     num_tiles_ = static_cast<int>(tiles.size());
     tiles_ = uploaded(tiles);
     num_prompt_tiles_ = static_cast<int>(prompt_tiles.size());
@@ -440,9 +450,9 @@ class AttentionCase {
   std::vector<std::int32_t> host_tables_;
   std::vector<float> host_qkv_;
   std::vector<std::byte> first_layer_;
-  DeviceBuffer slices_, tiles_, prompt_tiles_, prompt_tokens_, tables_, positions_, blocks_,
-      angles_, cache_, qkv_, norms_, queries_, query_scales_, out_, partial_sums_, partial_stats_,
-      arrivals_;
+  DeviceBuffer slices_, shared_, alone_, tiles_, prompt_tiles_, prompt_tokens_, tables_, positions_,
+      blocks_, angles_, cache_, qkv_, norms_, queries_, query_scales_, out_, partial_sums_,
+      partial_stats_, arrivals_;
 };
 
 }  // namespace iol::cuda

@@ -24,7 +24,7 @@ class CudaAttentionTest : public testing::TestWithParam<CacheElement> {
 };
 
 /// All sequences in tiles of 16 rows, against decodes and prompts by kernels of their own.
-void expect_same_bits(const AttentionShape& shape, bool is_split) {
+void expect_same_bits(const AttentionShape& shape, int shares) {
   const AttentionCase attention(shape);
   const Stream stream;
   attention.clear();
@@ -37,7 +37,7 @@ void expect_same_bits(const AttentionShape& shape, bool is_split) {
   for (int repetition = 0; repetition < 2; ++repetition) {
     attention.clear();
     rope_append(attention.prompt_heads(), stream.get());
-    attention_decode(attention.decodes(is_split), attention.heads(), stream.get());
+    attention_decode(attention.decodes(shares), attention.heads(), stream.get());
     cuda::attention(attention.prompts(), stream.get());
     stream.synchronize("the whole");
     check_launch("the whole");
@@ -69,10 +69,10 @@ TEST_P(CudaAttentionTest, decodes_have_the_bits_of_their_parts) {
   for (const Heads& heads : kHeads) {
     for (const bool has_norms : {false, true}) {
       for (const int window : {0, 20, 300}) {
-        for (const bool is_split : {true, false}) {
-          SCOPED_TRACE(fmt::format("{}/{} heads of {}, norms {}, window {}, split {}",
+        for (const int shares : {1, 2, 3}) {
+          SCOPED_TRACE(fmt::format("{}/{} heads of {}, norms {}, window {}, shares {}",
                                    heads.num_heads, heads.num_kv_heads, heads.head_dim, has_norms,
-                                   window, is_split));
+                                   window, shares));
           AttentionShape shape = {GetParam(),
                                   heads.num_heads,
                                   heads.num_kv_heads,
@@ -82,7 +82,7 @@ TEST_P(CudaAttentionTest, decodes_have_the_bits_of_their_parts) {
                                   has_norms,
                                   {}};
           shape.sequences = borders(kDecodeTileRows * heads.num_kv_heads / heads.num_heads);
-          ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, is_split));
+          ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, shares));
         }
       }
     }
@@ -93,14 +93,31 @@ TEST_P(CudaAttentionTest, decodes_have_the_bits_of_their_parts) {
 TEST_P(CudaAttentionTest, many_decodes_have_the_bits_of_their_parts) {
   for (const Heads& heads : {Heads{32, 4, 64}, Heads{16, 4, 128}}) {
     for (const int most_position : {240, 600}) {
-      for (const bool is_split : {true, false}) {
-        SCOPED_TRACE(fmt::format("heads of {}, up to {}, split {}", heads.head_dim, most_position,
-                                 is_split));
+      for (const int shares : {1, 2, 3}) {
+        SCOPED_TRACE(
+            fmt::format("heads of {}, up to {}, shares {}", heads.head_dim, most_position, shares));
         AttentionShape shape = {
             GetParam(), heads.num_heads, heads.num_kv_heads, heads.head_dim, 16, 0, false, {}};
         for (int i = 0; i < 301; ++i)
           shape.sequences.push_back({1 + i % 2, i * 37 % most_position});
-        ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, is_split));
+        ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, shares));
+      }
+    }
+  }
+}
+
+// Blocks that walk over several chunks and share a decode with others.
+TEST_P(CudaAttentionTest, long_decodes_have_the_bits_of_their_parts) {
+  for (const Heads& heads : {Heads{8, 2, 64}, Heads{16, 1, 128}}) {
+    for (const int shares : {1, 2, 5, 16}) {
+      for (const int window : {0, 1000}) {
+        SCOPED_TRACE(
+            fmt::format("heads of {}, shares {}, window {}", heads.head_dim, shares, window));
+        AttentionShape shape = {
+            GetParam(), heads.num_heads, heads.num_kv_heads, heads.head_dim, 16, window, false, {}};
+        for (const int position : {100, 1535, 1536, 3000, 3839, 4090})
+          shape.sequences.push_back({1, position});
+        ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, shares));
       }
     }
   }
@@ -109,9 +126,9 @@ TEST_P(CudaAttentionTest, many_decodes_have_the_bits_of_their_parts) {
 TEST_P(CudaAttentionTest, decodes_beside_prompts_have_the_bits_of_their_parts) {
   for (const Heads& heads : kHeads) {
     for (const int window : {0, 300}) {
-      for (const bool is_split : {true, false}) {
-        SCOPED_TRACE(fmt::format("{}/{} heads of {}, window {}, split {}", heads.num_heads,
-                                 heads.num_kv_heads, heads.head_dim, window, is_split));
+      for (const int shares : {1, 2, 3}) {
+        SCOPED_TRACE(fmt::format("{}/{} heads of {}, window {}, shares {}", heads.num_heads,
+                                 heads.num_kv_heads, heads.head_dim, window, shares));
         AttentionShape shape = {
             GetParam(), heads.num_heads, heads.num_kv_heads, heads.head_dim, 16, window, true, {}};
         const int group = heads.num_heads / heads.num_kv_heads;
@@ -121,7 +138,7 @@ TEST_P(CudaAttentionTest, decodes_beside_prompts_have_the_bits_of_their_parts) {
         for (const int first : {0, 5, 250, 500})
           for (const int count : {33, 64, 130, 257 + first % 7})
             shape.sequences.push_back({count, first});
-        ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, is_split));
+        ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, shares));
       }
     }
   }
@@ -170,12 +187,11 @@ TEST_P(CudaAttentionTest, codes_of_all_magnitudes_give_what_double_precision_giv
           for (const int num_tokens : {1, 3}) shape.sequences.push_back({num_tokens, position});
         shape.sequences.push_back({100, 0});
         shape.sequences.push_back({120, 200});
-        for (const bool is_split : {true, false})
-          ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, is_split));
+        for (const int shares : {1, 2, 3}) ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, shares));
         const AttentionCase attention(shape);
         const Stream stream;
         rope_append(attention.prompt_heads(), stream.get());
-        attention_decode(attention.decodes(true), attention.heads(), stream.get());
+        attention_decode(attention.decodes(3), attention.heads(), stream.get());
         cuda::attention(attention.prompts(), stream.get());
         stream.synchronize("attention");
         check_launch("attention");

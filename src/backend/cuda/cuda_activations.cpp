@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/decode_shares.h"
 #include "backend/cuda/kernels/kernels.h"
 
 namespace iol {

@@ -11,6 +11,7 @@
 #include "backend/cuda/cuda_kv_cache.h"
 #include "backend/cuda/cuda_matrix.h"
 #include "backend/cuda/cuda_swap_space.h"
+#include "backend/cuda/decode_shares.h"
 #include "backend/cuda/kernels/kernel_level.h"
 #include "backend/cuda/kernels/kernels.h"
 #include "backend/cuda/kernels/sample.h"
@@ -356,20 +357,19 @@ void CudaBackend::attend(Activations& activations, const StepInput&, const KvCac
 
 /// Decodes, then what else goes in tiles of 16 rows, then prompts.
 void CudaBackend::attend_tiles(CudaActivations& a, AttentionTask& task) {
-  const auto set_tiles = [&](int num_tiles) {
-    task.num_tiles = num_tiles;
-    task.split = sizes_.max_chunks > 1 &&
-                 num_tiles * a.shape.num_kv_heads * sizes_.max_chunks <= kPartialEntries;
-  };
   task.tile_rows = kDecodeTileRows;
   task.max_chunks = sizes_.max_chunks;
   task.partial_sums = a.partial_sums;
   task.partial_stats = a.partial_stats;
   task.arrivals = a.arrivals;
-  set_tiles(sizes_.num_decodes);
+  task.num_tiles = sizes_.num_decodes;
+  task.first_partials = a.inputs.arrays().first_partials;
+  task.shares = most_shares(sizes_.num_decodes, a.shape.num_kv_heads, sizes_.max_chunks);
   attention_decode(task, heads_, stream_.get());
   task.tiles = a.inputs.arrays().small_tiles;
-  set_tiles(sizes_.num_small_tiles);
+  task.num_tiles = sizes_.num_small_tiles;
+  task.split = sizes_.max_chunks > 1 &&
+               task.num_tiles * a.shape.num_kv_heads * sizes_.max_chunks <= kPartialEntries;
   attention(task, stream_.get());
   task.tiles = a.inputs.arrays().prefill_tiles;
   task.num_tiles = sizes_.num_prefill_tiles;

@@ -22,10 +22,6 @@ struct StepSizes {
   auto operator<=>(const StepSizes&) const = default;
 };
 
-/// Entries of the attention's partial results: (tile, kv head, chunk). What doesn't fit is computed
-/// without splitting, with the same result.
-inline constexpr int kPartialEntries = 4096;
-
 /// Tiles of `tile_rows` rows that hold so many.
 inline int tiles_of(int rows, int tile_rows) { return (rows + tile_rows - 1) / tile_rows; }
 
@@ -49,6 +45,7 @@ class StepForms {
   [[nodiscard]] bool takes_small_tiles(const SequenceSlice& slice) const;
   [[nodiscard]] bool is_one_tile(const SequenceSlice& slice) const;
   [[nodiscard]] int group() const { return group_; }
+  [[nodiscard]] int num_kv_heads() const { return num_kv_heads_; }
 
  private:
   /// `num_tiles`: slices where all are decodes, else tiles of 16 rows.

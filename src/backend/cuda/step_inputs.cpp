@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "backend/cuda/cuda_error.h"
+#include "backend/cuda/decode_shares.h"
 #include "backend/cuda/kernels/step_copies.h"
 
 namespace iol::cuda {
@@ -39,6 +40,7 @@ struct Places {
   Carver::Array<TokenChoice> choices;
   Carver::Array<std::int32_t> rotated_tokens;
   Carver::Array<Slice> slices;
+  Carver::Array<std::int32_t> first_partials;
   Carver::Array<AttentionTile> small_tiles, prefill_tiles;
 
   Places(const StepSizes& sizes, std::byte* host, std::byte* device)
@@ -51,21 +53,14 @@ struct Places {
         choices(carver.take<TokenChoice>(sizes.num_logits)),
         rotated_tokens(carver.take<std::int32_t>(sizes.num_rotated_tokens)),
         slices(carver.take<Slice>(sizes.num_slices)),
+        first_partials(carver.take<std::int32_t>(sizes.num_decodes)),
         small_tiles(carver.take<AttentionTile>(sizes.num_small_tiles)),
         prefill_tiles(carver.take<AttentionTile>(sizes.num_prefill_tiles)) {}
 
   [[nodiscard]] StepArrays arrays(const std::int32_t* tables) const {
-    return {token_ids.device,
-            positions.device,
-            blocks.device,
-            token_slices.device,
-            logit_tokens.device,
-            choices.device,
-            rotated_tokens.device,
-            slices.device,
-            small_tiles.device,
-            prefill_tiles.device,
-            tables};
+    return {token_ids.device,      positions.device,   blocks.device,         token_slices.device,
+            logit_tokens.device,   choices.device,     rotated_tokens.device, slices.device,
+            first_partials.device, small_tiles.device, prefill_tiles.device,  tables};
   }
 };
 
@@ -76,7 +71,7 @@ StepInputs::StepInputs(int max_tokens, int max_logits, const TransformerShape& s
   const auto tokens = static_cast<std::size_t>(max_tokens);
   const std::size_t tiles =
       tokens * static_cast<std::size_t>(tiles_of(forms_.group(), kDecodeTileRows) + 1);
-  const std::size_t bytes = 5 * aligned(tokens * sizeof(std::int32_t)) +
+  const std::size_t bytes = 6 * aligned(tokens * sizeof(std::int32_t)) +
                             aligned(static_cast<std::size_t>(max_logits) * sizeof(std::int32_t)) +
                             aligned(static_cast<std::size_t>(max_logits) * sizeof(TokenChoice)) +
                             aligned((tokens + 1) * sizeof(Slice)) +
@@ -106,6 +101,7 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
   const int num_slices = static_cast<int>(input.sequences.size());
   for (int t = num_tokens; t < sizes.num_tokens; ++t)
     places.token_slices.host[t] = std::min(num_slices, sizes.num_slices - 1);
+  num_chunks_.clear();
   int entry = 0;
   int num_decodes = 0;
   int num_others = 0;
@@ -123,7 +119,11 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
           slice.block_table[static_cast<std::size_t>(position / block_size)];
       places.token_slices.host[slice.first_token + i] = s;
     }
-    if (is_decode) continue;
+    if (is_decode) {
+      const int last_position = slice.first_position + slice.num_tokens - 1;
+      num_chunks_.push_back(last_position / kChunkPositions + 1);
+      continue;
+    }
     for (int i = 0; i < slice.num_tokens; ++i)
       places.rotated_tokens.host[rotated_token++] = slice.first_token + i;
     const bool small = forms_.takes_small_tiles(slice);
@@ -137,6 +137,9 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
     places.rotated_tokens.host[rotated_token++] = t;
   for (int s = num_slices; small_tile < sizes.num_small_tiles; ++small_tile)
     places.small_tiles.host[small_tile] = {std::min(s, sizes.num_slices - 1), 1 << 20};
+  share_decodes(num_chunks_, forms_.num_kv_heads(),
+                most_shares(sizes.num_decodes, forms_.num_kv_heads(), sizes.max_chunks),
+                {places.first_partials.host, num_chunks_.size()});
   fetch_inputs({{host.data(), device_.data(), bytes}, gather_tables(input, stream)}, stream.get());
   check_launch("copying the step's input");
   arrays_ = places.arrays(device_tables_.as<const std::int32_t>());

@@ -1,4 +1,6 @@
 #pragma once
+#include <vector>
+
 #include "backend/backend.h"
 #include "backend/cuda/device_memory.h"
 #include "backend/cuda/kernels/kernels.h"
@@ -17,6 +19,7 @@ struct StepArrays {
   const TokenChoice* choices = nullptr;        // [L]
   const std::int32_t* rotated_tokens = nullptr;  // of slices that are no decodes
   const Slice* slices = nullptr;                 // decodes first
+  const std::int32_t* first_partials = nullptr;  // [decodes] see share_decodes()
   const AttentionTile* small_tiles = nullptr;    // of 16 rows
   const AttentionTile* prefill_tiles = nullptr;  // of 96 rows
   const std::int32_t* tables = nullptr;          // the slices' block tables, one behind the other
@@ -54,6 +57,7 @@ class StepInputs {
   DeviceBuffer device_;
   PinnedBuffer host_tables_[2];
   DeviceBuffer device_tables_;
+  std::vector<int> num_chunks_;  // of each decode, in a sliding window's case at most
   StepArrays arrays_;
   int table_generation_ = 0;
 };

@@ -4,9 +4,9 @@
 //
 //   out = softmax(q K^T scale) V
 //
-// computed by attention.cu's rules (chunks, warps, order of sums), so with its bits. One block of
-// 128 threads for a slice, a key-value head and, where `split` is set, a chunk; else it walks over
-// them.
+// computed by attention.cu's rules (chunks, warps, order of sums), so with its bits. A block of 128
+// threads walks over the chunks of a slice and a key-value head; where many are shared out
+// (decode_shares.h) each of several blocks walks over its part, and the last to come merges.
 //
 // The kernel is short and bound by latency. So: keys and values of earlier steps are on their way
 // to shared memory before the kernel in front is over (no kernel of this step writes them: whoever
@@ -26,38 +26,33 @@ namespace {
 /// What a block does when keys and values are on their way. A rehearsal stores no result; its only
 /// chunk must have been asked for whole.
 template <class Codec, int kDim, int kHalves>
-__device__ __forceinline__ void perform(const DecodeArgs& args, const DecodeTile& tile, int first,
-                                        int last, bool is_alone, bool is_rehearsal, bool is_late,
-                                        HeadLoads loads, DecodeShared<Codec, kDim>& shared,
-                                        std::byte* keys, DecodeChunk<Codec, kDim>& copies) {
+__device__ __forceinline__ void perform(const DecodeArgs& args, const DecodeTile& tile,
+                                        bool is_rehearsal, bool is_late, HeadLoads loads,
+                                        DecodeShared<Codec, kDim>& shared, std::byte* keys,
+                                        DecodeChunk<Codec, kDim>& copies) {
   using Chunk = DecodeChunk<Codec, kDim>;
+  const int first = tile.first_chunk;
   const int warp = threadIdx.x / 32;
   std::byte* values = keys + args.values_offset;
   std::uint32_t* shared_queries = Codec::kCoded && args.queries_offset != 0
                                       ? reinterpret_cast<std::uint32_t*>(keys + args.queries_offset)
                                       : shared.weights;
   uint4 queries[Codec::kCoded ? 1 : Chunk::kUnits];
-  DecodeSums<kDim> sums;
-  DecodeStats<kHalves> stats;
-#pragma unroll
-  for (int half = 0; half < kHalves; ++half) {
-    stats.most[half] = -CUDART_INF_F;
-    stats.total[half] = 0;
-  }
+  DecodeResult<kDim, kHalves> result;
 #pragma unroll
   for (int i = 0; i < kDim / 16 * 64 * kHalves / kAttentionThreads; ++i)
     shared_queries[threadIdx.x + i * kAttentionThreads] = 0;  // rows that the tile doesn't have
   finish_own_copies();
   __syncthreads();
-  const DecodeItem<Codec, kDim> item(args, tile, 0, first, last);
+  const DecodeItem<Codec, kDim> item(args, tile, 0);
   if (!is_late) {
     if (!is_rehearsal) wait_for_previous();
     loads = item.load(args);
   }
-  take_heads<Codec, kDim, kHalves>(args, tile, first, last, is_rehearsal, item, loads, shared,
-                                   shared_queries, keys);
+  take_heads<Codec, kDim, kHalves>(args, tile, is_rehearsal, item, loads, shared, shared_queries,
+                                   keys);
   // Where the cache is copied from after something was appended.
-  if (args.values_offset == 0 || first != last) publish_to_copies();
+  if (args.values_offset == 0 || first != tile.last_chunk) publish_to_copies();
   __syncthreads();
   if constexpr (!Codec::kCoded) {
 #pragma unroll
@@ -104,27 +99,25 @@ __device__ __forceinline__ void perform(const DecodeArgs& args, const DecodeTile
     DecodeSums<kDim> part;
     add_values<Codec, kDim, kHalves>(shared, values, tile.last_position - chunk * kChunkPositions,
                                      parity, part);
-    merge_chunk<Codec>(part, part_stats, sums, stats);
-    if (chunk == last) break;
+    merge_chunk<Codec>(part, part_stats, result.sums, result.stats);
+    if (tile.is_shared() && !is_rehearsal)
+      store_partial(args, tile, chunk, result.sums, result.stats);
+    if (chunk == tile.last_chunk) break;
+    if (tile.is_shared()) result = {};
     __syncthreads();  // weights, keys and values may be overwritten
     ++chunk;
     copies = Chunk(args, tile, chunk);
     copies.copy(args, false, keys, shared);
     if (args.values_offset != 0) copies.copy(args, true, values, shared);
   }
-  if (is_alone) {
-    store_result(args, tile, sums, stats, is_rehearsal);
-  } else if (!is_rehearsal) {
-    store_partial(args, tile, sums, stats);
-  }
+  if (!tile.is_shared()) store_result(args, tile, result.sums, result.stats, is_rehearsal);
 }
 
 /// Everything of a block but finding its tile. Where there is time it does all twice, the first
 /// time with what lay there before, so that the second time its instructions are at hand.
 template <class Codec, int kDim, int kHalves>
-__device__ __forceinline__ void attend(const DecodeArgs& args, const DecodeTile& tile, int first,
-                                       int last, bool is_alone, DecodeShared<Codec, kDim>& shared,
-                                       std::byte* keys) {
+__device__ __forceinline__ void attend(const DecodeArgs& args, const DecodeTile& tile,
+                                       DecodeShared<Codec, kDim>& shared, std::byte* keys) {
   // Blocks that find room when others have ended don't wait for the kernel in front, but for
   // memory.
   const bool is_late =
@@ -133,19 +126,19 @@ __device__ __forceinline__ void attend(const DecodeArgs& args, const DecodeTile&
   HeadLoads loads = {};
   if (is_late) {
     wait_for_previous();
-    loads = DecodeItem<Codec, kDim>(args, tile, 0, first, last).load(args);
+    loads = DecodeItem<Codec, kDim>(args, tile, 0).load(args);
   }
-  DecodeChunk<Codec, kDim> copies(args, tile, first);
+  DecodeChunk<Codec, kDim> copies(args, tile, tile.first_chunk);
   if (args.values_offset != 0) {
     copies.copy_both(args, keys, shared);
   } else {
     copies.copy(args, false, keys, shared);
   }
-  int rehearsals = args.rehearses && args.values_offset != 0 && first == last ? 1 : 0;
+  const bool has_one_chunk = tile.first_chunk == tile.last_chunk;
+  int rehearsals = args.rehearses && args.values_offset != 0 && has_one_chunk ? 1 : 0;
 #pragma unroll 1
   for (; rehearsals >= 0; --rehearsals) {
-    perform<Codec, kDim, kHalves>(args, tile, first, last, is_alone, rehearsals > 0, is_late, loads,
-                                  shared, keys, copies);
+    perform<Codec, kDim, kHalves>(args, tile, rehearsals > 0, is_late, loads, shared, keys, copies);
     __syncthreads();
     loads = {};  // no register holds them meanwhile
   }
@@ -165,16 +158,8 @@ __global__ void __launch_bounds__(kAttentionThreads, kBlocks<Codec, kDim>)
   auto* keys = reinterpret_cast<std::byte*>(memory) + sizeof(shared);
   let_next_start();
   // The step's input, which no kernel writes.
-  DecodeTile tile;
-  const int4 slice = reinterpret_cast<const int4*>(args.slices)[blockIdx.x];
-  tile.slice = {slice.x, slice.y, slice.z, slice.w};
-  tile.num_rows = tile.slice.num_tokens * args.group;
-  tile.last_position = tile.slice.first_position + tile.slice.num_tokens - 1;
-  const int seen = args.window > 0 ? max(tile.slice.first_position + 1 - args.window, 0) : 0;
-  const int tile_first = seen / kChunkPositions;
-  const int tile_last = tile.last_position / kChunkPositions;
-  const int first = tile_first + static_cast<int>(blockIdx.z);
-  if (tile.slice.num_tokens == 0 || first > tile_last) return;
+  const DecodeTile tile(args);
+  if (tile.is_empty) return;
 #if __CUDA_ARCH__ >= 900
   if (threadIdx.x % 32 == 0) {
     init_barrier(shared.keys_here + threadIdx.x / 32, 1);
@@ -183,15 +168,12 @@ __global__ void __launch_bounds__(kAttentionThreads, kBlocks<Codec, kDim>)
   }
   __syncwarp();
 #endif
-  const bool is_alone = !args.split || tile_first == tile_last;
-  const int last = args.split ? first : tile_last;
   if (tile.num_rows <= 8) {
-    attend<Codec, kDim, 1>(args, tile, first, last, is_alone, shared, keys);
+    attend<Codec, kDim, 1>(args, tile, shared, keys);
   } else {
-    attend<Codec, kDim, 2>(args, tile, first, last, is_alone, shared, keys);
+    attend<Codec, kDim, 2>(args, tile, shared, keys);
   }
-  if (is_alone || !is_last_chunk(args, tile_last - tile_first + 1, shared.is_last)) return;
-  merge_partials<kDim>(args, tile, tile_last - tile_first + 1);
+  if (tile.is_shared()) merge_when_last<kDim>(args, shared.is_last);
 }
 
 DecodeArgs decode_args(const AttentionTask& task, const RopeAppendTask& heads) {
@@ -214,13 +196,12 @@ DecodeArgs decode_args(const AttentionTask& task, const RopeAppendTask& heads) {
   args.eps = heads.eps;
   args.window = task.window;
   args.scale = task.scale * kLog2E;
-  args.split = task.split;
   args.is_bf16 = task.out_element == Element::kBf16;
   args.rehearses = task.waits_long;
   args.out = static_cast<std::uint16_t*>(task.out);
   args.out_stride = task.out_stride;
   args.out_run = task.out_run;
-  args.max_chunks = task.max_chunks;
+  args.first_partials = task.first_partials;
   args.partial_sums = task.partial_sums;
   args.partial_stats = task.partial_stats;
   args.arrivals = task.arrivals;
@@ -235,7 +216,7 @@ void launch(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle
   constexpr int kReserved = 1024;  // of every block, by the driver
   auto* kernel = decode_kernel<Codec, kDim>;
   DecodeArgs args = decode_args(task, heads);
-  const dim3 grid(task.num_tiles, task.cache.num_kv_heads, task.split ? task.max_chunks : 1);
+  const dim3 grid(task.num_tiles, task.cache.num_kv_heads, task.shares);
   // Values have room of their own, and are asked for early, where all blocks find theirs at once;
   // else more blocks share a multiprocessor.
   const int at_once =
@@ -244,7 +225,7 @@ void launch(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle
                         kBytes + kPlaneBytes <= most_shared_bytes_of_block();
   args.values_offset = is_apart ? kPlaneBytes : 0;
   int bytes = kBytes + args.values_offset;
-  if (Codec::kCoded && !task.split && task.max_chunks > 1) {
+  if (Codec::kCoded && task.shares < task.max_chunks) {  // some walk over several chunks
     args.queries_offset = kPlaneBytes + args.values_offset;
     bytes += kQueryBytes<kDim>;
   }

@@ -34,12 +34,11 @@ struct DecodeArgs {
   // their place.
   int queries_offset;
   int early_blocks;  // of the grid that find room at once
-  bool split;        // a block of threads for each chunk
   bool is_bf16;      // what `out` holds, else f16
   bool rehearses;    // while the QKV projection isn't there
   int out_stride;
   int out_run;
-  int max_chunks;
+  const std::int32_t* first_partials;  // see AttentionTask
   std::uint16_t* out;
   float* partial_sums;
   float* partial_stats;
@@ -48,10 +47,63 @@ struct DecodeArgs {
 };
 
 /// All rows of a slice, at most 16.
-struct DecodeTile {
+struct DecodeRows {
   Slice slice;
   int num_rows;
   int last_position;
+  __device__ __forceinline__ explicit DecodeRows(const DecodeArgs& args) {
+    const int4 v = reinterpret_cast<const int4*>(args.slices)[blockIdx.x];
+    slice = {v.x, v.y, v.z, v.w};
+    num_rows = slice.num_tokens * args.group;
+    last_position = slice.first_position + slice.num_tokens - 1;
+  }
+};
+
+/// All chunks of a slice, and the blocks that share them.
+struct DecodeRange {
+  int first;
+  int last;
+  int shares;
+  int first_partial;  // negative: not shared
+  __device__ __forceinline__ DecodeRange(const DecodeArgs& args, const DecodeRows& rows) {
+    first_partial = args.first_partials[blockIdx.x];
+    const int seen = args.window > 0 ? max(rows.slice.first_position + 1 - args.window, 0) : 0;
+    first = seen / kChunkPositions;
+    last = rows.last_position / kChunkPositions;
+    shares = first_partial >= 0 ? min(static_cast<int>(gridDim.z), count()) : 1;
+  }
+  [[nodiscard]] __device__ __forceinline__ int count() const { return last - first + 1; }
+  /// The entry of partial results of what would be chunk 0.
+  [[nodiscard]] __device__ __forceinline__ int zeroth_partial() const {
+    return first_partial - first;
+  }
+};
+
+/// What a block has of them.
+struct DecodeTile : DecodeRows {
+  static constexpr int kAlone = -1 << 30;
+  int first_chunk;
+  int last_chunk;
+  int zeroth_partial = kAlone;
+  bool is_empty;
+  __device__ __forceinline__ explicit DecodeTile(const DecodeArgs& args) : DecodeRows(args) {
+    const DecodeRange all(args, *this);
+    const int share = static_cast<int>(blockIdx.z);
+    if (all.first_partial >= 0) zeroth_partial = all.zeroth_partial();
+    if (all.shares == all.count()) {  // without divisions
+      first_chunk = last_chunk = all.first + share;
+    } else if (all.shares == 1) {
+      first_chunk = all.first;
+      last_chunk = all.last;
+    } else {
+      first_chunk = all.first + share * all.count() / all.shares;
+      last_chunk = all.first + (share + 1) * all.count() / all.shares - 1;
+    }
+    is_empty = slice.num_tokens == 0 || share >= all.shares;
+  }
+  [[nodiscard]] __device__ __forceinline__ bool is_shared() const {
+    return zeroth_partial != kAlone;
+  }
 };
 
 /// The beginning of a block's shared memory; keys and values follow, which bulk copies want at

@@ -152,8 +152,7 @@ struct DecodeItem {
   int in_chunk = -1;  // position in the block's first chunk, which is in shared memory; -1: none
   int here;           // place in a chunk, in bytes
 
-  __device__ __forceinline__ DecodeItem(const DecodeArgs& args, const DecodeTile& tile, int begin,
-                                        int first_chunk, int last_chunk) {
+  __device__ __forceinline__ DecodeItem(const DecodeArgs& args, const DecodeTile& tile, int begin) {
     row = begin + static_cast<int>(threadIdx.x) / kThreads;
     d = static_cast<int>(threadIdx.x) % kThreads * 4;
     const int behind = row - tile.num_rows;
@@ -167,7 +166,7 @@ struct DecodeItem {
     const std::int64_t step_token = tile.slice.first_token + token;
     from = args.qkv + (step_token * (args.num_heads + 2 * args.num_kv_heads) + part) * kDim + d;
     angles = step_token * kHalf + d;
-    if (!is_query && exists) find_places(args, tile, first_chunk, last_chunk);
+    if (!is_query && exists) find_places(args, tile);
   }
 
   __device__ __forceinline__ HeadLoads load(const DecodeArgs& args) const {
@@ -259,11 +258,10 @@ struct DecodeItem {
   static constexpr int kBytes = Codec::kCoded ? 1 : 2;
   static constexpr int kHighBytes = kBytes * kDim / 32 * 256;  // D/2 further on
 
-  __device__ __forceinline__ void find_places(const DecodeArgs& args, const DecodeTile& tile,
-                                              int first_chunk, int last_chunk) {
+  __device__ __forceinline__ void find_places(const DecodeArgs& args, const DecodeTile& tile) {
     const auto position = static_cast<unsigned>(tile.slice.first_position + token);
     const int chunk = static_cast<int>(position / kChunkPositions);
-    if (chunk < first_chunk || chunk > last_chunk) return;
+    if (chunk < tile.first_chunk || chunk > tile.last_chunk) return;
     const auto block_size = static_cast<unsigned>(args.block_size);
     const auto offset = position % block_size;
     const auto p = static_cast<int>(position % 16);
@@ -278,20 +276,19 @@ struct DecodeItem {
     if constexpr (Codec::kCoded)
       scale_in_head = static_cast<int>(2 * runs) * Chunk::kRunBytes +
                       static_cast<int>(offset + (is_value ? block_size : 0)) * 4;
-    if (chunk != first_chunk) return;
+    if (chunk != tile.first_chunk) return;
     in_chunk = static_cast<int>(position % kChunkPositions);
     here = in_chunk / 16 * Chunk::kRunBytes + in_run;
   }
 };
 
-/// Queries of the tile; keys and values of its tokens in chunks [first, last]. Returns when they
-/// are where they belong, but for a barrier. The QKV projection is there (but in a rehearsal);
+/// Queries of the tile; keys and values of its tokens in the block's chunks. Returns when they are
+/// where they belong, but for a barrier. The QKV projection is there (but in a rehearsal);
 /// `item` and `loads` are the thread's first.
 template <class Codec, int kDim, int kHalves>
 __device__ __forceinline__ void take_heads(const DecodeArgs& args, const DecodeTile& tile,
-                                           int first, int last, bool is_rehearsal,
-                                           DecodeItem<Codec, kDim> item, HeadLoads loads,
-                                           DecodeShared<Codec, kDim>& shared,
+                                           bool is_rehearsal, DecodeItem<Codec, kDim> item,
+                                           HeadLoads loads, DecodeShared<Codec, kDim>& shared,
                                            std::uint32_t* queries, std::byte* keys) {
   using Item = DecodeItem<Codec, kDim>;
   const bool has_norm = args.q_norm != nullptr || args.k_norm != nullptr;
@@ -313,7 +310,7 @@ __device__ __forceinline__ void take_heads(const DecodeArgs& args, const DecodeT
     }
     begin += kAttentionThreads / Item::kThreads;
     if (begin >= num_items) break;
-    item = Item(args, tile, begin, first, last);
+    item = Item(args, tile, begin);
     loads = item.load(args);
   }
 }

@@ -17,6 +17,20 @@ struct DecodeSums {
   float v[kUnitsOfWarp<kDim>][2][4] = {};
 };
 
+/// What was gathered of some chunks.
+template <int kDim, int kHalves>
+struct DecodeResult {
+  DecodeSums<kDim> sums;
+  DecodeStats<kHalves> stats;
+  __device__ __forceinline__ DecodeResult() {
+#pragma unroll
+    for (int half = 0; half < kHalves; ++half) {
+      stats.most[half] = -CUDART_INF_F;
+      stats.total[half] = 0;
+    }
+  }
+};
+
 /// sums += weights x values over the chunk, in ascending order. `last`: position of the tile,
 /// counted from the chunk's first.
 template <class Codec, int kDim, int kHalves>
@@ -97,7 +111,7 @@ struct DecodeRow {
   std::int64_t base;  // of the token's row
   int first_column;   // of the head
 };
-__device__ __forceinline__ DecodeRow decode_row(const DecodeArgs& args, const DecodeTile& tile,
+__device__ __forceinline__ DecodeRow decode_row(const DecodeArgs& args, const DecodeRows& tile,
                                                 int row, int head_dim) {
   const int token = row * args.group_inverse >> 16;
   const int head = static_cast<int>(blockIdx.y) * args.group + row - token * args.group;
@@ -151,23 +165,24 @@ __device__ __forceinline__ void store_result(const DecodeArgs& args, const Decod
   if (!is_rehearsal) leave_largest(args, largest);
 }
 
-// --- chunks that have a block of threads each
+// --- chunks that several blocks of threads share
 
-__device__ __forceinline__ std::int64_t partial_row(const DecodeArgs& args, int chunk, int row) {
-  const std::int64_t tile = static_cast<std::int64_t>(blockIdx.x) * args.num_kv_heads + blockIdx.y;
-  return (tile * args.max_chunks + chunk) * kDecodeTileRows + row;
+__device__ __forceinline__ std::int64_t partial_row(const DecodeArgs& args, int zeroth_partial,
+                                                    int chunk, int row) {
+  const int entry = (zeroth_partial + chunk) * args.num_kv_heads + static_cast<int>(blockIdx.y);
+  return static_cast<std::int64_t>(entry) * kDecodeTileRows + row;
 }
 
 template <int kDim, int kHalves>
 __device__ __forceinline__ void store_partial(const DecodeArgs& args, const DecodeTile& tile,
-                                              const DecodeSums<kDim>& sums,
+                                              int chunk, const DecodeSums<kDim>& sums,
                                               const DecodeStats<kHalves>& stats) {
   const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int half = 0; half < kHalves; ++half) {
     const int row = half * 8 + lane / 4;
     if (row >= tile.num_rows) continue;
-    const std::int64_t at = partial_row(args, static_cast<int>(blockIdx.z), row);
+    const std::int64_t at = partial_row(args, tile.zeroth_partial, chunk, row);
     if (threadIdx.x % 4 == 0 && threadIdx.x < 32)
       reinterpret_cast<float2*>(args.partial_stats)[at] =
           make_float2(stats.most[half], stats.total[half]);
@@ -185,13 +200,13 @@ __device__ __forceinline__ void store_partial(const DecodeArgs& args, const Deco
 }
 
 /// True in the block of the tile that gets here last, which sees what the others have stored.
-__device__ __forceinline__ bool is_last_chunk(const DecodeArgs& args, int num_chunks,
+__device__ __forceinline__ bool is_last_share(const DecodeArgs& args, int num_shares,
                                               bool& is_last) {
   __syncthreads();
   if (threadIdx.x == 0) {
     int* arrivals = args.arrivals + blockIdx.x * args.num_kv_heads + blockIdx.y;
     __threadfence();
-    is_last = atomicAdd(arrivals, 1) == num_chunks - 1;
+    is_last = atomicAdd(arrivals, 1) == num_shares - 1;
     __threadfence();
     if (is_last) *arrivals = 0;
   }
@@ -201,8 +216,11 @@ __device__ __forceinline__ bool is_last_chunk(const DecodeArgs& args, int num_ch
 
 /// Merges the chunks in ascending order, four elements of a row to a thread.
 template <int kDim>
-__device__ __forceinline__ void merge_partials(const DecodeArgs& args, const DecodeTile& tile,
-                                               int num_chunks) {
+__device__ __forceinline__ void merge_when_last(const DecodeArgs& args, bool& is_last) {
+  // Read again, so that no register holds it meanwhile.
+  const DecodeRows tile(args);
+  const DecodeRange all(args, tile);
+  if (!is_last_share(args, all.shares, is_last)) return;
   constexpr int kThreads = kDim / 4;
   float largest = 0;
 #pragma unroll 1
@@ -212,9 +230,9 @@ __device__ __forceinline__ void merge_partials(const DecodeArgs& args, const Dec
     float most = -CUDART_INF_F;
     float total = 0;
     float4 sum = {};
-#pragma unroll 4
-    for (int chunk = 0; chunk < num_chunks; ++chunk) {
-      const std::int64_t at = partial_row(args, chunk, row);
+#pragma unroll 8
+    for (int chunk = all.first; chunk <= all.last; ++chunk) {
+      const std::int64_t at = partial_row(args, all.zeroth_partial(), chunk, row);
       const float2 stats = __ldcg(reinterpret_cast<const float2*>(args.partial_stats) + at);
       const float4 part =
           __ldcg(reinterpret_cast<const float4*>(args.partial_sums + at * kDim + d));

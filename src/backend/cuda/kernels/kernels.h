@@ -281,11 +281,14 @@ struct AttentionTask {
   int out_stride = 0;
   int out_run = 0;                  // see dealt_column()
   int tile_rows = kDecodeTileRows;  // or kPrefillTileRows
-  // Tiles of 16 rows: one block of threads for each chunk, at most max_chunks of them.
+  int max_chunks = 1;               // of what a tile of 16 rows sees
+  // attention() of such tiles: a block of threads for each chunk.
   bool split = false;
-  int max_chunks = 1;
-  float* partial_sums = nullptr;   // [tiles, kv heads, chunks, 16, D]
-  float* partial_stats = nullptr;  // [tiles, kv heads, chunks, 16, 2]: maximum, sum
+  // attention_decode(): up to `shares` blocks for a slice whose first_partials[] isn't negative.
+  const std::int32_t* first_partials = nullptr;
+  int shares = 1;
+  float* partial_sums = nullptr;   // [entries, 16, D]: (tile, kv head, chunk) or (chunk, kv head)
+  float* partial_stats = nullptr;  // [entries, 16, 2]: maximum, sum
   int* arrivals = nullptr;         // [tiles, kv heads], zero between steps
   float* largest = nullptr;        // [attention_traits()] of a single token's row, or null
   bool waits_long = false;         // attention_decode(): behind a chain of products

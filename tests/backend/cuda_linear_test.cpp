@@ -208,6 +208,97 @@ TEST_P(CudaLinearTest, large_units_give_a_token_the_same_bits_anywhere) {
     ASSERT_EQ(all[i], all[i % (61 * rows)]) << "token " << i / rows << ", row " << i % rows;
 }
 
+/// Results where the next product wants them: the same numbers in another order.
+TEST_P(CudaLinearTest, large_units_deal_gated_results) {
+  const LinearShape shape = {"", GetParam(), 512, 704, 300, Epilogue::kSwiGlu};
+  const LinearCase linear(shape);
+  for (const WideShape& large : kLargeShapes) {
+    for (const Element element : {Element::kBf16, Element::kF16}) {
+      LinearTask task = linear.task(RowForm::kDealt);
+      task.shape = large;
+      task.out_element = element;
+      if (!has_shape(task, large)) GTEST_SKIP() << "has no large units";
+      const auto plain = product(linear, task);
+      const auto half = [](const std::vector<std::uint32_t>& words, int i) {
+        return words[static_cast<std::size_t>(i / 2)] >> i % 2 * 16 & 0xffffU;
+      };
+      const int columns = shape.rows / 2;
+      for (const int run : {2, 4, 8}) {
+        task.out_run = run;
+        const auto dealt = product(linear, task);
+        for (int i = 0; i < shape.tokens * columns; ++i) {
+          const int row = i - i % columns;
+          ASSERT_EQ(half(plain, i), half(dealt, row + dealt_column(i % columns, 2, run)))
+              << large.tokens << " split by " << large.split << ", run " << run << ", " << i;
+        }
+      }
+    }
+  }
+}
+
+/// kAdd, to numbers that aren't zero: a product added to itself.
+TEST_P(CudaLinearTest, large_units_add_to_what_is_there) {
+  const LinearShape shape = {"", GetParam(), 448, 704, 300, Epilogue::kAdd};
+  const LinearCase linear(shape);
+  for (const WideShape& large : kLargeShapes) {
+    LinearTask task = linear.task(RowForm::kDealt);
+    task.shape = large;
+    if (!has_shape(task, large)) GTEST_SKIP() << "has no large units";
+    const auto once = product(linear, task);
+    const Stream stream;
+    cuda::linear(task, stream.get());
+    check_launch("a second product");
+    stream.synchronize("a second product");
+    const auto twice = linear.results();
+    for (std::size_t i = 0; i < num_results(shape); ++i)
+      ASSERT_EQ(2 * std::bit_cast<float>(once[i]), std::bit_cast<float>(twice[i])) << i;
+  }
+}
+
+/// Gates from -96 to 96, times one: far below a rounding of bf16, 2^-9, off SwiGLU in double.
+TEST_P(CudaLinearTest, large_units_are_near_swiglu) {
+  if (GetParam() != MatrixLayout::kBf16) GTEST_SKIP() << "f32 sums of all formats are alike";
+  const LinearShape shape = {"", MatrixLayout::kBf16, 8192, 64, 130, Epilogue::kSwiGlu};
+  const LinearCase linear(shape);
+  LinearTask task = linear.task(RowForm::kDealt);
+  task.out_element = Element::kF32;
+  const int columns = shape.rows / 2;
+  const auto gate_of = [&](int column) {
+    return bf16_to_f32(
+        f32_to_bf16(-96.0F + 192.0F * static_cast<float>(column) / static_cast<float>(columns)));
+  };
+  std::vector<std::byte> weights(linear.matrix_bytes());
+  const auto put = [](std::vector<std::byte>& to, std::size_t at, float value) {
+    const std::uint16_t bits = f32_to_bf16(value);
+    std::memcpy(&to[at], &bits, sizeof bits);
+  };
+  for (int column = 0; column < columns; ++column) {
+    const int gate_row = column / kTileRows * 2 * kTileRows + column % kTileRows;
+    put(weights, static_cast<std::size_t>(element_offset(task.matrix, gate_row, 0)),
+        gate_of(column));
+    put(weights, static_cast<std::size_t>(element_offset(task.matrix, gate_row + kTileRows, 0)), 1);
+  }
+  const std::size_t row_bytes = 2 * static_cast<std::size_t>(shape.columns);
+  std::vector<std::byte> rows(static_cast<std::size_t>(shape.tokens) * row_bytes);
+  for (std::size_t at = 0; at < rows.size(); at += row_bytes) put(rows, at, 1);
+  check(cudaMemcpy(const_cast<std::byte*>(static_cast<const std::byte*>(task.matrix.data)),
+                   weights.data(), weights.size(), cudaMemcpyHostToDevice),
+        "filling weights");
+  check(cudaMemcpy(task.x.values, rows.data(), rows.size(), cudaMemcpyHostToDevice),
+        "filling rows");
+  for (const WideShape& large : kLargeShapes) {
+    task.shape = large;
+    const auto got = product(linear, task);
+    for (int i = 0; i < shape.tokens * columns; ++i) {
+      const double gate = gate_of(i % columns);
+      const double want = gate / (1 + std::exp(-gate));
+      ASSERT_NEAR(std::bit_cast<float>(got[static_cast<std::size_t>(i)]), want,
+                  0x1p-16 * std::abs(want) + 1e-35)
+          << gate;
+    }
+  }
+}
+
 TEST_P(CudaLinearTest, rows_in_the_wrong_order_are_noticed) {
   LinearShape shape = kCases[4];
   shape.layout = GetParam();

@@ -89,6 +89,30 @@ __device__ __forceinline__ void copy_box(void* shared, const CUtensorMap* map, i
       "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier))
       : "memory");
 }
+/// The same to that place in each block of the cluster that `blocks` has a bit for, and to its
+/// barrier.
+__device__ __forceinline__ void copy_box_to_all(void* shared, const CUtensorMap* map, int column,
+                                                int row, std::uint64_t* barrier,
+                                                std::uint16_t blocks) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      ".multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared_address(shared)),
+      "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier)), "h"(blocks)
+      : "memory");
+}
+/// Arrives at the same barrier of another block of the cluster. This orders nothing: it may say
+/// that something has been read, not that something has been written. With .release it waits for
+/// all that the warp has under way (bf16, 28672 x 4096, 2,048 tokens: 864 us instead of 625).
+__device__ __forceinline__ void arrive_in(std::uint64_t* barrier, int rank) {
+  asm volatile(
+      "{\n.reg .b32 remote;\n"
+      "mapa.shared::cluster.u32 remote, %0, %1;\n"
+      "mbarrier.arrive.relaxed.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(
+
+          shared_address(barrier)),
+      "r"(rank)
+      : "memory");
+}
 
 #endif
 

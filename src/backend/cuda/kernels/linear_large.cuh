@@ -4,20 +4,21 @@
 // tokens, and a sum over K has one accumulator: the parts of K that give a token the bits it has
 // alone would need as many registers again for their total, and there are none left.
 //
-// What so large a unit is for are bytes from the L2 cache to shared memory: 23 of 16-bit operands
-// for a thousand multiplications instead of 26 of 192 x 128 and 31 of 128 x 128, which under load
-// is power. And one instruction has 256 tokens, so that the tensor cores read its weights from
-// registers half as often.
+// What so large a unit is for are bytes from the L2 cache to shared memory, which under load are
+// power: 23 of 16-bit operands for a thousand multiplications instead of 26 of 192 x 128 and 31 of
+// 128 x 128. Two blocks of threads with the same tokens bring each other half of their rows of x:
+// 16. And one instruction has 256 tokens, so that the tensor cores read its weights from registers
+// half as often.
 //
 // A block of threads walks over units, through a ring of stages as in wgmma_ring.cuh. With few
 // units a cluster of kSplit blocks shares one, also of 128 tokens: each takes its share of K, and
 // they add their sums through the cluster's shared memory.
+#include "backend/cuda/kernels/finish_large.cuh"
 #include "backend/cuda/kernels/linear_wgmma.cuh"
 
 namespace iol::cuda {
 
-inline constexpr int kLargeTiles = 8;   // of 16 rows
-inline constexpr int kLargeChunk = 64;  // tokens that are finished at a time
+inline constexpr int kLargeTiles = 8;  // of 16 rows
 
 struct LargeArgs {
   LinearArgs linear;
@@ -27,18 +28,18 @@ struct LargeArgs {
   int token_units;
   int row_units;
   int near_units;  // token units that are multiplied one after the other by the same rows
-  int stage_bytes;
 };
 
 template <class Format, int kTokens, int kSplit>
 struct LargeBlock {
   static constexpr int kGroups = 2;
+  static constexpr bool kIsPair = kSplit == 1;  // blocks bring each other rows of x
   static constexpr int kThreads = (kGroups + 1) * kGroupThreads;
   static constexpr int kRowBytes = kTokens * kStageBlocks * Format::kRowBytes;  // of a stage
   static constexpr int kTileBytes = kStageBlocks * Format::kTileBytes;
   static constexpr int kStageBytes = kRowBytes + kLargeTiles * kTileBytes;
-  // Of a group: some tokens', behind the ring, or in a cluster all of them, in its place.
-  static constexpr int kGroupSums = (kSplit > 1 ? kTokens : kLargeChunk) * kSumStride;
+  // Of a group: two chunks of tokens, behind the ring, or in a cluster all of them, in its place.
+  static constexpr int kGroupSums = (kSplit > 1 ? kTokens : 2 * kLargeChunk) * kSumStride;
   static constexpr int kSumBytes = kGroups * kGroupSums * 4;
   static constexpr int kMostBytes = 226 * 1024;
   static constexpr int kStages = (kMostBytes - (kSplit > 1 ? 0 : kSumBytes)) / kStageBytes;
@@ -51,15 +52,20 @@ struct LargeBlock {
 
 #if defined(IOL_HAS_WGMMA)
 
-/// The units of a block, or of a cluster of kSplit blocks, and its blocks of K.
-template <int kSplit>
+/// The units of a block and its blocks of K. Unit numbers of a pair are those of both blocks.
+template <int kSplit, bool kIsPair>
 struct LargeUnits {
+  static constexpr int kCluster = kIsPair ? 2 : kSplit;
   const LargeArgs& args;
 
-  [[nodiscard]] __device__ __forceinline__ static int rank() { return number_of_block() % kSplit; }
-  [[nodiscard]] __device__ __forceinline__ static int first() { return number_of_block() / kSplit; }
+  [[nodiscard]] __device__ __forceinline__ static int rank() {
+    return number_of_block() % kCluster;
+  }
+  [[nodiscard]] __device__ __forceinline__ static int first() {
+    return number_of_block() / kCluster;
+  }
   [[nodiscard]] __device__ __forceinline__ static int stride() {
-    return static_cast<int>(gridDim.x) / kSplit;
+    return static_cast<int>(gridDim.x) / kCluster;
   }
   [[nodiscard]] __device__ __forceinline__ int end() const {
     return args.token_units * args.row_units;
@@ -74,11 +80,14 @@ struct LargeUnits {
     const int first_token = unit / (args.near_units * args.row_units) * args.near_units;
     const int near = min(args.near_units, args.token_units - first_token);
     const int rest = unit - first_token * args.row_units;
-    return {rest / near, first_token + rest % near};
+    const int rows = rest / near;
+    return {kIsPair ? 2 * rows + rank() : rows, first_token + rest % near};
   }
-  [[nodiscard]] __device__ __forceinline__ int first_block() const { return share_begin(rank()); }
+  [[nodiscard]] __device__ __forceinline__ int first_block() const {
+    return kIsPair ? 0 : share_begin(rank());
+  }
   [[nodiscard]] __device__ __forceinline__ int end_block() const {
-    return min(share_begin(rank() + 1), args.blocks);
+    return kIsPair ? args.blocks : min(share_begin(rank() + 1), args.blocks);
   }
 
  private:
@@ -91,10 +100,11 @@ struct LargeUnits {
 template <class Format, int kTokens, int kSplit>
 struct LargeFiller {
   using Block = LargeBlock<Format, kTokens, kSplit>;
-  using Units = LargeUnits<kSplit>;
+  using Units = LargeUnits<kSplit, Block::kIsPair>;
   const LargeArgs& args;
   Ring ring;
   Units units;
+  std::uint64_t* other_empty;  // [stages], of a pair: the other block's stage is empty
 
   __device__ __forceinline__ void fill_weights() {
     prefetch_map(&args.weights);
@@ -111,8 +121,19 @@ struct LargeFiller {
     fill([&](int offset, int block, const typename Units::Place& place) {
       std::uint64_t* full = ring.full + ring.stage;
       arrive_expecting(full, Block::kRowBytes);
-      copy_box(ring.memory + offset, &args.x, block * Format::kRowBytes, place.token_unit * kTokens,
-               full);
+      int token = place.token_unit * kTokens;
+      if constexpr (Block::kIsPair) {
+        // Each brings half of the tokens for both, when both have room for them.
+        const int rank = Units::rank();
+        std::uint64_t* other = other_empty + ring.stage;
+        arrive_in(other, rank ^ 1);
+        wait_phase(other, ring.parity);
+        token += rank * (kTokens / 2);
+        copy_box_to_all(ring.memory + offset + rank * (Block::kRowBytes / 2), &args.x,
+                        block * Format::kRowBytes, token, full, 3);
+      } else {
+        copy_box(ring.memory + offset, &args.x, block * Format::kRowBytes, token, full);
+      }
     });
   }
 
@@ -137,19 +158,61 @@ struct LargeFiller {
   }
 };
 
-/// Finishes a group's sums, 128 tokens at a time.
-template <class Format, int kTokens, class Part>
-__device__ __forceinline__ void finish_unit(const LinearArgs& linear, const GroupRows& rows,
-                                            int first_token, const Part (&d)[kTokens / 2],
-                                            float* sums) {
-  constexpr int kAtOnce = 128;
-  using Own = const Part(&)[kAtOnce / 2];
+/// One of the warpgroups that multiply: 64 rows by kTokens tokens.
+template <class Format, int kTokens, int kSplit>
+struct LargeMultiplier {
+  using Block = LargeBlock<Format, kTokens, kSplit>;
+  using Sums = typename Format::Part[kTokens / 2];
+  static constexpr int kSteps = kStageBlocks * Format::kSteps;  // multiplications of a stage
+  using Operands = std::uint32_t[kSteps][4];                    // the lane's weights
+  Ring ring;
+  int weights;         // where the lane's weights begin in a stage
+  std::uint32_t rows;  // the address of the first stage, as a descriptor has it
+  int lane = lane_of_warp();
+
+  /// d += the next `stages` stages. What a stage has behind the end of K is zero.
+  __device__ __forceinline__ void add_stages(int stages, Sums& d) {
+    if (stages == 0) return;
+    Operands a[2];  // one is multiplied while the next is fetched
+#pragma unroll 1
+    for (int left = stages;;) {
+      begin(a[0], d);
+      if (left < stages) release_last();
+      ring.advance();
+      if (--left == 0) break;
+      begin(a[1], d);
+      release_last();
+      ring.advance();
+      if (--left == 0) break;
+    }
+    wait_wgmma<0>();
+    release_last();
+  }
+
+ private:
+  /// Begins to multiply the stage and waits for the one before.
+  __device__ __forceinline__ void begin(Operands& a, Sums& d) const {
+    ring.wait_full();
+    const std::byte* own = ring.memory + weights + ring.stage * Block::kStageBytes;
 #pragma unroll
-  for (int token = 0; token < kTokens; token += kAtOnce)
-    finish_group<Format, kAtOnce, kLargeChunk>(
-        {linear, rows, first_token + token}, reinterpret_cast<Own>(d[token / 2]),
-        own_token_scale<Format>(linear, first_token + token), sums);
-}
+    for (int block = 0; block < kStageBlocks; ++block) {
+      const auto w = Format::shared_weights(own + block * Format::kTileBytes);
+#pragma unroll
+      for (int i = 0; i < Format::kSteps; ++i) Format::operand(w, i, a[block * Format::kSteps + i]);
+    }
+    const std::uint32_t descriptor = rows + ring.stage * (Block::kStageBytes / 16);
+    begin_wgmma();
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i)
+      Format::multiply_all(d, a[i], operand_descriptor(descriptor + i * 2), true);
+    commit_wgmma();
+    wait_wgmma<1>();
+  }
+  /// The stage before the ring's has been read.
+  __device__ __forceinline__ void release_last() const {
+    if (lane == 0) arrive(ring.empty + (ring.stage == 0 ? Block::kStages : ring.stage) - 1);
+  }
+};
 
 /// Adds the cluster's sums, each block for its part of the tokens, and finishes them.
 template <class Format, int kTokens, int kSplit, class Part>
@@ -157,19 +220,25 @@ __device__ __forceinline__ void finish_cluster(const LinearArgs& linear, const G
                                                int first_token, const Part (&d)[kTokens / 2],
                                                float* sums) {
   constexpr int kOwnTokens = kTokens / kSplit;
-  constexpr int kAtOnce = 32;  // whose old numbers are in registers
-  constexpr int kCount = kAtOnce / Finisher<Format>::kTokenStride;
   store_chunk<kTokens / 2>(d, 0, sums);
-  const int begin = LargeUnits<kSplit>::rank() * kOwnTokens;
-  const Finisher<Format> finisher = {linear, rows, first_token};
+  const int begin = LargeUnits<kSplit, false>::rank() * kOwnTokens;
+  const LargeFinisher<Format> finisher = {{linear, rows, first_token}};
+  const auto scales = finisher.scales();
   const ClusterSums<Format, kSplit, 1, kTokens> all = {{linear.x_scales + first_token}, sums};
   cluster_barrier();
-  if (finisher.is_plain()) {
+  if (finisher.is_usual()) {
+    constexpr int kAtOnce = 2;  // chunks, so that more is read from the other block at a time
+    float4 v[kAtOnce][LargeFinisher<Format>::kCount];
+    float4 old[kAtOnce][LargeFinisher<Format>::kCount] = {};
 #pragma unroll 1
-    for (int token = begin; token < begin + kOwnTokens; token += kAtOnce) {
-      float4 old[kCount] = {};
-      finisher.load_old(token, token + kAtOnce, old);
-      finisher.finish_plain(token, token + kAtOnce, old, all);
+    for (int token = begin; token < begin + kOwnTokens; token += kAtOnce * kLargeChunk) {
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        finisher.load_exact(token + i * kLargeChunk, old[i]);
+        finisher.take(token + i * kLargeChunk, all, scales, v[i]);
+      }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) finisher.write(token + i * kLargeChunk, v[i], old[i]);
     }
   } else {
     finisher.finish_other(begin, begin + kOwnTokens, all);
@@ -188,48 +257,64 @@ __global__ void __launch_bounds__(LargeBlock<Format, kTokens, kSplit>::kThreads,
   extern __shared__ __align__(1024) std::byte memory[];
   __shared__ std::uint64_t full[Block::kStages];
   __shared__ std::uint64_t empty[Block::kStages];
+  __shared__ std::uint64_t other_empty[Block::kStages];
   Ring ring = {memory, full, empty, Block::kStages};
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < Block::kStages; ++stage) {
       init_barrier(full + stage, 2);
       init_barrier(empty + stage, Block::kGroups * (kGroupThreads / 32));
+      init_barrier(other_empty + stage, 1);
     }
     publish_barriers();
   }
-  __syncthreads();
+  if constexpr (Block::kIsPair) {
+    cluster_barrier();
+  } else {
+    __syncthreads();
+  }
   let_next_start();
-  const LargeUnits<kSplit> units = {args};
+  const LargeUnits<kSplit, Block::kIsPair> units = {args};
   const int group = threadIdx.x / kGroupThreads;
   if (group == Block::kGroups) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(24));
-    LargeFiller<Format, kTokens, kSplit> filler = {args, ring, units};
+    LargeFiller<Format, kTokens, kSplit> filler = {args, ring, units, other_empty};
     fill_ring(filler);
     __syncwarp();
     pass_cluster_barriers<kSplit>();
+    if constexpr (Block::kIsPair) cluster_barrier();
     return;
   }
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(240));
   wait_for_previous();
-  RingEmptier<Format, kTokens, 2, LargeArgs> emptier = {
-      args, ring, Block::kRowBytes + threadIdx.x / 32 * Block::kTileBytes + threadIdx.x % 32 * 16,
+  LargeMultiplier<Format, kTokens, kSplit> multiplier = {
+      ring,
+      Block::kRowBytes +
+          static_cast<int>(threadIdx.x / 32 * Block::kTileBytes + threadIdx.x % 32 * 16),
       shared_address(memory) / 16};
+  const int stages = (units.end_block() - units.first_block() + kStageBlocks - 1) / kStageBlocks;
   float* sums = reinterpret_cast<float*>(memory + (kSplit > 1 ? 0 : Block::kRingBytes)) +
                 group * Block::kGroupSums;
 #pragma unroll 1
   for (int unit = units.first(); unit < units.end(); unit += units.stride()) {
-    // Without a first value the compiler takes d's last one for used and keeps it until here.
-    Part d[kTokens / 2] = {};
-    emptier.sum_blocks(units.first_block(), units.end_block(), d);
     const auto place = units.place(unit);
+    const int first_token = place.token_unit * kTokens;
     const GroupRows rows =
         group_rows(args.linear, place.row_unit * kLargeTiles, kLargeTiles, group);
-    const int first_token = place.token_unit * kTokens;
+    const LargeFinisher<Format> finisher = {{args.linear, rows, first_token}};
+    Part d[kTokens / 2] = {};
     if constexpr (kSplit == 1) {
-      finish_unit<Format, kTokens>(args.linear, rows, first_token, d, sums);
-    } else {                                             // the only unit
+      const auto scales = LargeScales<Format, kTokens>::read(finisher);
+      multiplier.add_stages(stages, d);
+      finish_large(finisher, d, scales, sums);
+    } else {  // the only unit
+      multiplier.add_stages(stages, d);
       named_barrier(1, Block::kGroups * kGroupThreads);  // the stages are empty
       finish_cluster<Format, kTokens, kSplit>(args.linear, rows, first_token, d, sums);
     }
+  }
+  if constexpr (Block::kIsPair) {
+    __syncwarp();
+    cluster_barrier();  // nobody leaves while the other block may write here
   }
 #endif
 }
@@ -246,16 +331,18 @@ void launch_large(const LinearTask& task, StreamHandle stream) {
   args.blocks = num_blocks(task.matrix);
   args.token_units = (task.num_tokens + kTokens - 1) / kTokens;
   args.row_units = (task.matrix.rows + kRows - 1) / kRows;
+  if (Block::kIsPair) args.row_units = (args.row_units + 1) / 2;
   args.near_units = std::min(kNearTokens / kTokens, args.token_units);
-  args.stage_bytes = Block::kStageBytes;
   args.weights =
       word_map(args.linear.weights, args.blocks * (Format::kTileBytes / kWeightWordBytes),
                task.matrix.rows / kTileRows, Block::kTileBytes / kWeightWordBytes, kLargeTiles);
-  args.x =
-      row_map(args.linear.x, static_cast<int>(args.linear.x_row_bytes), task.num_tokens, kTokens);
+  args.x = row_map(args.linear.x, static_cast<int>(args.linear.x_row_bytes), task.num_tokens,
+                   Block::kIsPair ? kTokens / 2 : kTokens);
+  constexpr int kCluster = Block::kIsPair ? 2 : kSplit;
   const int units = args.token_units * args.row_units;
-  const int blocks = kSplit > 1 ? units * kSplit : std::min(units, multiprocessors());
-  launch_clusters(kernel, dim3(blocks), kSplit, Block::kThreads, Block::kSharedBytes, stream, args);
+  const int clusters = kSplit > 1 ? units : std::min(units, multiprocessors() / kCluster);
+  launch_clusters(kernel, dim3(clusters * kCluster), kCluster, Block::kThreads, Block::kSharedBytes,
+                  stream, args);
 }
 
 /// In a shape that is_large().

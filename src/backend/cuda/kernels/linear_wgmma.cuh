@@ -103,7 +103,7 @@ __device__ __forceinline__ void pass_cluster_barriers() {
 }
 
 /// One of the warpgroups that multiply.
-template <class Format, int kTokens, int kBuffers, class Args = WgmmaArgs>
+template <class Format, int kTokens, int kBuffers>
 struct RingEmptier {
   using Part = typename Format::Part;
   using Sums = Part[kTokens / 2];
@@ -113,7 +113,7 @@ struct RingEmptier {
   static constexpr int kRounds = kStageBlocks / kRoundBlocks;  // of a stage
   using Operands = std::uint32_t[kRoundSteps][4];              // the lane's weights
   static constexpr int kBoxRows = kTokens * kBoxBytes;
-  const Args& args;
+  const WgmmaArgs& args;
   Ring ring;
   std::uint32_t weights;  // where the lane's weights begin in a stage
   std::uint32_t rows;     // the address of the first stage, as a descriptor has it

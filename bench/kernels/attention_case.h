@@ -223,12 +223,9 @@ class AttentionCase {
   }
   /// Of an element in a block's keys or values.
   [[nodiscard]] std::size_t unit_offset(std::size_t position, std::size_t d, bool is_value) const {
-    const auto dim = static_cast<std::size_t>(shape_.head_dim);
-    const std::size_t p = position % 16;
-    const std::size_t k = d % 16;
-    const std::size_t unit = position / 16 * dim * 16 + d / 16 * 256;
-    return unit + (is_value ? (k % 8 * 4 + p / 4) * 8 + k / 8 * 4 + p % 4
-                            : (p % 8 * 4 + k / 4) * 8 + p / 8 * 4 + k % 4);
+    return static_cast<std::size_t>(cache_offset(cache_element_bytes(shape_.element),
+                                                 shape_.head_dim, is_value,
+                                                 static_cast<int>(position), static_cast<int>(d)));
   }
   /// A power of two up to 2^+-spread, or zero.
   float random_magnitude() {

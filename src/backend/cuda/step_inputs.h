@@ -21,7 +21,7 @@ struct StepArrays {
   const Slice* slices = nullptr;                 // decodes first
   const std::int32_t* first_partials = nullptr;  // [decodes] see share_decodes()
   const AttentionTile* small_tiles = nullptr;    // of 16 rows
-  const AttentionTile* prefill_tiles = nullptr;  // of 96 rows
+  const AttentionTile* prefill_tiles = nullptr;  // of 128 rows
   const std::int32_t* tables = nullptr;          // the slices' block tables, one behind the other
 };
 

@@ -1,7 +1,6 @@
-// Causal attention over the paged cache with tensor cores. A tile is 16 or 32 rows (a third of a
-// prefill tile); a row is a
-// (token, query head) pair of the query heads that share a key-value head. For each chunk of 256
-// positions that starts at a multiple of 256:
+// Causal attention over the paged cache with tensor cores. A tile is 16 or 32 rows (a quarter of a
+// prefill tile); a row is a (token, query head) pair of the query heads that share a key-value
+// head. For each chunk of 256 positions that starts at a multiple of 256:
 //
 //   scores  warp w multiplies the rows with positions [64 w, 64 w + 64)
 //   most    the chunk's largest score of each row, over all four warps
@@ -15,7 +14,7 @@
 // walks over all chunks of its tile.
 //
 // Slices of one tile (most decodes) take attention_decode.cu instead, where it has the heads' size,
-// and prefill tiles attention_prompts.cu, where the card has room for it.
+// and prefill tiles attention_prompts.cu, where there is wgmma.
 //
 // int8 and fp8: codes become f16, which holds them exactly (attention_numbers.cuh); a position's
 // key scale multiplies its score, its value scale its weight.
@@ -32,8 +31,8 @@ __global__ void __launch_bounds__(kAttentionThreads, kTiles* kUnits == 1 ? 4 : 3
   // The step's input, which no kernel writes.
   constexpr int kParts = kTiles == 1 ? 1 : kPrefillTileRows / (kTiles * 16);  // of a tile
   const int part = static_cast<int>(blockIdx.x) % kParts;
-  const TileRange tile =
-      tile_range(task, static_cast<int>(blockIdx.x) / kParts, part * kTiles * 16, kTiles * 16);
+  const TileRange tile = tile_range(task, static_cast<int>(blockIdx.x) / kParts,
+                                    static_cast<int>(blockIdx.y), part * kTiles * 16, kTiles * 16);
   const int first_chunk = tile.first_chunk + static_cast<int>(blockIdx.z);
   if (tile.num_rows <= 0 || first_chunk > tile.last_chunk) return;
   const int last_chunk = task.split ? first_chunk : tile.last_chunk;
@@ -100,7 +99,7 @@ void launch(const AttentionTask& task, StreamHandle stream) {
 
 void attention(const AttentionTask& task, StreamHandle stream) {
   if (task.num_tiles == 0) return;
-  if (task.tile_rows == kPrefillTileRows && attention_stages(task.cache))
+  if (task.tile_rows == kPrefillTileRows && attention_takes_prompts(task.cache))
     return attention_prompts(task, stream);
   with_codec(task.cache.element, [&]<class Codec>(const Codec&) { launch<Codec>(task, stream); });
 }

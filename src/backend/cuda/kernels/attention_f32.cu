@@ -12,7 +12,7 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kMostDim = 256;
 
-/// Element `at` (see CacheView) of a plane as f32.
+/// Element `at` (see cache_offset()) of a plane as f32.
 __device__ float cache_value(const std::byte* plane, CacheElement element, int at) {
   switch (element) {
     case CacheElement::kF32:
@@ -59,15 +59,6 @@ __device__ Place place_at(const AttentionTask& task, const std::int32_t* table, 
   return place;
 }
 
-__device__ int key_offset(int units, int position, int d) {
-  const int p = position % 16;
-  return (position / 16 * units + d / 16) * 256 + (p % 8 * 4 + d % 16 / 4) * 8 + p / 8 * 4 + d % 4;
-}
-__device__ int value_offset(int units, int position, int d) {
-  const int p = position % 16;
-  return (position / 16 * units + d / 16) * 256 + (d % 8 * 4 + p / 4) * 8 + d % 16 / 8 * 4 + p % 4;
-}
-
 __global__ void __launch_bounds__(kThreads)
     attention_f32_kernel(AttentionTask task, const std::int32_t* token_slices) {
   __shared__ float query[kMostDim];
@@ -80,7 +71,7 @@ __global__ void __launch_bounds__(kThreads)
   const Slice slice = task.slices[token_slices[token]];
   if (token >= slice.first_token + slice.num_tokens) return;  // padding of the batch
   const int dim = task.cache.head_dim;
-  const int units = dim / 16;
+  const int bytes = cache_element_bytes(task.cache.element);
   const int kv_head = head / (task.num_heads / task.cache.num_kv_heads);
   const std::int32_t* table = task.tables + slice.first_entry;
   const int last = slice.first_position + token - slice.first_token;
@@ -100,9 +91,10 @@ __global__ void __launch_bounds__(kThreads)
       const Place place = place_at(task, table, kv_head, position);
       float dot = 0;
       for (int d = 0; d < dim; ++d)
-        dot = __fmaf_rn(
-            query[d],
-            cache_value(place.keys, task.cache.element, key_offset(units, place.offset, d)), dot);
+        dot = __fmaf_rn(query[d],
+                        cache_value(place.keys, task.cache.element,
+                                    cache_offset(bytes, dim, false, place.offset, d)),
+                        dot);
       score = dot * place.key_scale * task.scale;
       value_scale = place.value_scale;
     }
@@ -122,10 +114,10 @@ __global__ void __launch_bounds__(kThreads)
       float sum = sums[i] * rescale;
       for (int p = begin; p < end; ++p) {
         const Place place = place_at(task, table, kv_head, p);
-        sum = __fmaf_rn(
-            weights[p - chunk],
-            cache_value(place.values, task.cache.element, value_offset(units, place.offset, d)),
-            sum);
+        sum = __fmaf_rn(weights[p - chunk],
+                        cache_value(place.values, task.cache.element,
+                                    cache_offset(bytes, dim, true, place.offset, d)),
+                        sum);
       }
       sums[i] = sum;
     }

@@ -28,9 +28,20 @@ inline constexpr float kLog2E = 1.44269504088896341F;
 struct HalfCodec {
   using Stored = uint4;
   static constexpr bool kCoded = false;
+  /// The lane's numbers of two tiles (cache_offset()): rows g of `first` and of what is `second`
+  /// bytes behind it, k 4 q .. 4 q + 3.
+  static __device__ __forceinline__ Stored load(const std::byte* first, int second) {
+    const int row = static_cast<int>(threadIdx.x) % 32 / 4;
+    const int quad = static_cast<int>(threadIdx.x) % 4;
+    const std::byte* own = first + row * 32 + (quad / 2 ^ row / 4) * 16 + quad % 2 * 8;
+    const uint2 low = *reinterpret_cast<const uint2*>(own);
+    const uint2 high = *reinterpret_cast<const uint2*>(own + second);
+    return make_uint4(low.x, low.y, high.x, high.y);
+  }
   static __device__ __forceinline__ uint4 operand(const Stored& numbers) { return numbers; }
 };
 struct Bf16Codec : HalfCodec {
+  static constexpr bool kIsBf16 = true;
   static __device__ __forceinline__ std::uint32_t pack(float low, float high) {
     return to_bf16_pair(low, high);
   }
@@ -40,6 +51,7 @@ struct Bf16Codec : HalfCodec {
   }
 };
 struct F16Codec : HalfCodec {
+  static constexpr bool kIsBf16 = false;
   static __device__ __forceinline__ std::uint32_t pack(float low, float high) {
     return to_f16_pair(low, high);
   }
@@ -77,6 +89,28 @@ struct Fp8Codec : F16Codec {
     return to_e4m3(x, inverse);
   }
 };
+
+/// What a lane holds of a unit of the keys, or values, of the run that begins at `run`; of D / 16 =
+/// `units`.
+template <class Codec>
+__device__ __forceinline__ typename Codec::Stored load_codes(const std::byte* run, int unit) {
+  return reinterpret_cast<const typename Codec::Stored*>(run)[unit * 32 + threadIdx.x % 32];
+}
+template <class Codec>
+__device__ __forceinline__ typename Codec::Stored load_key(const std::byte* run, int unit,
+                                                           int units) {
+  if constexpr (Codec::kCoded)
+    return load_codes<Codec>(run, unit);
+  else
+    return Codec::load(run + unit * 256, units * 256);
+}
+template <class Codec>
+__device__ __forceinline__ typename Codec::Stored load_value(const std::byte* run, int unit) {
+  if constexpr (Codec::kCoded)
+    return load_codes<Codec>(run, unit);
+  else
+    return Codec::load(run + unit * 512, 256);
+}
 
 /// Of what isn't negative, the largest; not a number is larger than all.
 __device__ __forceinline__ std::uint32_t larger(std::uint32_t a, float b, float c) {

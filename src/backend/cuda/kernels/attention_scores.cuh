@@ -1,6 +1,6 @@
 #pragma once
-// Scores of a chunk and the weights they become, for attention.cu and attention_prompts.cu. A
-// `Chunk` is where its keys, values and scales are, see CachedChunk.
+// Scores of a chunk and the weights they become, for attention.cu. A `Chunk` is where its keys,
+// values and scales are, see CachedChunk.
 #include "backend/cuda/kernels/attention_tile.cuh"
 
 namespace iol::cuda {
@@ -18,7 +18,7 @@ __device__ __forceinline__ void multiply_keys(const AttentionTask& task, int fir
                                               const Chunk& chunk, const Shared& shared,
                                               float (&scores)[kTiles][8][4]) {
   const int lane = threadIdx.x % 32;
-  const int units = units_of<Chunk>(task);
+  const int units = task.cache.head_dim / 16;
   const std::byte* keys[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) keys[i] = chunk.keys(first_run + i);
@@ -26,7 +26,7 @@ __device__ __forceinline__ void multiply_keys(const AttentionTask& task, int fir
   for (int u = 0; u < units; ++u) {
     uint4 operand[4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) operand[i] = Codec::operand(load_unit<Codec>(keys[i], u));
+    for (int i = 0; i < 4; ++i) operand[i] = Codec::operand(load_key<Codec>(keys[i], u, units));
 #pragma unroll
     for (int t = 0; t < kTiles; ++t) {
       const uint4 query = shared.queries[(t * units + u) * 32 + lane];
@@ -137,7 +137,7 @@ __device__ __forceinline__ void scale_weights(const Scales& value_scales, const 
         shared.weighted[warp * kTiles * 16 + t * 16 + half * 8 + lane / 4] = largest;
     }
   }
-  sync_group<kTiles>();
+  __syncthreads();
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
@@ -179,7 +179,7 @@ __device__ __forceinline__ void find_most(const AttentionTask& task, const Share
       if (lane % 4 == 0) shared.most[warp * kTiles * 16 + t * 16 + half * 8 + lane / 4] = most;
     }
   }
-  sync_group<kTiles>();
+  __syncthreads();
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
@@ -273,13 +273,6 @@ __device__ __forceinline__ void find_scores(const AttentionTask& task, const Til
   }
 }
 
-/// As many barriers as soften_scores() has, for a group that doesn't see a chunk of its block:
-/// nothing waits for it, but compute-sanitizer takes barriers of different numbers for races.
-template <class Codec, int kTiles>
-__device__ __forceinline__ void pass_softening() {
-  for (int i = 0; i < (Codec::kCoded ? 3 : 2); ++i) sync_group<kTiles>();
-}
-
 /// The weights that scores become, to shared memory; maximum and sum of each row.
 template <class Codec, int kTiles, class Chunk>
 __device__ __forceinline__ void soften_scores(const AttentionTask& task, const TileRange& tile,
@@ -297,7 +290,7 @@ __device__ __forceinline__ void soften_scores(const AttentionTask& task, const T
     for (int t = 0; t < kTiles; ++t) stats.weight_scale[t][0] = stats.weight_scale[t][1] = 1.0F;
   }
   store_weights<Codec, kTiles>(scores, shared.weights);
-  sync_group<kTiles>();
+  __syncthreads();
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
 #pragma unroll

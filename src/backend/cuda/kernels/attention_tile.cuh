@@ -1,15 +1,10 @@
 #pragma once
-// What attention.cu and attention_prompts.cu share: a tile of rows, its queries, and where the
-// cache holds a chunk.
+// A tile of rows for attention.cu and attention_prompts.cu, its queries, and where the cache holds
+// a chunk.
 #include "backend/cuda/kernels/attention_numbers.cuh"
 
 namespace iol::cuda {
 
-/// What a lane holds of a unit; unit `unit` of a run that begins at `run`.
-template <class Codec>
-__device__ __forceinline__ typename Codec::Stored load_unit(const std::byte* run, int unit) {
-  return reinterpret_cast<const typename Codec::Stored*>(run)[unit * 32 + threadIdx.x % 32];
-}
 template <class Codec>
 __device__ __forceinline__ int run_bytes(const CacheView& cache) {
   return cache.head_dim / 16 * 32 * static_cast<int>(sizeof(typename Codec::Stored));
@@ -18,6 +13,7 @@ __device__ __forceinline__ int run_bytes(const CacheView& cache) {
 // --- the tile
 
 struct TileRange {
+  int kv_head;
   int slice_token;     // first token of the slice in the step
   int first_position;  // of the slice
   int first_row;       // of the tile in the slice
@@ -33,12 +29,13 @@ __device__ __forceinline__ int group_of(const AttentionTask& task) {
 }
 
 /// `num_rows` rows, at most, of the slice of a tile of the task, from the tile's row `row` on.
-__device__ __forceinline__ TileRange tile_range(const AttentionTask& task, int index, int row,
-                                                int num_rows) {
+__device__ __forceinline__ TileRange tile_range(const AttentionTask& task, int index, int kv_head,
+                                                int row, int num_rows) {
   const AttentionTile entry = task.tiles[index];
   const Slice slice = task.slices[entry.slice];
   const int group = group_of(task);
   TileRange tile;
+  tile.kv_head = kv_head;
   tile.slice_token = slice.first_token;
   tile.first_position = slice.first_position;
   tile.first_row = entry.first_row + row;
@@ -68,7 +65,7 @@ __device__ __forceinline__ void find_places(const AttentionTask& task, const Til
                            tile.last_position / 16 * 16);
   const std::int64_t block = tile.table[position / cache.block_size];
   places.head[threadIdx.x] =
-      block * cache.block_bytes + static_cast<std::int64_t>(blockIdx.y) * cache.head_bytes;
+      block * cache.block_bytes + static_cast<std::int64_t>(tile.kv_head) * cache.head_bytes;
   places.offset[threadIdx.x] = position % cache.block_size;
 }
 
@@ -88,7 +85,6 @@ template <class Codec>
 struct CachedChunk {
   static constexpr int kUnitsAhead = 4;  // of keys, on their way at once
   static constexpr int kRunsAhead = 8;   // of values, where a warp has up to two units of D
-  static constexpr int kDim = 0;         // D, or 0: whatever the cache says
   const CacheView& cache;
   const Places& places;
 
@@ -105,11 +101,6 @@ struct CachedChunk {
            (of_values ? cache.block_size : 0) + places.offset[run];
   }
 };
-
-template <class Chunk>
-__device__ __forceinline__ int units_of(const AttentionTask& task) {
-  return (Chunk::kDim > 0 ? Chunk::kDim : task.cache.head_dim) / 16;
-}
 
 /// Brings the chunk's keys and values into the L2 cache. They may be asked for before the kernels
 /// in front of this one are over: what those write is read afterwards, and correctly.
@@ -135,17 +126,6 @@ struct Shared {
   float* factors;           // [rows] of scores: to units of log2, and the query's scale
   std::uint32_t* weighted;  // [warps][rows] largest weight times its value's scale
 };
-
-/// Waits for the other threads of the tile. Tiles of 32 rows may share a block: each has a group of
-/// 128 threads, of one threadIdx.y.
-template <int kTiles>
-__device__ __forceinline__ void sync_group() {
-  if constexpr (kTiles == 1) {
-    __syncthreads();
-  } else {
-    asm volatile("bar.sync %0, %1;" ::"r"(threadIdx.y + 1), "n"(kAttentionThreads) : "memory");
-  }
-}
 
 template <int kTiles>
 __device__ __forceinline__ Shared carve(uint4* memory, int head_dim) {
@@ -185,7 +165,7 @@ __device__ __forceinline__ void load_queries(const AttentionTask& task, const Ti
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
     const std::int64_t row = static_cast<std::int64_t>(tile.slice_token + token) * task.num_heads +
-                             static_cast<int>(blockIdx.y) * group + head;
+                             tile.kv_head * group + head;
     queries[i] = static_cast<const uint2*>(task.queries) + row * (dim / 4);
     const int tile_row = warp + i * kAttentionWarps;
     if (is_scaled)

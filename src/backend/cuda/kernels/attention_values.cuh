@@ -1,6 +1,5 @@
 #pragma once
-// Values added up under their weights, and chunks merged, for attention.cu and
-// attention_prompts.cu.
+// Values added up under their weights, and chunks merged, for attention.cu.
 #include "backend/cuda/kernels/attention_scores.cuh"
 
 namespace iol::cuda {
@@ -56,7 +55,7 @@ struct ChunkValues {
   __device__ __forceinline__ ChunkValues(const AttentionTask& task, const TileRange& tile,
                                          int index, const Chunk& the_chunk)
       : chunk(the_chunk),
-        units(units_of<Chunk>(task)),
+        units(task.cache.head_dim / 16),
         last(tile.last_position - index * kChunkPositions) {
     num_runs = min(last / 16 + 1, kRunsOfChunk);
 #pragma unroll
@@ -87,14 +86,12 @@ struct ChunkValues {
   static __device__ __forceinline__ int unit(int u) {
     return static_cast<int>(threadIdx.x) / 32 + u * kAttentionWarps;
   }
-  __device__ __forceinline__ bool has(int u) const {
-    return Chunk::kDim == kUnits * 16 * kAttentionWarps || unit(u) < units;
-  }
+  __device__ __forceinline__ bool has(int u) const { return unit(u) < units; }
   __device__ __forceinline__ void load(int run, Run& stored) const {
     const std::byte* data = chunk.values(run);
 #pragma unroll
     for (int u = 0; u < kUnits; ++u)
-      if (has(u)) stored[u] = load_unit<Codec>(data, unit(u));
+      if (has(u)) stored[u] = load_value<Codec>(data, unit(u));
   }
   template <bool kMayEnd = true>
   __device__ __forceinline__ void add_run(int run, const Run& stored, const uint4* weights,
@@ -131,25 +128,33 @@ __device__ __forceinline__ OutRow out_row(const AttentionTask& task, const TileR
                                           int row) {
   const int group = group_of(task);
   const int at = tile.first_row + row;
-  const int head = static_cast<int>(blockIdx.y) * group + at % group;
+  const int head = tile.kv_head * group + at % group;
   return {static_cast<std::int64_t>(tile.slice_token + at / group) * task.out_stride,
           head * task.cache.head_dim};
 }
 
+/// Two neighbours of a row from `out` on.
+template <Element kElement>
+__device__ __forceinline__ void store_pair(std::byte* out, float first, float second) {
+  if constexpr (kElement == Element::kF32) {
+    *reinterpret_cast<float2*>(out) = make_float2(first, second);
+  } else {
+    *reinterpret_cast<std::uint32_t*>(out) =
+        kElement == Element::kBf16 ? to_bf16_pair(first, second) : to_f16_pair(first, second);
+  }
+}
 /// Elements d and d + 1 of a row, d even: no form of a row parts them.
 __device__ __forceinline__ void store_two(const AttentionTask& task, const OutRow& row, int d,
                                           float first, float second) {
-  const int column = row.first_column + d;
+  const int bytes = element_bytes(task.out_element);
+  const std::int64_t at = row.base + dealt_column(row.first_column + d, bytes, task.out_run);
+  std::byte* out = static_cast<std::byte*>(task.out) + at * bytes;
   if (task.out_element == Element::kF32) {
-    auto* out = static_cast<float*>(task.out) + row.base + dealt_column(column, 4, task.out_run);
-    out[0] = first;
-    out[1] = second;
+    store_pair<Element::kF32>(out, first, second);
+  } else if (task.out_element == Element::kBf16) {
+    store_pair<Element::kBf16>(out, first, second);
   } else {
-    auto* out =
-        static_cast<std::uint16_t*>(task.out) + row.base + dealt_column(column, 2, task.out_run);
-    *reinterpret_cast<std::uint32_t*>(out) = task.out_element == Element::kBf16
-                                                 ? to_bf16_pair(first, second)
-                                                 : to_f16_pair(first, second);
+    store_pair<Element::kF16>(out, first, second);
   }
 }
 

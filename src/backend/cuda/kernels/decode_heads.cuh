@@ -103,14 +103,14 @@ struct CacheWords {
       *reinterpret_cast<uint2*>(at) = make_uint2(words[0], words[1]);
     }
   }
-  /// Each 32 elements behind the one before.
+  /// In a row each.
   __device__ __forceinline__ void store_value(std::byte* at) const {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       if constexpr (Codec::kCoded) {
         reinterpret_cast<std::uint8_t*>(at)[32 * i] = static_cast<std::uint8_t>(words[0] >> 8 * i);
       } else {
-        reinterpret_cast<std::uint16_t*>(at)[32 * i] =
+        reinterpret_cast<std::uint16_t*>(at)[16 * i] =
             static_cast<std::uint16_t>(words[i / 2] >> 16 * (i % 2));
       }
     }
@@ -234,11 +234,11 @@ struct DecodeItem {
       if (Codec::kCoded && d == 0) shared.scales[is_value][in_chunk] = scale;
       if (!is_value) {
         low.store_key(keys + here);
-        high.store_key(keys + here + kHighBytes);
+        high.store_key(keys + here + kHighKey);
       } else if (args.values_offset != 0) {  // else they aren't there yet
         wait_for_copies(shared.values_here + warp, 0);
         low.store_value(keys + args.values_offset + here);
-        high.store_value(keys + args.values_offset + here + kHighBytes);
+        high.store_value(keys + args.values_offset + here + kHighValue);
       }
     }
     if (is_rehearsal) return;
@@ -246,17 +246,19 @@ struct DecodeItem {
     std::byte* cached = head + in_head;
     if (is_value) {
       low.store_value(cached);
-      high.store_value(cached + kHighBytes);
+      high.store_value(cached + kHighValue);
     } else {
       low.store_key(cached);
-      high.store_key(cached + kHighBytes);
+      high.store_key(cached + kHighKey);
     }
     if (Codec::kCoded && d == 0) *reinterpret_cast<float*>(head + scale_in_head) = scale;
   }
 
  private:
   static constexpr int kBytes = Codec::kCoded ? 1 : 2;
-  static constexpr int kHighBytes = kBytes * kDim / 32 * 256;  // D/2 further on
+  // D/2 further on.
+  static constexpr int kHighKey = kBytes * cache_offset(kBytes, kDim, false, 0, kHalf);
+  static constexpr int kHighValue = kBytes * cache_offset(kBytes, kDim, true, 0, kHalf);
 
   __device__ __forceinline__ void find_places(const DecodeArgs& args, const DecodeTile& tile) {
     const auto position = static_cast<unsigned>(tile.slice.first_position + token);
@@ -265,10 +267,7 @@ struct DecodeItem {
     const auto block_size = static_cast<unsigned>(args.block_size);
     const auto offset = position % block_size;
     const auto p = static_cast<int>(position % 16);
-    const int k = d % 16;
-    const int in_run =
-        kBytes * (d / 16 * 256 + (is_value ? (k % 8 * 4 + p / 4) * 8 + k / 8 * 4 + p % 4
-                                           : (p % 8 * 4 + k / 4) * 8 + p / 8 * 4));
+    const int in_run = kBytes * cache_offset(kBytes, kDim, is_value, p, d);
     appends = true;
     block = args.tables[tile.slice.first_entry + static_cast<int>(position / block_size)];
     const unsigned runs = block_size / 16;

@@ -21,11 +21,11 @@ __device__ __forceinline__ uint4 load_operand(const std::uint32_t* operands, int
 template <class Codec, int kDim>
 __device__ __forceinline__ void multiply_unit(const uint4& query, const std::byte* keys, int unit,
                                               DecodeScores& scores) {
-  using Stored = typename Codec::Stored;
-  const auto* lane_keys = reinterpret_cast<const Stored*>(keys) + unit * 32 + threadIdx.x % 32;
+  constexpr int kUnits = kDim / 16;
+  constexpr int kRunBytes = kUnits * 32 * static_cast<int>(sizeof(typename Codec::Stored));
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const uint4 operand = Codec::operand(lane_keys[i * (kDim / 16) * 32]);
+    const uint4 operand = Codec::operand(load_key<Codec>(keys + i * kRunBytes, unit, kUnits));
     Codec::mma(scores[2 * i], query, operand.x, operand.y);
     Codec::mma(scores[2 * i + 1], query, operand.z, operand.w);
   }

@@ -39,7 +39,7 @@ __device__ __forceinline__ void add_values(DecodeShared<Codec, kDim>& shared,
                                            DecodeSums<kDim>& sums) {
   constexpr int kUnits = kUnitsOfWarp<kDim>;
   using Stored = typename Codec::Stored;
-  const auto* lane_values = reinterpret_cast<const Stored*>(values) + threadIdx.x;
+  constexpr int kRunBytes = kDim / 16 * 32 * static_cast<int>(sizeof(Stored));
 #pragma unroll 1
   for (int w = 0; w < kAttentionWarps && w * kWarpPositions <= last; ++w) {
     wait_for_copies(shared.values_here + w, parity);
@@ -51,8 +51,8 @@ __device__ __forceinline__ void add_values(DecodeShared<Codec, kDim>& shared,
       weight[i] = load_operand<kHalves>(shared.weights, kRunsOfWarp * w + i);
 #pragma unroll
       for (int u = 0; u < kUnits; ++u)
-        stored[i][u] =
-            lane_values[((kRunsOfWarp * w + i) * (kDim / 16) + u * kAttentionWarps) * 32];
+        stored[i][u] = load_value<Codec>(values + (kRunsOfWarp * w + i) * kRunBytes,
+                                         static_cast<int>(threadIdx.x) / 32 + u * kAttentionWarps);
     }
     uint4 value[kRunsOfWarp][kUnits];
     if constexpr (!Codec::kCoded) {

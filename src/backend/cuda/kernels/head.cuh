@@ -106,18 +106,6 @@ __device__ __forceinline__ std::uint32_t largest_magnitude(const Head<kPerLane>&
   return __reduce_max_sync(0xffffffffU, largest);
 }
 
-/// Place of element d at a position within the cache's units (see CacheView), in elements.
-__device__ __forceinline__ int unit_offset(const CacheView& cache, bool is_value, int position,
-                                           int d) {
-  const int units = cache.head_dim / 16;
-  const int p = position % 16;
-  const int k = d % 16;
-  const int row = is_value ? k : p;     // of the unit: g, + 8
-  const int column = is_value ? p : k;  // 4 q + i
-  return (position / 16 * units + d / 16) * 256 + (row % 8 * 4 + column / 4) * 8 + row / 8 * 4 +
-         column % 4;
-}
-
 /// Puts a key or value at `position` of the cache block whose part of the head begins at
 /// `head_data`.
 template <int kPerLane>
@@ -142,7 +130,7 @@ __device__ __forceinline__ void append(const CacheView& cache, std::byte* head_d
   for (int i = 0; i < kPerLane; ++i) {
     const int d = lane + 32 * i;
     if (d >= dim) continue;
-    const int at = unit_offset(cache, is_value, position, d);
+    const int at = cache_offset(cache_element_bytes(cache.element), dim, is_value, position, d);
     const float scaled = inverse == 0.0F ? 0.0F : scaled_within(head.x[i], inverse, most);
     switch (cache.element) {
       case CacheElement::kF32:

@@ -205,10 +205,7 @@ IOL_HOST_DEVICE constexpr int cache_element_bytes(CacheElement element) {
 }
 
 /// Where a layer's keys and values live: [block][kv head]{ keys, values, key scales, value scales
-/// }. Keys and values lie in units of 16 positions x 16 elements of D, [block_size / 16][D /
-/// 16][unit], as lanes hold operand B of an mma instruction: lane 4 g + q has eight numbers,
-///   keys    positions g, then g + 8; elements 4 q .. 4 q + 3
-///   values  elements g, then g + 8; positions 4 q .. 4 q + 3
+/// }, keys and values as [block_size / 16] runs of 16 positions, see cache_offset().
 /// int8 and fp8 have one f32 scale for each position's key and value, [block_size] each. Codes are
 /// numbers everywhere, also where nothing has been written yet, scales may be NaN.
 struct CacheView {
@@ -221,6 +218,26 @@ struct CacheView {
   std::int64_t head_bytes = 0;
 };
 
+/// Where element d of the key or value of a position is among a head's keys or values of a block,
+/// in elements. A run lies as operand B of matrix instructions: rows are positions of keys and
+/// elements of values, k the other.
+///
+///   16 bits  tiles of 8 rows by 16 k, as wgmma has them with 32-byte swizzle: of rows 4 to 7 the
+///            halves of k are exchanged. Keys [2][D / 16][tile], values [D / 16][2][tile].
+///   others   units of 16 rows by 16 k, [D / 16][unit], as lanes hold them for mma: lane 4 g + q
+///            has rows g, then g + 8; k = 4 q .. 4 q + 3
+IOL_HOST_DEVICE constexpr int cache_offset(int element_bytes, int head_dim, bool is_value,
+                                           int position, int d) {
+  const int units = head_dim / 16;
+  const int run = position / 16 * units * 256;
+  const int row = is_value ? d % 16 : position % 16;
+  const int k = is_value ? position % 16 : d % 16;
+  if (element_bytes != 2)
+    return run + d / 16 * 256 + (row % 8 * 4 + k / 4) * 8 + row / 8 * 4 + k % 4;
+  const int tile = is_value ? d / 16 * 2 + row / 8 : row / 8 * units + d / 16;
+  return run + tile * 128 + row % 8 * 16 + (k / 8 ^ row % 8 / 4) * 8 + k % 8;
+}
+
 /// The part of a sequence that a step computes.
 struct Slice {
   std::int32_t first_token;
@@ -229,7 +246,7 @@ struct Slice {
   std::int32_t first_entry;  // of its block table in `tables`
 };
 
-/// 16 (decode) or 96 (prefill) rows of a slice; a row is a token and a query head of the group.
+/// 16 (decode) or 128 (prefill) rows of a slice; a row is a token and a query head of the group.
 struct AttentionTile {
   std::int32_t slice;
   std::int32_t first_row;
@@ -260,7 +277,7 @@ void rope_append(const RopeAppendTask& task, StreamHandle stream);
 /// ascending order.
 inline constexpr int kChunkPositions = 256;
 inline constexpr int kDecodeTileRows = 16;
-inline constexpr int kPrefillTileRows = 96;
+inline constexpr int kPrefillTileRows = 128;
 inline constexpr int kMostPrefillHeadDim = 128;  // larger heads go in tiles of 16 rows
 
 struct AttentionTask {
@@ -289,16 +306,16 @@ struct AttentionTask {
   int shares = 1;
   float* partial_sums = nullptr;   // [entries, 16, D]: (tile, kv head, chunk) or (chunk, kv head)
   float* partial_stats = nullptr;  // [entries, 16, 2]: maximum, sum
-  int* arrivals = nullptr;         // [tiles, kv heads], zero between steps
+  int* arrivals = nullptr;         // [tiles, kv heads], zero between kernels
   float* largest = nullptr;        // [attention_traits()] of a single token's row, or null
   bool waits_long = false;         // attention_decode(): behind a chain of products
 };
 /// With tensor cores; queries bf16 or f16 as the cache is, f16 beside codes; cache not f32.
 void attention(const AttentionTask& task, StreamHandle stream);
-/// Of prefill tiles, with chunks of keys and values in shared memory; attention() calls it where
-/// there is room for them.
+/// Of prefill tiles, which all have rows, with wgmma; attention() calls it where there is such a
+/// kernel.
 void attention_prompts(const AttentionTask& task, StreamHandle stream);
-bool attention_stages(const CacheView& cache);
+bool attention_takes_prompts(const CacheView& cache);
 
 /// Rotation, append and attention of the first `num_tiles` slices, which are one tile of at most 16
 /// rows each; instead of rope_append() and attention(), with their bits.

@@ -2,7 +2,8 @@
 // Matrix multiply-accumulate of a warpgroup, D += A B with A [64, k] in registers, B [k, N] in
 // shared memory and D [64, N] (PTX ISA, "wgmma.mma_async"). Warp w of the group holds rows 16 w ..
 // 16 w + 15 of A and D as a warp holds those of the mma of 16 rows (mma.cuh), columns 8 j .. 8 j +
-// 7 of D in d[4 j .. 4 j + 3]. B lies as N rows of 128 bytes of k, swizzled by the copy engine.
+// 7 of D in d[4 j .. 4 j + 3]. B lies as N rows of 128 bytes of k, swizzled by the copy engine, or
+// of 32 bytes, one step along k; so may A, then in shared memory too.
 //
 // Without `accumulate`, D = A B.
 #include <cstdint>
@@ -27,6 +28,26 @@ __device__ __forceinline__ std::uint64_t operand_descriptor(std::uint32_t sixtee
       : "=l"(descriptor)
       : "r"(sixteens + kLeading), "r"(kSwizzle128 | kGroupStride));
   return descriptor;
+}
+
+/// Of an operand whose rows are the 32 bytes of one step along k: groups of eight rows, `stride`
+/// bytes apart, each at a multiple of 256 bytes, with 32-byte swizzle: of rows 4 to 7 of a group
+/// the two halves are exchanged.
+__device__ __forceinline__ std::uint64_t step_descriptor(std::uint32_t sixteens, int stride) {
+  constexpr std::uint32_t kSwizzle32 = 3U << 30;
+  constexpr std::uint32_t kLeading = 1U << 16;  // not used with a swizzle
+  std::uint64_t descriptor;
+  asm("mov.b64 %0, {%1, %2};"
+      : "=l"(descriptor)
+      : "r"(sixteens + kLeading), "r"(kSwizzle32 | static_cast<std::uint32_t>(stride) / 16));
+  return descriptor;
+}
+
+/// The number of the first lane. The compiler knows it for the same in all of the warp, and doesn't
+/// make it anew wherever it is used.
+template <class Number>
+__device__ __forceinline__ Number first_lanes(Number number) {
+  return __shfl_sync(0xffffffffU, number, 0);
 }
 
 /// Registers written so far are seen by the multiplications that follow.
@@ -84,6 +105,19 @@ __device__ __forceinline__ void wait_wgmma() {
                  : IOL_##size(c, d, 0)                                                             \
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int{accumulate}));      \
   }
+// Both operands in shared memory, 16-bit numbers, for 128 and 256 columns of D.
+#define IOL_WGMMA_SHARED(name, size, shape, a_place, b_place, flag)                                \
+  __device__ __forceinline__ void name(float (&d)[size], std::uint64_t a, std::uint64_t b,         \
+                                       bool accumulate) {                                          \
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " flag ", 0;\n"                                 \
+                 "wgmma.mma_async.sync.aligned." shape " {" IOL_NAMES_##size "}, " a_place ", "    \
+                 b_place ", p, 1, 1, 0, 0;\n}"                                                     \
+                 : IOL_##size("+f", d, 0)                                                          \
+                 : "l"(a), "l"(b), "r"(int{accumulate}));                                          \
+  }
+#define IOL_WGMMAS_SHARED(name, types)                                   \
+  IOL_WGMMA_SHARED(name, 64, "m64n128k16" types, "%64", "%65", "%66")    \
+  IOL_WGMMA_SHARED(name, 128, "m64n256k16" types, "%128", "%129", "%130")
 // For 16, 32, 64, 128 and 256 columns of D.
 #define IOL_WGMMAS(name, type, c, k, types, flags)       \
   IOL_WGMMA(name, type, c, 8, "m64n16" k types, flags)   \
@@ -98,6 +132,11 @@ IOL_WGMMAS(wgmma_f16, float, "+f", "k16", ".f32.f16.f16", ", 1, 1, 0")
 IOL_WGMMAS(wgmma_e4m3, float, "+f", "k32", ".f32.e4m3.e4m3", ", 1, 1")
 IOL_WGMMAS(wgmma_int8, int, "+r", "k32", ".s32.s8.s8", "")
 
+IOL_WGMMAS_SHARED(wgmma_shared_bf16, ".f32.bf16.bf16")
+IOL_WGMMAS_SHARED(wgmma_shared_f16, ".f32.f16.f16")
+
+#undef IOL_WGMMAS_SHARED
+#undef IOL_WGMMA_SHARED
 #undef IOL_WGMMAS
 #undef IOL_WGMMA
 
@@ -109,6 +148,16 @@ __device__ __forceinline__ void wgmma_half(float (&d)[kSize], const std::uint32_
     wgmma_bf16(d, a, b, accumulate);
   } else {
     wgmma_f16(d, a, b, accumulate);
+  }
+}
+/// Of bf16 or f16 numbers, both operands in shared memory.
+template <bool kIsBf16, int kSize>
+__device__ __forceinline__ void wgmma_shared(float (&d)[kSize], std::uint64_t a, std::uint64_t b,
+                                             bool accumulate) {
+  if constexpr (kIsBf16) {
+    wgmma_shared_bf16(d, a, b, accumulate);
+  } else {
+    wgmma_shared_f16(d, a, b, accumulate);
   }
 }
 #endif

@@ -10,13 +10,6 @@ namespace iol::cuda {
 
 #if defined(IOL_HAS_WGMMA)
 
-/// The number of the first lane. The compiler knows it for the same in all of the warp, and doesn't
-/// make it anew wherever it is used.
-template <class Number>
-__device__ __forceinline__ Number first_lanes(Number number) {
-  return __shfl_sync(0xffffffffU, number, 0);
-}
-
 template <class Format, int kTokens>
 struct AheadEmptier {
   using Part = typename Format::Part;

@@ -1,58 +1,145 @@
-// Behind the QKV projection, one warp for each head of a token: queries become the attention's
-// operand, keys and values go to the cache (head.cuh).
+// Behind the QKV projection: queries become the attention's operand, keys and values go to the
+// cache (head.cuh). A warp takes a few queries or keys of a token, whose angles are the same; or
+// the values of up to eight tokens, since the cache has neighbouring positions of an element side
+// by side.
 #include "backend/cuda/kernels/head.cuh"
 
 namespace iol::cuda {
 namespace {
 
 template <int kPerLane>
-__global__ void __launch_bounds__(32 * kHeadWarps) rope_append_kernel(RopeAppendTask task) {
+inline constexpr int kHeadsOfWarp = 1;
+
+/// `index`: of the tokens that are taken.
+__device__ __forceinline__ int token_at(const RopeAppendTask& task, int index) {
+  return task.tokens != nullptr ? task.tokens[index] : index;
+}
+__device__ __forceinline__ std::byte* head_of_block(const CacheView& cache, int block,
+                                                    int kv_head) {
+  return cache.data + block * cache.block_bytes + kv_head * cache.head_bytes;
+}
+
+template <int kPerLane>
+__device__ __forceinline__ void store_query(const RopeAppendTask& task, int token, int index,
+                                            const Head<kPerLane>& head) {
   const int lane = threadIdx.x % 32;
-  const int index = blockIdx.y * kHeadWarps + threadIdx.x / 32;  // of the head
-  const int kv_heads = task.cache.num_kv_heads;
   const int dim = task.cache.head_dim;
-  let_next_start();
-  if (index >= task.num_heads + 2 * kv_heads) return;
+  const std::int64_t row = static_cast<std::int64_t>(token) * task.num_heads + index;
+  float factor = 1;
+  if (task.query_scales != nullptr) {
+    const F16Scale found(largest_magnitude(head));
+    factor = found.inverse;
+    if (lane == 0) task.query_scales[row] = found.scale;
+  }
+#pragma unroll
+  for (int i = 0; i < kPerLane; ++i)
+    if (lane + 32 * i < dim)
+      store_element(task.queries, task.query_element, row * dim + lane + 32 * i,
+                    __fmul_rn(head.x[i], factor));
+}
+
+/// Queries and keys of a token, from head `first` on.
+template <int kPerLane>
+__device__ __forceinline__ void turn_heads(const RopeAppendTask& task, int first) {
+  constexpr int kHeads = kHeadsOfWarp<kPerLane>;
   // The step's input, which no kernel writes.
-  const int token = task.tokens != nullptr ? task.tokens[blockIdx.x] : static_cast<int>(blockIdx.x);
+  const int token = token_at(task, static_cast<int>(blockIdx.x));
   const int block = task.blocks[token];
   const int position = task.positions[token] % task.cache.block_size;
+  const int count = min(task.num_heads + task.cache.num_kv_heads - first, kHeads);
   wait_for_previous();
-  const Head<kPerLane> head = load_head<kPerLane>(task, token, index);
-  if (index < task.num_heads) {
-    const std::int64_t row = static_cast<std::int64_t>(token) * task.num_heads + index;
-    float factor = 1;
-    if (task.query_scales != nullptr) {
-      const F16Scale found(largest_magnitude(head));
-      factor = found.inverse;
-      if (lane == 0) task.query_scales[row] = found.scale;
-    }
+  const Angles<kPerLane> angles = load_angles<kPerLane>(task, token);
+  Head<kPerLane> heads[kHeads];
 #pragma unroll
-    for (int i = 0; i < kPerLane; ++i)
-      if (lane + 32 * i < dim)
-        store_element(task.queries, task.query_element, row * dim + lane + 32 * i,
-                      __fmul_rn(head.x[i], factor));
-    return;
+  for (int i = 0; i < kHeads; ++i)
+    heads[i] = load_head<kPerLane>(task, token, first + min(i, count - 1));
+#pragma unroll
+  for (int i = 0; i < kHeads; ++i) {
+    const int index = first + i;
+    if (i >= count) return;
+    turn_head(task, index, angles, heads[i]);
+    if (index < task.num_heads) {
+      store_query(task, token, index, heads[i]);
+    } else if (block >= 0) {
+      append(task.cache, head_of_block(task.cache, block, index - task.num_heads), false, position,
+             heads[i]);
+    }
   }
-  if (block < 0) return;
-  const int kv_head = (index - task.num_heads) % kv_heads;
-  append(task.cache,
-         task.cache.data + block * task.cache.block_bytes + kv_head * task.cache.head_bytes,
-         index >= task.num_heads + kv_heads, position, head);
+}
+
+/// Values of the token and of those that follow it in the list and in the same eight positions of
+/// a block; nothing where the one before it takes it along.
+template <int kPerLane>
+__device__ __forceinline__ void append_values(const RopeAppendTask& task, int kv_head) {
+  const CacheView& cache = task.cache;
+  const int lane = threadIdx.x % 32;
+  const int index = static_cast<int>(blockIdx.x);
+  const int token = token_at(task, index);
+  const int block = task.blocks[token];
+  const int first = task.positions[token];
+  // A lane looks at the token before, lane 1 at this one, and so on.
+  const int other = index - 1 + lane;
+  bool is_near = false;
+  int other_token = 0;
+  if (lane <= kValueRow && other >= 0 && other < task.num_tokens) {
+    other_token = token_at(task, other);
+    const int place = first + lane - 1;
+    is_near = task.blocks[other_token] == block && task.positions[other_token] == place &&
+              place / kValueRow == first / kValueRow;
+  }
+  const unsigned near = __ballot_sync(0xffffffffU, is_near);
+  if (block < 0 || (near & 1U) != 0) return;
+  const int count = __ffs(static_cast<int>(~(near >> 1))) - 1;
+  const int head = task.num_heads + cache.num_kv_heads + kv_head;
+  wait_for_previous();
+  Head<kPerLane> values[kValueRow];
+#pragma unroll
+  for (int j = 0; j < kValueRow; ++j) {
+    const int each = __shfl_sync(0xffffffffU, other_token, 1 + min(j, count - 1));
+    if (j < count) values[j] = load_head<kPerLane>(task, each, head);
+  }
+  std::byte* data = head_of_block(cache, block, kv_head);
+  const int position = first % cache.block_size;
+  if (count == kValueRow) return append_row(cache, data, position, values);
+#pragma unroll
+  for (int j = 0; j < kValueRow; ++j)
+    if (j < count) append(cache, data, true, position + j, values[j]);
+}
+
+/// Warps of a token's queries and keys.
+template <int kPerLane>
+IOL_HOST_DEVICE constexpr int turning_warps(int heads) {
+  return (heads + kHeadsOfWarp<kPerLane> - 1) / kHeadsOfWarp<kPerLane>;
+}
+
+template <int kPerLane>
+__global__ void __launch_bounds__(32 * kHeadWarps) rope_append_kernel(RopeAppendTask task) {
+  const int kv_heads = task.cache.num_kv_heads;
+  const int turning = turning_warps<kPerLane>(task.num_heads + kv_heads);
+  const int warp = static_cast<int>(blockIdx.y) * kHeadWarps + threadIdx.x / 32;
+  let_next_start();
+  if (warp < turning) {
+    turn_heads<kPerLane>(task, warp * kHeadsOfWarp<kPerLane>);
+  } else if (warp < turning + kv_heads) {
+    append_values<kPerLane>(task, warp - turning);
+  }
+}
+
+template <int kPerLane>
+void launch(const RopeAppendTask& task, StreamHandle stream) {
+  const int kv_heads = task.cache.num_kv_heads;
+  const int warps = turning_warps<kPerLane>(task.num_heads + kv_heads) + kv_heads;
+  const dim3 grid(task.num_tokens, (warps + kHeadWarps - 1) / kHeadWarps);
+  launch_kernel(rope_append_kernel<kPerLane>, grid, 32 * kHeadWarps, 0, stream, task);
 }
 
 }  // namespace
 
 void rope_append(const RopeAppendTask& task, StreamHandle stream) {
   if (task.num_tokens == 0) return;
-  const int heads = task.num_heads + 2 * task.cache.num_kv_heads;
-  const dim3 grid(task.num_tokens, (heads + kHeadWarps - 1) / kHeadWarps);
-  const auto launch = [&](auto* kernel) {
-    launch_kernel(kernel, grid, 32 * kHeadWarps, 0, stream, task);
-  };
-  if (task.cache.head_dim <= 64) return launch(rope_append_kernel<2>);
-  if (task.cache.head_dim <= 128) return launch(rope_append_kernel<4>);
-  launch(rope_append_kernel<8>);  // heads of at most 256
+  if (task.cache.head_dim <= 64) return launch<2>(task, stream);
+  if (task.cache.head_dim <= 128) return launch<4>(task, stream);
+  launch<8>(task, stream);  // heads of at most 256
 }
 
 }  // namespace iol::cuda

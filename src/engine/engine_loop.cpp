@@ -110,7 +110,10 @@ void EngineLoop::run() {
   while (true) {
     const bool waits = active_.empty();
     Inbox::Contents mail = inbox_.take(waits);
-    if (waits) free_ns_ = now_ns();
+    if (waits) {
+      free_ns_ = now_ns();
+      held_up_ = false;
+    }
     const bool stopping = mail.stopping;
     accept(std::move(mail));
     if (stopping) break;
@@ -181,7 +184,10 @@ void EngineLoop::step() {
 /// Drafts continue the tokens of the step before, so it is finished first. While none are expected
 /// the engine goes on running ahead.
 void EngineLoop::propose_drafts(StepRecord& record) {
-  if (under_way_ && speculation_->expects_drafts(active_)) catch_up();
+  if (under_way_ && speculation_->expects_drafts(active_)) {
+    catch_up();
+    held_up_ = true;
+  }
   record.num_accepted_draft_tokens = -speculation_->stats().num_accepted_tokens;
   if (!under_way_) speculation_->propose(active_);
   record.draft_depth = speculation_->stats().depth;
@@ -225,6 +231,7 @@ std::optional<StepUnderWay> EngineLoop::begin(const Batch& batch) {
   }
   step.ran_prepared = model_.backend->ran_prepared();
   step.beginning_ns = now_ns() - step.begin_ns;
+  step.was_held_up = std::exchange(held_up_, batch.num_draft_tokens > 0);
   if (!model_.backend->runs_ahead()) forward_ns_ += step.beginning_ns;
   return step;
 }
@@ -251,9 +258,9 @@ void EngineLoop::finish(const StepUnderWay& step) {
   free_ns_ = now_ns();
 }
 
-/// A device that runs ahead hides all that the host does for a step, unless the step has drafts:
-/// then also beginning it stands where, without drafts, the step before would still have run.
-/// Elsewhere only drafting is more than what every step takes.
+/// A device that runs ahead hides all that the host does for a step, unless the step has drafts or
+/// was held up by them: then also beginning it stands where, without drafts, the step before would
+/// still have run. Elsewhere only drafting is more than what every step takes.
 void EngineLoop::count_time(const StepUnderWay& step, std::int64_t before_end_ns) {
   const std::int64_t end_ns = now_ns();
   if (model_.backend->runs_ahead()) {
@@ -261,10 +268,17 @@ void EngineLoop::count_time(const StepUnderWay& step, std::int64_t before_end_ns
     const std::int64_t hidden_ns = was_idle ? std::min(step.beginning_ns, begun_ns_) : 0;
     begun_ns_ = step_end_ns_ - std::max(step.begin_ns + step.beginning_ns, before_end_ns);
     const std::int64_t step_ns = step_end_ns_ - std::max(step.begin_ns, before_end_ns) - hidden_ns;
-    speculation_->on_step(step.batch, {step_ns, end_ns - free_ns_ - step_ns, step.ran_prepared});
+    std::int64_t drafting_ns = 0;
+    if (step.batch.num_draft_tokens > 0) {
+      drafting_ns = end_ns - free_ns_ - step_ns;
+    } else if (step.was_held_up) {
+      drafting_ns = step.begin_ns - free_ns_ + hidden_ns;
+    }
+    speculation_->on_step(step.batch, {step_ns, drafting_ns, step.ran_prepared});
   } else {
-    speculation_->on_step(
-        step.batch, {end_ns - step.start_ns, speculation_->last_draft_ns(), step.ran_prepared});
+    const std::int64_t drafting_ns =
+        step.batch.num_draft_tokens > 0 ? speculation_->last_draft_ns() : 0;
+    speculation_->on_step(step.batch, {end_ns - step.start_ns, drafting_ns, step.ran_prepared});
   }
 }
 

@@ -94,6 +94,7 @@ class EngineLoop final : public Engine {
   std::uint64_t num_arrived_ = 0;
   std::int64_t forward_ns_ = 0;   // of the step at hand
   std::int64_t step_end_ns_ = 0;  // when its tokens were known
+  bool held_up_ = false;          // drafts keep the next step from being begun ahead
   std::int64_t begun_ns_ = 0;     // that a device was busy with the last step once it was begun
   std::int64_t free_ns_ = 0;      // when the step before was done with, or the first request came
 

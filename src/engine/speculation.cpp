@@ -248,8 +248,12 @@ void Speculation::on_step(const Batch& batch, const StepTime& time) {
   const double num_gained = std::exchange(num_gained_, 0);
   policy_.on_step({batch.num_tokens(), static_cast<double>(time.step_ns) * 1e-9,
                    batch.num_draft_tokens, num_gained, time.ran_prepared});
-  if (batch.num_draft_tokens > 0 && time.ran_prepared) {
-    policy_.on_turnaround(static_cast<double>(time.drafting_ns - passes_ns_) * 1e-9);
+  if (batch.num_draft_tokens == 0) {
+    held_up_ns_ += time.drafting_ns;
+  } else if (time.ran_prepared) {
+    const std::int64_t turnaround_ns =
+        time.drafting_ns - passes_ns_ + std::exchange(held_up_ns_, 0);
+    policy_.on_turnaround(static_cast<double>(turnaround_ns) * 1e-9);
   }
 }
 

@@ -32,7 +32,8 @@ struct StepTime {
   std::int64_t step_ns = 0;
   // Beside it, if it has drafts: making them, passes of the draft model included, and on a device
   // that would run ahead otherwise all that the host does from the step before to the end of it,
-  // and of what it takes to begin the step as much as would be hidden.
+  // and of what it takes to begin the step as much as would be hidden. If it has none: what it
+  // waited because of the drafts of the step before, or for drafts that didn't come.
   std::int64_t drafting_ns = 0;
   bool ran_prepared = true;  // see Backend::ran_prepared
 };
@@ -100,7 +101,9 @@ class Speculation {
   SpeculationStats stats_;
   std::int64_t last_draft_ns_ = 0;
   std::int64_t passes_ns_ = 0;  // of the draft model, for the step at hand
-  double num_gained_ = 0;       // tokens that drafts of the step at hand brought
+  std::int64_t held_up_ns_ =
+      0;                   // that steps without drafts waited because of drafts, not charged yet
+  double num_gained_ = 0;  // tokens that drafts of the step at hand brought
   bool is_waited_for_ = false;  // expects_drafts() said yes
   // Scratch of a step.
   std::vector<RequestState*> candidates_;

@@ -42,6 +42,7 @@ struct StepUnderWay {
   std::int64_t begin_ns = 0;        // of the forward pass
   std::int64_t beginning_ns = 0;    // what the host took to begin it
   bool ran_prepared = true;         // see Backend::ran_prepared
+  bool was_held_up = false;         // drafts kept it from being begun ahead
 };
 
 }  // namespace iol

@@ -64,7 +64,7 @@ class RunCopier {
   /// Where the chunk behind this one is.
   __device__ __forceinline__ void look_ahead() {
     if (chunk_++ < tile_.last_chunk) return find_block();
-    arrive_of_warp(memory_.tile_done + tiles_.slot);
+    arrive_of_lane(memory_.tile_done + tiles_.slot);
     tiles_.advance();
     begin_tile();
   }
@@ -179,7 +179,7 @@ class CodeWidener {
           widen<false>(run);
         }
       }
-      arrive_of_warp(memory_.codes.empty + cursor_.slot);
+      arrive_of_lane(memory_.codes.empty + cursor_.slot);
       show_to_wgmma();
       arrive_of_warp(memory_.ring.full + cursor_.slot);
       cursor_.advance();

@@ -83,13 +83,13 @@ struct PromptMemory {
   __device__ __forceinline__ void init() {
     constexpr int kRowWarps = kPromptGroups * 4;
     ring.init(Codec::kCoded ? kWidenWarps : 1, kRowWarps);
-    codes.init(1, kWidenWarps);
+    codes.init(1, 32 * kWidenWarps);
     init_barrier(&tail_here, 1);
     init_barrier(&scales_full, 1);
-    init_barrier(&scales_empty, kRowWarps);
+    init_barrier(&scales_empty, 32 * kRowWarps);
     for (int i = 0; i < kPromptTiles; ++i) {
       init_barrier(tile_known + i, 1);
-      init_barrier(tile_done + i, kRowWarps + 1);
+      init_barrier(tile_done + i, 32 * (kRowWarps + 1));
     }
     publish_barriers();
   }
@@ -108,6 +108,9 @@ __device__ __forceinline__ void arrive_of_warp(std::uint64_t* barrier) {
   __syncwarp();
   if (threadIdx.x % 32 == 0) arrive(barrier);
 }
+/// By each lane, when it has read what the barrier stands for. One could arrive for all, but
+/// compute-sanitizer's racecheck takes the others' reads for unordered then.
+__device__ __forceinline__ void arrive_of_lane(std::uint64_t* barrier) { arrive(barrier); }
 
 /// What the thread has written to shared memory is seen by multiplications behind a barrier.
 __device__ __forceinline__ void show_to_wgmma() {

@@ -74,7 +74,7 @@ class PromptRows {
         }
       }
       store(tile);
-      arrive_of_warp(memory_.tile_done + tiles_.slot);
+      arrive_of_lane(memory_.tile_done + tiles_.slot);
       tiles_.advance();
     }
   }
@@ -108,7 +108,7 @@ class PromptRows {
     cursor_.advance();
   }
   __device__ __forceinline__ void end_scales() {
-    arrive_of_warp(&memory_.scales_empty);
+    arrive_of_lane(&memory_.scales_empty);
     scales_parity_ ^= 1;
   }
   /// When the queries have been read: those of the next tile.

@@ -236,13 +236,15 @@ void add_load_options(CLI::App& command, BenchArguments& arguments) {
       .add_option("--engines", arguments.engines,
                   "pytorch, iol (default: both; without pytorch when it isn't installed), "
                   "openai:URL[,NAME]: any OpenAI-compatible server")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command
       .add_option("--scenario", arguments.scenarios,
                   "latency: one stream; throughput: several concurrencies (default: both); load: "
                   "requests arrive at --rate, or as in --trace; sweep: the highest rate that meets "
                   "--slo")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command.add_option("--input-tokens", arguments.input_tokens,
                      "length of prompts: 100 (default), uniform:50:150, normal:100:20, "
                      "lognormal:MU:SIGMA");
@@ -256,7 +258,8 @@ void add_load_options(CLI::App& command, BenchArguments& arguments) {
   command
       .add_option("--concurrency", arguments.concurrencies,
                   "requests under way at a time, for throughput (default: 1,4,16,64)")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command
       .add_option("--repeat", arguments.num_repetitions,
                   "measured repetitions; 6 are the fewest that give a 95 % interval")
@@ -272,6 +275,7 @@ void add_load_options(CLI::App& command, BenchArguments& arguments) {
                   "for experiments: makes every step of iol so many percent longer, to see whether "
                   "'iol compare' finds it; several (0,0,3): as many engines, interleaved")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::Range(0.0, 1000.0));
   command
       .add_option("--usd-per-hour", arguments.usd_per_hour,
@@ -302,6 +306,7 @@ void add_open_loop_options(CLI::App& command, BenchArguments& arguments) {
       .add_option("--rate", arguments.rates,
                   "requests per second, one or several; of a sweep: where it begins")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->group(group);
   command
       .add_option("--arrival", arguments.arrival,

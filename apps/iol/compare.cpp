@@ -76,7 +76,8 @@ void add_compare_command(CLI::App& program) {
   command
       .add_option("--between", arguments->between,
                   "BASE,NEW: two subjects of one results folder, which were interleaved")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command
       .add_option(
           "--fail-on", arguments->fail_on,

@@ -100,6 +100,7 @@ void add_quantization_options(CLI::App& command, EngineOptions& options) {
       .add_option("--quant-keep", options.quant_keep,
                   "leave tensors with one of these in their name unquantized: down_proj,layers.0.")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->group(group);
 }
 

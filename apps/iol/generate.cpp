@@ -172,8 +172,10 @@ void add_sampling_options(CLI::App& command, GenerateOptions& options) {
       ->capture_default_str()
       ->group(group);
   command.add_option("--stop", sampling.stop, "end before this text; may be given several times")
+      ->allow_extra_args(false)
       ->group(group);
   command.add_option("--stop-token", sampling.stop_token_ids, "end after this token id")
+      ->allow_extra_args(false)
       ->group(group);
   command.add_option("--min-tokens", sampling.min_tokens)->capture_default_str()->group(group);
   command.add_flag("--ignore-eos", sampling.ignore_eos, "go on after an end-of-sequence token")

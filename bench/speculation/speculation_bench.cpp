@@ -351,7 +351,10 @@ int main(int argc, char** argv) try {
   app.add_option("--device", options.device, "auto, cpu or cuda[:N]")->capture_default_str();
   app.add_option("--repetitions", options.num_repetitions)->capture_default_str();
   app.add_option("--output-tokens", options.num_output_tokens)->capture_default_str();
-  app.add_option("--streams", options.streams)->delimiter(',')->capture_default_str();
+  app.add_option("--streams", options.streams)
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->capture_default_str();
   app.add_option("--draft-quant", options.draft_quant, "weights of draft models: auto or a format")
       ->capture_default_str();
   app.add_option("--draft-depth", options.draft_depth, "auto, or 0 to 16")->capture_default_str();

@@ -65,6 +65,11 @@ const Refusal kRefusals[] = {
     {"generate demo -p x --device cuda:99999999999", "expected auto, cpu or cuda[:N]"},
     {"plan demo --device cuda0", "--device cuda0: expected auto, cpu or cuda[:N]"},
     {"eval demo --text \"$IOL_TEXT\" --device CUDA", "--device CUDA: expected auto"},
+    // Options that take lists or may come again take one argument each, not what stands behind it.
+    {"generate -p x --stop a --stop-token 5 /nowhere", "'/nowhere'"},
+    {"bench --engines iol --scenario latency --concurrency 1,2 --quant-keep head /nowhere",
+     "'/nowhere'"},
+    {"bench demo --concurrency 1 8", "8"},
     {"bench demo --device ''", "--device : expected auto, cpu or cuda[:N]"},
     {"doctor --device gpu", "--device gpu: expected auto, cpu or cuda[:N]"},
     {"generate demo -p x --dtype f8", "expected auto, f32, f16 or bf16"},

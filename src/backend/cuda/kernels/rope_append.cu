@@ -1,14 +1,10 @@
 // Behind the QKV projection: queries become the attention's operand, keys and values go to the
-// cache (head.cuh). A warp takes a few queries or keys of a token, whose angles are the same; or
-// the values of up to eight tokens, since the cache has neighbouring positions of an element side
-// by side.
+// cache (head.cuh). A warp takes a query or key of a token; or the values of up to eight tokens,
+// since the cache has neighbouring positions of an element side by side.
 #include "backend/cuda/kernels/head.cuh"
 
 namespace iol::cuda {
 namespace {
-
-template <int kPerLane>
-inline constexpr int kHeadsOfWarp = 1;
 
 /// `index`: of the tokens that are taken.
 __device__ __forceinline__ int token_at(const RopeAppendTask& task, int index) {
@@ -38,32 +34,22 @@ __device__ __forceinline__ void store_query(const RopeAppendTask& task, int toke
                     __fmul_rn(head.x[i], factor));
 }
 
-/// Queries and keys of a token, from head `first` on.
+/// Head `index` of a token's queries and keys.
 template <int kPerLane>
-__device__ __forceinline__ void turn_heads(const RopeAppendTask& task, int first) {
-  constexpr int kHeads = kHeadsOfWarp<kPerLane>;
+__device__ __forceinline__ void take_head(const RopeAppendTask& task, int index) {
   // The step's input, which no kernel writes.
   const int token = token_at(task, static_cast<int>(blockIdx.x));
   const int block = task.blocks[token];
   const int position = task.positions[token] % task.cache.block_size;
-  const int count = min(task.num_heads + task.cache.num_kv_heads - first, kHeads);
   wait_for_previous();
   const Angles<kPerLane> angles = load_angles<kPerLane>(task, token);
-  Head<kPerLane> heads[kHeads];
-#pragma unroll
-  for (int i = 0; i < kHeads; ++i)
-    heads[i] = load_head<kPerLane>(task, token, first + min(i, count - 1));
-#pragma unroll
-  for (int i = 0; i < kHeads; ++i) {
-    const int index = first + i;
-    if (i >= count) return;
-    turn_head(task, index, angles, heads[i]);
-    if (index < task.num_heads) {
-      store_query(task, token, index, heads[i]);
-    } else if (block >= 0) {
-      append(task.cache, head_of_block(task.cache, block, index - task.num_heads), false, position,
-             heads[i]);
-    }
+  Head<kPerLane> head = load_head<kPerLane>(task, token, index);
+  turn_head(task, index, angles, head);
+  if (index < task.num_heads) {
+    store_query(task, token, index, head);
+  } else if (block >= 0) {
+    append(task.cache, head_of_block(task.cache, block, index - task.num_heads), false, position,
+           head);
   }
 }
 
@@ -106,30 +92,23 @@ __device__ __forceinline__ void append_values(const RopeAppendTask& task, int kv
     if (j < count) append(cache, data, true, position + j, values[j]);
 }
 
-/// Warps of a token's queries and keys.
-template <int kPerLane>
-IOL_HOST_DEVICE constexpr int turning_warps(int heads) {
-  return (heads + kHeadsOfWarp<kPerLane> - 1) / kHeadsOfWarp<kPerLane>;
-}
-
 template <int kPerLane>
 __global__ void __launch_bounds__(32 * kHeadWarps) rope_append_kernel(RopeAppendTask task) {
   const int kv_heads = task.cache.num_kv_heads;
-  const int turning = turning_warps<kPerLane>(task.num_heads + kv_heads);
-  const int warp = static_cast<int>(blockIdx.y) * kHeadWarps + threadIdx.x / 32;
+  const int index = static_cast<int>(blockIdx.y) * kHeadWarps + threadIdx.x / 32;  // of the head
+  const int first_value = task.num_heads + kv_heads;
   let_next_start();
-  if (warp < turning) {
-    turn_heads<kPerLane>(task, warp * kHeadsOfWarp<kPerLane>);
-  } else if (warp < turning + kv_heads) {
-    append_values<kPerLane>(task, warp - turning);
+  if (index < first_value) {
+    take_head<kPerLane>(task, index);
+  } else if (index < first_value + kv_heads) {
+    append_values<kPerLane>(task, index - first_value);
   }
 }
 
 template <int kPerLane>
 void launch(const RopeAppendTask& task, StreamHandle stream) {
-  const int kv_heads = task.cache.num_kv_heads;
-  const int warps = turning_warps<kPerLane>(task.num_heads + kv_heads) + kv_heads;
-  const dim3 grid(task.num_tokens, (warps + kHeadWarps - 1) / kHeadWarps);
+  const int heads = task.num_heads + 2 * task.cache.num_kv_heads;
+  const dim3 grid(task.num_tokens, (heads + kHeadWarps - 1) / kHeadWarps);
   launch_kernel(rope_append_kernel<kPerLane>, grid, 32 * kHeadWarps, 0, stream, task);
 }
 

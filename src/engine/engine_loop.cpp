@@ -110,10 +110,7 @@ void EngineLoop::run() {
   while (true) {
     const bool waits = active_.empty();
     Inbox::Contents mail = inbox_.take(waits);
-    if (waits) {
-      free_ns_ = now_ns();
-      held_up_ = false;
-    }
+    if (waits) clock_.on_idle(now_ns());
     const bool stopping = mail.stopping;
     accept(std::move(mail));
     if (stopping) break;
@@ -186,7 +183,7 @@ void EngineLoop::step() {
 void EngineLoop::propose_drafts(StepRecord& record) {
   if (under_way_ && speculation_->expects_drafts(active_)) {
     catch_up();
-    held_up_ = true;
+    clock_.on_waiting();
   }
   record.num_accepted_draft_tokens = -speculation_->stats().num_accepted_tokens;
   if (!under_way_) speculation_->propose(active_);
@@ -230,8 +227,7 @@ std::optional<StepUnderWay> EngineLoop::begin(const Batch& batch) {
     return {};
   }
   step.ran_prepared = model_.backend->ran_prepared();
-  step.beginning_ns = now_ns() - step.begin_ns;
-  step.was_held_up = std::exchange(held_up_, batch.num_draft_tokens > 0);
+  clock_.on_begun(step, now_ns());
   if (!model_.backend->runs_ahead()) forward_ns_ += step.beginning_ns;
   return step;
 }
@@ -245,37 +241,24 @@ void EngineLoop::catch_up() {
 
 void EngineLoop::finish(const StepUnderWay& step) {
   const std::int64_t start_ns = now_ns();
-  const std::int64_t before_end_ns = step_end_ns_;
   try {
     model_.backend->finish_step(*activations_);
-    step_end_ns_ = now_ns();
-    forward_ns_ += step_end_ns_ - start_ns;
+    const std::int64_t end_ns = now_ns();
+    clock_.on_ended(step, end_ns);
+    forward_ns_ += end_ns - start_ns;
     sample(step);
-    if (speculation_) count_time(step, before_end_ns);
+    if (speculation_) count_time(step);
   } catch (const std::exception& error) {
     fail(step, error);
   }
-  free_ns_ = now_ns();
+  clock_.on_done(now_ns());
 }
 
-/// A device that runs ahead hides all that the host does for a step, unless the step has drafts or
-/// was held up by them: then also beginning it stands where, without drafts, the step before would
-/// still have run. Elsewhere only drafting is more than what every step takes.
-void EngineLoop::count_time(const StepUnderWay& step, std::int64_t before_end_ns) {
+void EngineLoop::count_time(const StepUnderWay& step) {
   const std::int64_t end_ns = now_ns();
   if (model_.backend->runs_ahead()) {
-    const bool was_idle = step.begin_ns >= before_end_ns;
-    const std::int64_t hidden_ns = was_idle ? std::min(step.beginning_ns, begun_ns_) : 0;
-    begun_ns_ = step_end_ns_ - std::max(step.begin_ns + step.beginning_ns, before_end_ns);
-    const std::int64_t step_ns = step_end_ns_ - std::max(step.begin_ns, before_end_ns) - hidden_ns;
-    std::int64_t drafting_ns = 0;
-    if (step.batch.num_draft_tokens > 0) {
-      drafting_ns = end_ns - free_ns_ - step_ns;
-    } else if (step.was_held_up) {
-      drafting_ns = step.begin_ns - free_ns_ + hidden_ns;
-    }
-    speculation_->on_step(step.batch, {step_ns, drafting_ns, step.ran_prepared});
-  } else {
+    speculation_->on_step(step.batch, clock_.time_of(step, end_ns));
+  } else {  // only drafting is more than what every step takes
     const std::int64_t drafting_ns =
         step.batch.num_draft_tokens > 0 ? speculation_->last_draft_ns() : 0;
     speculation_->on_step(step.batch, {end_ns - step.start_ns, drafting_ns, step.ran_prepared});
@@ -442,7 +425,7 @@ void EngineLoop::deliver(RequestState& state, const TokenEvent& event) {
   if (!state.on_token) return;
   TokenEvent delivered = event;
   delivered.request = state.sequence.id;
-  delivered.time_ns = event.token ? step_end_ns_ : now_ns();
+  delivered.time_ns = event.token ? clock_.end_ns() : now_ns();
   state.on_token(delivered);
 }
 

@@ -10,6 +10,7 @@
 #include "engine/loaded_model.h"
 #include "engine/speculation.h"
 #include "engine/step_builder.h"
+#include "engine/step_clock.h"
 #include "engine/step_under_way.h"
 #include "kv_cache/block_tables.h"
 #include "sampler/sampler.h"
@@ -73,8 +74,8 @@ class EngineLoop final : public Engine {
   void fail_all(const std::string& message);
   void cancel_now(RequestId request);
   void deliver(RequestState& state, const TokenEvent& event);
-  /// Shows the cost model what a step took. `before_end_ns`: when the step before ended.
-  void count_time(const StepUnderWay& step, std::int64_t before_end_ns);
+  /// Shows the cost model what a step took.
+  void count_time(const StepUnderWay& step);
   void record_step(StepRecord record);
   void count_sequences();
 
@@ -92,11 +93,8 @@ class EngineLoop final : public Engine {
   std::optional<StepUnderWay> under_way_;  // not finished yet; only on devices that run ahead
   std::unordered_map<RequestId, std::unique_ptr<RequestState>> active_;
   std::uint64_t num_arrived_ = 0;
-  std::int64_t forward_ns_ = 0;   // of the step at hand
-  std::int64_t step_end_ns_ = 0;  // when its tokens were known
-  bool held_up_ = false;          // drafts keep the next step from being begun ahead
-  std::int64_t begun_ns_ = 0;     // that a device was busy with the last step once it was begun
-  std::int64_t free_ns_ = 0;      // when the step before was done with, or the first request came
+  std::int64_t forward_ns_ = 0;  // of the step at hand
+  StepClock clock_;
 
   std::atomic<RequestId> next_request_{1};
   mutable std::mutex stats_mutex_;

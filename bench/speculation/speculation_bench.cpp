@@ -14,6 +14,7 @@
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,6 +45,7 @@ struct Options {
   double acceptance = 0.8;
   int num_repetitions = 5;
   int num_output_tokens = 200;
+  bool shows_steps = false;
   std::vector<int> streams = {1, 4, 16, 64};
 };
 
@@ -54,6 +56,29 @@ struct Workload {
   Prompts prompts;
   double temperature = 0;
   std::vector<int> lengths = {};  // [prompts] tokens after which the client has enough; empty: all
+};
+
+/// Steps of one kind. A device that runs ahead is waited for in the step behind.
+struct StepSums {
+  std::int64_t num_steps = 0;
+  std::int64_t duration_ns = 0;
+  std::int64_t host_ns = 0;
+  std::int64_t draft_ns = 0;
+  std::int64_t num_decode_tokens = 0;
+  std::int64_t num_draft_tokens = 0;
+  std::int64_t num_accepted_tokens = 0;
+  std::int64_t num_prefill_tokens = 0;
+
+  void add(const StepRecord& step) {
+    ++num_steps;
+    duration_ns += step.duration_ns;
+    host_ns += step.host_ns;
+    draft_ns += step.draft_ns;
+    num_decode_tokens += step.num_decode_tokens;
+    num_draft_tokens += step.num_draft_tokens;
+    num_accepted_tokens += step.num_accepted_draft_tokens;
+    num_prefill_tokens += step.num_prefill_tokens;
+  }
 };
 
 struct Result {
@@ -153,10 +178,17 @@ struct Subject {
   bool speculates = true;
   std::vector<Result> results = {};
   std::vector<double> gains = {};
+  std::map<std::string, StepSums> steps = {};  // of all repetitions, by kind
 };
 
+std::string kind_of(const StepRecord& step, bool is_behind_drafts) {
+  return fmt::format("{}{}{}", step.num_prefill_tokens > 0 ? "prompts" : "decodes",
+                     step.num_draft_tokens > 0 ? ", with drafts" : "",
+                     is_behind_drafts ? ", behind drafts" : "");
+}
+
 /// A closed loop of `num_streams`; each prompt of [first, first + count) once.
-Result run(const Subject& subject, const Workload& workload, int num_output_tokens, int num_streams,
+Result run(Subject& subject, const Workload& workload, int num_output_tokens, int num_streams,
            std::size_t first, std::size_t count) {
   Engine& engine = *subject.engine;
   std::atomic<std::size_t> next{0};
@@ -183,10 +215,13 @@ Result run(const Subject& subject, const Workload& workload, int num_output_toke
   double depths = 0;
   std::int64_t num_decodes = 0;
   std::int64_t num_steps = 0;
+  bool was_drafted = false;
   engine.on_step([&](const StepRecord& step) {
     num_decodes += step.num_decode_tokens;
     ++num_steps;
     depths += step.draft_depth;
+    subject.steps[kind_of(step, was_drafted)].add(step);
+    was_drafted = step.num_draft_tokens > 0;
     if (step.num_decode_tokens == 0) return;
     predicted_ns += step.predicted_speedup * static_cast<double>(step.duration_ns);
     drafting_ns += static_cast<double>(step.duration_ns);
@@ -243,12 +278,26 @@ void print_row(const std::string& workload, int num_streams, const Subject& subj
   std::fflush(stdout);
 }
 
+/// What a loop's time went to: sums over all repetitions, in milliseconds.
+void print_steps(const Subject& subject) {
+  for (const auto& [kind, sums] : subject.steps) {
+    const auto ms = [](std::int64_t ns) { return static_cast<double>(ns) * 1e-6; };
+    fmt::print(
+        "  {}: {}: {} steps, {:.1f} ms (host {:.1f}, drafting {:.1f}), {} decode, {} draft, {} "
+        "accepted, {} prompt tokens\n",
+        subject.name, kind, sums.num_steps, ms(sums.duration_ns), ms(sums.host_ns),
+        ms(sums.draft_ns), sums.num_decode_tokens, sums.num_draft_tokens, sums.num_accepted_tokens,
+        sums.num_prefill_tokens);
+  }
+}
+
 /// One row for each subject; the first is the plain engine.
 void compare(std::vector<Subject>& subjects, const Workload& workload, const Options& options,
              int num_streams) {
   for (Subject& subject : subjects) {
     subject.results.clear();
     subject.gains.clear();
+    subject.steps.clear();
   }
   // A loop ends with its slowest stream: short requests come several times in each.
   constexpr std::size_t kShortRequests = 8;
@@ -261,13 +310,17 @@ void compare(std::vector<Subject>& subjects, const Workload& workload, const Opt
       const Result result =
           run(subject, workload, options.num_output_tokens, num_streams, first, count);
       if (&subject == &subjects.front()) plain = result.tokens_per_second;
-      if (repetition < 0) continue;  // warm-up
+      if (repetition < 0) {  // warm-up
+        subject.steps.clear();
+        continue;
+      }
       subject.results.push_back(result);
       subject.gains.push_back(result.tokens_per_second / plain);
     }
     first += count;
   }
   for (const Subject& subject : subjects) print_row(workload.name, num_streams, subject);
+  if (options.shows_steps) std::ranges::for_each(subjects, print_steps);
 }
 
 void compare_speed(std::vector<Subject>& subjects, const Options& options) {
@@ -351,6 +404,7 @@ int main(int argc, char** argv) try {
   app.add_option("--device", options.device, "auto, cpu or cuda[:N]")->capture_default_str();
   app.add_option("--repetitions", options.num_repetitions)->capture_default_str();
   app.add_option("--output-tokens", options.num_output_tokens)->capture_default_str();
+  app.add_flag("--steps", options.shows_steps, "sums over the steps, by kind, below each row");
   app.add_option("--streams", options.streams)
       ->delimiter(',')
       ->allow_extra_args(false)

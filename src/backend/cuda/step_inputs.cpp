@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
+#include <numeric>
 
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/decode_shares.h"
@@ -101,7 +103,7 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
   const int num_slices = static_cast<int>(input.sequences.size());
   for (int t = num_tokens; t < sizes.num_tokens; ++t)
     places.token_slices.host[t] = std::min(num_slices, sizes.num_slices - 1);
-  num_chunks_.clear();
+  order_decodes(input, sizes.num_decodes > 0);
   int entry = 0;
   int num_decodes = 0;
   int num_others = 0;
@@ -110,7 +112,8 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
   int prefill_tile = 0;
   for (const SequenceSlice& slice : input.sequences) {
     const bool is_decode = sizes.num_decodes > 0 && forms_.is_one_tile(slice);
-    const int s = is_decode ? num_decodes++ : sizes.num_decodes + num_others++;
+    const int s = is_decode ? decode_places_[static_cast<std::size_t>(num_decodes++)]
+                            : sizes.num_decodes + num_others++;
     places.slices.host[s] = {slice.first_token, slice.num_tokens, slice.first_position, entry};
     entry += static_cast<int>(slice.block_table.size());
     for (int i = 0; i < slice.num_tokens; ++i) {
@@ -119,11 +122,7 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
           slice.block_table[static_cast<std::size_t>(position / block_size)];
       places.token_slices.host[slice.first_token + i] = s;
     }
-    if (is_decode) {
-      const int last_position = slice.first_position + slice.num_tokens - 1;
-      num_chunks_.push_back(last_position / kChunkPositions + 1);
-      continue;
-    }
+    if (is_decode) continue;
     for (int i = 0; i < slice.num_tokens; ++i)
       places.rotated_tokens.host[rotated_token++] = slice.first_token + i;
     const bool small = forms_.takes_small_tiles(slice);
@@ -143,6 +142,28 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
   fetch_inputs({{host.data(), device_.data(), bytes}, gather_tables(input, stream)}, stream.get());
   check_launch("copying the step's input");
   arrays_ = places.arrays(device_tables_.as<const std::int32_t>());
+}
+
+void StepInputs::order_decodes(const StepInput& input, bool has_decodes) {
+  num_chunks_.clear();
+  decode_places_.clear();
+  if (!has_decodes) return;
+  for (const SequenceSlice& slice : input.sequences) {
+    if (!forms_.is_one_tile(slice)) continue;
+    const int last_position = slice.first_position + slice.num_tokens - 1;
+    num_chunks_.push_back(last_position / kChunkPositions + 1);
+  }
+  decodes_.resize(num_chunks_.size());
+  std::iota(decodes_.begin(), decodes_.end(), 0);
+  std::ranges::sort(decodes_, [&](int a, int b) {
+    const int chunks = num_chunks_[static_cast<std::size_t>(a)];
+    const int others = num_chunks_[static_cast<std::size_t>(b)];
+    return chunks != others ? chunks > others : a < b;
+  });
+  decode_places_.resize(decodes_.size());
+  for (std::size_t place = 0; place < decodes_.size(); ++place)
+    decode_places_[static_cast<std::size_t>(decodes_[place])] = static_cast<int>(place);
+  std::ranges::sort(num_chunks_, std::greater());
 }
 
 void StepInputs::place(const StepSizes& sizes) {

@@ -18,7 +18,7 @@ struct StepArrays {
   const std::int32_t* logit_tokens = nullptr;  // [L]
   const TokenChoice* choices = nullptr;        // [L]
   const std::int32_t* rotated_tokens = nullptr;  // of slices that are no decodes
-  const Slice* slices = nullptr;                 // decodes first
+  const Slice* slices = nullptr;                 // decodes first, the longest before others
   const std::int32_t* first_partials = nullptr;  // [decodes] see share_decodes()
   const AttentionTile* small_tiles = nullptr;    // of 16 rows
   const AttentionTile* prefill_tiles = nullptr;  // of 128 rows
@@ -46,6 +46,8 @@ class StepInputs {
   }
 
  private:
+  /// The longest come first, and so begin first.
+  void order_decodes(const StepInput& input, bool has_decodes);
   /// Into the host's copy; says what is to be brought where. Rounded up: what is behind the last
   /// entry means nothing.
   StepCopy gather_tables(const StepInput& input, const Stream& stream);
@@ -57,7 +59,9 @@ class StepInputs {
   DeviceBuffer device_;
   PinnedBuffer host_tables_[2];
   DeviceBuffer device_tables_;
-  std::vector<int> num_chunks_;  // of each decode, in a sliding window's case at most
+  std::vector<int> num_chunks_;     // of each decode in its place, with a sliding window at most
+  std::vector<int> decode_places_;  // of the input's decodes
+  std::vector<int> decodes_;        // those of the places
   StepArrays arrays_;
   int table_generation_ = 0;
 };

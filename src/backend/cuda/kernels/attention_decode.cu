@@ -216,7 +216,7 @@ void launch(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle
   constexpr int kReserved = 1024;  // of every block, by the driver
   auto* kernel = decode_kernel<Codec, kDim>;
   DecodeArgs args = decode_args(task, heads);
-  const dim3 grid(task.num_tiles, task.cache.num_kv_heads, task.shares);
+  const dim3 grid(task.cache.num_kv_heads, task.shares, task.num_tiles);
   // Values have room of their own, and are asked for early, where all blocks find theirs at once;
   // else more blocks share a multiprocessor.
   const int at_once =
@@ -232,7 +232,6 @@ void launch(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle
   args.early_blocks =
       multiprocessors() *
       std::min(kBlocks<Codec, kDim>, shared_bytes_of_multiprocessor() / (bytes + kReserved));
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   launch_kernel(kernel, grid, kAttentionThreads, bytes, stream, args);
 }
 

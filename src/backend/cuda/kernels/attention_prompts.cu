@@ -51,7 +51,6 @@ void launch(const AttentionTask& task, StreamHandle stream) {
   auto* kernel = prompts_kernel<Codec, kDim>;
   constexpr int kBytes = sizeof(PromptMemory<Codec, kDim>);
   static_assert(kBytes <= 227 * 1024);  // what a block may have
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   const int items = task.num_tiles * task.cache.num_kv_heads;
   const int heads = task.num_heads / task.cache.num_kv_heads;
   const PromptArgs args = {task, heads, (1 << 16) / heads + 1};

@@ -46,13 +46,19 @@ struct DecodeArgs {
   float* largest;  // [attention_traits()] or null
 };
 
+// The grid: key-value heads by shares by slices. Blocks begin in this order, so all of a slice
+// begin together, those of the first slices, which are the longest, before all others.
+__device__ __forceinline__ int kv_head_of_block() { return static_cast<int>(blockIdx.x); }
+__device__ __forceinline__ int share_of_block() { return static_cast<int>(blockIdx.y); }
+__device__ __forceinline__ int slice_of_block() { return static_cast<int>(blockIdx.z); }
+
 /// All rows of a slice, at most 16.
 struct DecodeRows {
   Slice slice;
   int num_rows;
   int last_position;
   __device__ __forceinline__ explicit DecodeRows(const DecodeArgs& args) {
-    const int4 v = reinterpret_cast<const int4*>(args.slices)[blockIdx.x];
+    const int4 v = reinterpret_cast<const int4*>(args.slices)[slice_of_block()];
     slice = {v.x, v.y, v.z, v.w};
     num_rows = slice.num_tokens * args.group;
     last_position = slice.first_position + slice.num_tokens - 1;
@@ -66,11 +72,11 @@ struct DecodeRange {
   int shares;
   int first_partial;  // negative: not shared
   __device__ __forceinline__ DecodeRange(const DecodeArgs& args, const DecodeRows& rows) {
-    first_partial = args.first_partials[blockIdx.x];
+    first_partial = args.first_partials[slice_of_block()];
     const int seen = args.window > 0 ? max(rows.slice.first_position + 1 - args.window, 0) : 0;
     first = seen / kChunkPositions;
     last = rows.last_position / kChunkPositions;
-    shares = first_partial >= 0 ? min(static_cast<int>(gridDim.z), count()) : 1;
+    shares = first_partial >= 0 ? min(static_cast<int>(gridDim.y), count()) : 1;
   }
   [[nodiscard]] __device__ __forceinline__ int count() const { return last - first + 1; }
   /// The entry of partial results of what would be chunk 0.
@@ -88,7 +94,7 @@ struct DecodeTile : DecodeRows {
   bool is_empty;
   __device__ __forceinline__ explicit DecodeTile(const DecodeArgs& args) : DecodeRows(args) {
     const DecodeRange all(args, *this);
-    const int share = static_cast<int>(blockIdx.z);
+    const int share = share_of_block();
     if (all.first_partial >= 0) zeroth_partial = all.zeroth_partial();
     if (all.shares == all.count()) {  // without divisions
       first_chunk = last_chunk = all.first + share;
@@ -154,7 +160,7 @@ struct DecodeChunk {
     const std::byte* head =
         args.cache +
         args.tables[tile.slice.first_entry + static_cast<int>(block)] * args.block_bytes +
-        blockIdx.y * args.head_bytes;
+        kv_head_of_block() * args.head_bytes;
     run = head + offset / 16 * kRunBytes;
     if constexpr (Codec::kCoded)
       scales = head + args.block_size / 16 * 2 * kRunBytes + offset * sizeof(float);

@@ -43,8 +43,8 @@ __device__ __noinline__ void find_norm_scales(const DecodeArgs& args, int first_
   for (int i = threadIdx.x / 32; i < num_rows + num_tokens; i += kAttentionWarps) {
     const bool is_query = i < num_rows;
     const int token = is_query ? i * args.group_inverse >> 16 : i - num_rows;
-    const int part = is_query ? static_cast<int>(blockIdx.y) * args.group + i - token * args.group
-                              : args.num_heads + static_cast<int>(blockIdx.y);
+    const int part = is_query ? kv_head_of_block() * args.group + i - token * args.group
+                              : args.num_heads + kv_head_of_block();
     const float* row =
         args.qkv + (static_cast<std::int64_t>(first_token + token) * parts + part) * kDim;
     float squares = 0;
@@ -160,7 +160,7 @@ struct DecodeItem {
     is_value = !is_query && behind % 2 != 0;
     exists = behind < 2 * tile.slice.num_tokens;
     token = !exists ? 0 : is_query ? row * args.group_inverse >> 16 : behind / 2;
-    const int kv_head = static_cast<int>(blockIdx.y);
+    const int kv_head = kv_head_of_block();
     int part = args.num_heads + kv_head + (is_value ? args.num_kv_heads : 0);
     if (is_query) part = kv_head * args.group + row - token * args.group;
     const std::int64_t step_token = tile.slice.first_token + token;
@@ -242,7 +242,7 @@ struct DecodeItem {
       }
     }
     if (is_rehearsal) return;
-    std::byte* head = args.cache + block * args.block_bytes + blockIdx.y * args.head_bytes;
+    std::byte* head = args.cache + block * args.block_bytes + kv_head_of_block() * args.head_bytes;
     std::byte* cached = head + in_head;
     if (is_value) {
       low.store_value(cached);

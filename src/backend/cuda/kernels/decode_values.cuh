@@ -114,7 +114,7 @@ struct DecodeRow {
 __device__ __forceinline__ DecodeRow decode_row(const DecodeArgs& args, const DecodeRows& tile,
                                                 int row, int head_dim) {
   const int token = row * args.group_inverse >> 16;
-  const int head = static_cast<int>(blockIdx.y) * args.group + row - token * args.group;
+  const int head = kv_head_of_block() * args.group + row - token * args.group;
   return {static_cast<std::int64_t>(tile.slice.first_token + token) * args.out_stride,
           head * head_dim};
 }
@@ -136,7 +136,7 @@ __device__ __forceinline__ void leave_largest(const DecodeArgs& args, float larg
   if (args.largest == nullptr) return;
   largest = warp_largest(largest);
   if (threadIdx.x % 32 == 0)
-    args.largest[blockIdx.y * kAttentionWarps + threadIdx.x / 32] = largest;
+    args.largest[kv_head_of_block() * kAttentionWarps + threadIdx.x / 32] = largest;
 }
 
 template <int kDim, int kHalves>
@@ -169,7 +169,7 @@ __device__ __forceinline__ void store_result(const DecodeArgs& args, const Decod
 
 __device__ __forceinline__ std::int64_t partial_row(const DecodeArgs& args, int zeroth_partial,
                                                     int chunk, int row) {
-  const int entry = (zeroth_partial + chunk) * args.num_kv_heads + static_cast<int>(blockIdx.y);
+  const int entry = (zeroth_partial + chunk) * args.num_kv_heads + kv_head_of_block();
   return static_cast<std::int64_t>(entry) * kDecodeTileRows + row;
 }
 
@@ -204,7 +204,7 @@ __device__ __forceinline__ bool is_last_share(const DecodeArgs& args, int num_sh
                                               bool& is_last) {
   __syncthreads();
   if (threadIdx.x == 0) {
-    int* arrivals = args.arrivals + blockIdx.x * args.num_kv_heads + blockIdx.y;
+    int* arrivals = args.arrivals + slice_of_block() * args.num_kv_heads + kv_head_of_block();
     __threadfence();
     is_last = atomicAdd(arrivals, 1) == num_shares - 1;
     __threadfence();

@@ -17,30 +17,51 @@ std::string_view level_asked_for() {
   return value != nullptr ? value : "auto";
 }
 
-/// Of the current device; `unknown` when it can't be asked.
-int attribute(cudaDeviceAttr which, int unknown) {
+/// What launches ask for, of one device; as below where it can't be asked.
+struct Attributes {
+  int device = -1;
+  int major = 0;
+  int multiprocessors = 1;
+  int shared_bytes_of_multiprocessor = 0;
+  int most_shared_bytes_of_block = 0;
+  int is_shared_with_processes = 1;
+
+  explicit Attributes(int of_device) : device(of_device) {
+    ask(cudaDevAttrComputeCapabilityMajor, major);
+    ask(cudaDevAttrMultiProcessorCount, multiprocessors);
+    ask(cudaDevAttrMaxSharedMemoryPerMultiprocessor, shared_bytes_of_multiprocessor);
+    ask(cudaDevAttrMaxSharedMemoryPerBlockOptin, most_shared_bytes_of_block);
+    ask(cudaDevAttrMpsEnabled, is_shared_with_processes);
+  }
+
+ private:
+  void ask(cudaDeviceAttr which, int& value) const {
+    int answer = 0;
+    if (device >= 0 && cudaDeviceGetAttribute(&answer, which, device) == cudaSuccess)
+      value = answer;
+  }
+};
+
+/// Of the current device.
+const Attributes& attributes() {
   int device = 0;
-  int value = 0;
-  const bool is_known = cudaGetDevice(&device) == cudaSuccess &&
-                        cudaDeviceGetAttribute(&value, which, device) == cudaSuccess;
-  return is_known ? value : unknown;
+  if (cudaGetDevice(&device) != cudaSuccess) device = -1;
+  thread_local Attributes latest(device);
+  if (latest.device != device) latest = Attributes(device);
+  return latest;
 }
 
 }  // namespace
 
-bool takes_hopper_kernels() {
-  return level_asked_for() != "portable" && attribute(cudaDevAttrComputeCapabilityMajor, 0) == 9;
-}
+bool takes_hopper_kernels() { return level_asked_for() != "portable" && attributes().major == 9; }
 
-int multiprocessors() { return attribute(cudaDevAttrMultiProcessorCount, 1); }
+int multiprocessors() { return attributes().multiprocessors; }
 
-int shared_bytes_of_multiprocessor() {
-  return attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor, 0);
-}
+int shared_bytes_of_multiprocessor() { return attributes().shared_bytes_of_multiprocessor; }
 
-int most_shared_bytes_of_block() { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, 0); }
+int most_shared_bytes_of_block() { return attributes().most_shared_bytes_of_block; }
 
-bool is_shared_with_processes() { return attribute(cudaDevAttrMpsEnabled, 1) != 0; }
+bool is_shared_with_processes() { return attributes().is_shared_with_processes != 0; }
 
 void check_kernel_level() {
   const std::string_view level = level_asked_for();

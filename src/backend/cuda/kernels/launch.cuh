@@ -7,6 +7,7 @@
 
 #include "backend/cuda/kernels/kernel_level.h"
 #include "backend/cuda/kernels/kernels.h"
+#include "backend/cuda/kernels/shared_bytes.h"
 
 namespace iol::cuda {
 
@@ -23,10 +24,6 @@ __device__ __forceinline__ void let_next_start() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
-
-/// A block may have that much dynamic shared memory without cudaFuncSetAttribute: 48 KB less what
-/// is the system's and some for static variables.
-inline constexpr int kSharedBytesUnasked = 46 * 1024;
 
 inline bool can_overlap() { return takes_hopper_kernels(); }
 
@@ -48,7 +45,8 @@ void launch_with(const cudaLaunchAttribute* own, void (*kernel)(Parameters...), 
   config.stream = stream;
   config.attrs = attributes;
   config.numAttrs = count;
-  // An error is found by the check behind the launch.
+  // Errors are found by the check behind the launch.
+  allow_shared_bytes(reinterpret_cast<const void*>(kernel), shared_bytes);
   static_cast<void>(cudaLaunchKernelEx(&config, kernel, parameters...));
 }
 

@@ -162,7 +162,6 @@ template <class Format, int kTokens, int kSplit>
 void launch_apart_by(const LinearTask& task, const WideShape& shape, StreamHandle stream) {
   using Block = ApartBlock<Format, kTokens, kSplit>;
   auto* kernel = linear_apart_kernel<Format, kTokens, kSplit>;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Block::kRingBytes);
   const auto args = wgmma_args<Format, Block, kTokens>(task, shape);
   launch_kernel(kernel, dim3(args.units * kSplit), Block::kThreads, Block::kRingBytes, stream,
                 args);

@@ -269,7 +269,6 @@ void launch_chain(const ChainTask& task, StreamHandle stream) {
   }
   auto* kernel = chain_kernel<Format>;
   const int bytes = kChainSharedBytes + args.row_bytes + kChainStageBytes;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   launch_together(kernel, dim3(grid), kChainThreads, bytes, stream, args);
 }
 

@@ -85,8 +85,6 @@ template <class Format, int kTiles, int kAhead, int kMinBlocks>
 void launch_groups(const LinearTask& task, StreamHandle stream) {
   auto* kernel = linear_groups_kernel<Format, kTiles, kAhead, kMinBlocks>;
   const int bytes = kPartsBytes<kTiles, 1> + GroupPlaces(task.matrix, kTiles, task.num_tokens).end;
-  if (bytes > kSharedBytesUnasked)
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   launch_kernel(kernel, dim3(task.matrix.rows / (kTiles * kTileRows)), 32 * kNumParts, bytes,
                 stream, linear_args<Format>(task));
 }

@@ -325,7 +325,6 @@ void launch_large(const LinearTask& task, StreamHandle stream) {
   constexpr int kNearTokens = 2048;
   constexpr int kRows = kLargeTiles * kTileRows;
   auto* kernel = linear_large_kernel<Format, kTokens, kSplit>;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Block::kSharedBytes);
   LargeArgs args;
   args.linear = linear_args<Format>(task);
   args.blocks = num_blocks(task.matrix);

@@ -174,7 +174,6 @@ void launch_ring(const LinearTask& task, StreamHandle stream) {
       return launch_ring<Format, kTiles, kOthers...>(task, stream);
   }
   auto* kernel = linear_ring_kernel<Format, kTiles, kDepth>;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   launch_kernel(kernel, grid, 32 * kNumParts, bytes, stream, linear_args<Format>(task), ring_bytes);
 }
 

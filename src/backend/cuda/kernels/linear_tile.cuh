@@ -243,8 +243,6 @@ template <class Format, int kTiles, int kColumns, int kDepth, int kMinBlocks>
 void launch_linear(const LinearTask& task, StreamHandle stream) {
   constexpr int kSharedBytes = kPartsBytes<kTiles, kColumns>;
   auto* kernel = linear_kernel<Format, kTiles, kColumns, kDepth, kMinBlocks>;
-  if (kSharedBytes > kSharedBytesUnasked)
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
   const LinearArgs args = linear_args<Format>(task);
   const dim3 grid(task.matrix.rows / (kTiles * kTileRows),
                   (task.num_tokens + kColumns * 8 - 1) / (kColumns * 8));

@@ -419,7 +419,6 @@ void launch_wgmma(const LinearTask& task, const WideShape& shape, StreamHandle s
   using Block = WgmmaBlock<Format, kGroups, kTokens, kSplit>;
   const int sharers = shape.sharers;
   auto* kernel = linear_wgmma_kernel<Format, kGroups, kTokens, kSplit>;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Block::kSharedBytes);
   const auto args = wgmma_args<Format, Block, kTokens>(task, shape);
   const int blocks = kSplit > 1    ? args.units * kSplit
                      : sharers > 0 ? args.token_units * sharers

@@ -177,7 +177,6 @@ void launch_wide(const LinearTask& task, StreamHandle stream) {
   using Stage = WideStage<Format>;
   constexpr int kSharedBytes = Stage::kStages * Stage::kBytes;
   auto* kernel = linear_wide_kernel<Format>;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
   const LinearArgs args = linear_args<Format>(task);
   const dim3 grid((task.matrix.rows / kTileRows + kWideTiles - 1) / kWideTiles,
                   (task.num_tokens + kWideTokens - 1) / kWideTokens);

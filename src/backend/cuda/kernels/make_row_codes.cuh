@@ -116,8 +116,6 @@ template <class Format, int kFours, int kTiles, int kDepth, int kMinBlocks>
 void launch_making_codes(const LinearTask& task, StreamHandle stream) {
   auto* kernel = codes_making_kernel<Format, kFours, kTiles, kDepth, kMinBlocks>;
   const int bytes = making_bytes<Format>(task);
-  if (bytes > kSharedBytesUnasked)
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   launch_kernel(kernel, dim3(task.matrix.rows / (kTiles * kTileRows)), 32 * kNumParts, bytes,
                 stream, linear_args<Format>(task), task.x.source, row_finish_args(task));
 }

@@ -117,8 +117,6 @@ void launch_making_halves(const LinearTask& task, StreamHandle stream) {
   constexpr int kMinBlocks = kTiles == 2 && kIsShort ? 3 : 2;
   auto* kernel = halves_making_kernel<Format, kRuns, kTiles, kDepth, kMinBlocks>;
   const int bytes = kPartsBytes<kTiles, 1> + making_bytes<Format>(task);
-  if (bytes > kSharedBytesUnasked)
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   launch_kernel(kernel, dim3(task.matrix.rows / (kTiles * kTileRows)), 32 * kNumParts, bytes,
                 stream, linear_args<Format>(task), task.x.source);
 }
@@ -146,7 +144,6 @@ void launch_ring_halves(const LinearTask& task, StreamHandle stream) {
       return launch_ring_halves<Format, kRuns, kTiles, kOthers...>(task, stream);
   }
   auto* kernel = ring_halves_kernel<Format, kRuns, kTiles, kDepth>;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   launch_kernel(kernel, grid, 32 * kNumParts, bytes, stream, linear_args<Format>(task),
                 task.x.source, ring_bytes);
 }

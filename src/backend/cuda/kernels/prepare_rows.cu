@@ -189,8 +189,6 @@ void launch(const PrepareTask& task, StreamHandle stream) {
   // Whole fours; only groups need them.
   const int shared_bytes =
       task.matrix.layout == MatrixLayout::kInt4 ? (task.matrix.columns + 3) / 4 * 16 : 0;
-  if (shared_bytes > kSharedBytesUnasked)
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
   launch_kernel(kernel, dim3(task.num_rows), kThreads, shared_bytes, stream, task);
 }
 

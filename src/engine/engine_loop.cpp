@@ -13,6 +13,9 @@
 namespace iol {
 namespace {
 
+// Who waits so long for the device was there before the device was through.
+constexpr std::int64_t kSurelyWaitedNs = 5000;
+
 /// The last event of a request that ends without a token.
 TokenEvent end_event(FinishReason reason, std::string error = {}) {
   TokenEvent event;
@@ -173,6 +176,7 @@ void EngineLoop::step() {
   }
   if (!begun) return;
   if (speculation_) {
+    speculation_->on_asked(asking_ns_, forward_ns_ > kSurelyWaitedNs);
     record.num_accepted_draft_tokens += speculation_->stats().num_accepted_tokens;
   }
   record_step(record);
@@ -181,9 +185,14 @@ void EngineLoop::step() {
 /// Drafts continue the tokens of the step before, so it is finished first. While none are expected
 /// the engine goes on running ahead.
 void EngineLoop::propose_drafts(StepRecord& record) {
-  if (under_way_ && speculation_->expects_drafts(active_)) {
-    catch_up();
-    clock_.on_waiting();
+  asking_ns_ = 0;
+  if (under_way_) {
+    const bool waits = speculation_->expects_drafts(active_);
+    asking_ns_ = now_ns() - record.start_ns;
+    if (waits) {
+      catch_up();
+      clock_.on_waiting();
+    }
   }
   record.num_accepted_draft_tokens = -speculation_->stats().num_accepted_tokens;
   if (!under_way_) speculation_->propose(active_);

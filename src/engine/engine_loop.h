@@ -94,6 +94,7 @@ class EngineLoop final : public Engine {
   std::unordered_map<RequestId, std::unique_ptr<RequestState>> active_;
   std::uint64_t num_arrived_ = 0;
   std::int64_t forward_ns_ = 0;  // of the step at hand
+  std::int64_t asking_ns_ = 0;   // whether drafts are to be expected
   StepClock clock_;
 
   std::atomic<RequestId> next_request_{1};

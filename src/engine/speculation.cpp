@@ -35,7 +35,9 @@ Speculation::Speculation(const SpeculationConfig& config, std::unique_ptr<ModelD
 
 bool Speculation::expects_drafts(Requests& requests) {
   last_draft_ns_ = 0;
-  if (is_off()) return false;
+  was_asked_ = false;
+  if (is_off() || lies_idle()) return false;
+  was_asked_ = true;
   collect(requests);
   look_up();
   remember_guesses();
@@ -54,7 +56,7 @@ bool Speculation::expects_drafts(Requests& requests) {
 
 void Speculation::propose(Requests& requests) {
   last_draft_ns_ = 0;
-  if (is_off()) return;
+  if (is_off() || (!is_waited_for_ && lies_idle())) return;
   const std::int64_t start_ns = now_ns();
   collect(requests);
   if (candidates_.empty()) return;
@@ -75,7 +77,8 @@ void Speculation::propose(Requests& requests) {
   const auto has_draft = [](const RequestState* request) {
     return !request->drafts.draft.tokens.empty();
   };
-  if (is_waited_for_ && std::ranges::none_of(candidates_, has_draft)) policy_.on_vain_wait();
+  const bool has_any = std::ranges::any_of(candidates_, has_draft);
+  if (is_waited_for_ && !has_any) policy_.on_vain_wait();
   is_waited_for_ = false;
   for (RequestState* request : candidates_) {
     const Draft& draft = request->drafts.draft;
@@ -84,14 +87,27 @@ void Speculation::propose(Requests& requests) {
   }
   last_draft_ns_ = now_ns() - start_ns;
   stats_.draft_ns += last_draft_ns_;
+  if (!has_any) policy_.on_asked(static_cast<double>(last_draft_ns_) * 1e-9);
+}
+
+void Speculation::on_asked(std::int64_t asking_ns, bool device_was_busy) {
+  if (was_asked_) policy_.on_asked(device_was_busy ? 0 : static_cast<double>(asking_ns) * 1e-9);
+}
+
+/// True in most steps when drafts haven't been worth it for long and asking for them takes time.
+bool Speculation::lies_idle() {
+  const bool rests = policy_.rests(true);
+  if (rests) ++num_unasked_;
+  return rests;
 }
 
 /// What decodes in the next step and can take a draft, in the order in which it is served.
 void Speculation::collect(Requests& requests) {
   candidates_.clear();
   choices_.clear();
-  lookup_acceptance_.fade();
-  model_acceptance_.fade();
+  const int num_steps = 1 + std::exchange(num_unasked_, 0);
+  lookup_acceptance_.fade(num_steps);
+  model_acceptance_.fade(num_steps);
   const auto& running = scheduler_.queues().running();
   const bool prompts_come_first = scheduler_.config().policy == SchedulerPolicy::kStatic;
   const auto decodes = [](const Sequence* sequence) { return sequence->is_decoding; };
@@ -104,8 +120,8 @@ void Speculation::collect(Requests& requests) {
                   scheduler_.config().max_context - sequence->num_tokens() - 1});
     if (most < 1) continue;
     RequestState& request = *requests.at(sequence->id);
-    if (request.drafts.lookup_acceptance) request.drafts.lookup_acceptance->fade();
-    if (request.drafts.model_acceptance) request.drafts.model_acceptance->fade();
+    if (request.drafts.lookup_acceptance) request.drafts.lookup_acceptance->fade(num_steps);
+    if (request.drafts.model_acceptance) request.drafts.model_acceptance->fade(num_steps);
     judge_guess(request.drafts, *sequence);
     Draft& draft = request.drafts.draft;
     draft.sequence = sequence;
@@ -188,7 +204,7 @@ bool Speculation::rests() const {
     return !request->drafts.draft.tokens.empty();
   };
   if (is_waited_for_ || std::ranges::any_of(candidates_, is_found)) return false;
-  return model_ ? policy_.rests() : policy_.depth() == 0 && !config_.depth;
+  return model_ ? policy_.rests(false) : policy_.depth() == 0 && !config_.depth;
 }
 
 void Speculation::describe_choices() {

@@ -51,6 +51,8 @@ class Speculation {
   /// Whether propose() will draft once the step under way is finished, as far as can be told from
   /// the tokens that are known. If not, the next step goes without.
   bool expects_drafts(Requests& requests);
+  /// That took so long, behind which the device was still at the step under way, or not.
+  void on_asked(std::int64_t asking_ns, bool device_was_busy);
   /// Fills Sequence::draft_tokens of what decodes, whose tokens are all known. Call it before
   /// Scheduler::schedule().
   void propose(Requests& requests);
@@ -73,11 +75,12 @@ class Speculation {
 
  private:
   [[nodiscard]] bool is_off() const { return !stats_.error.empty() || config_.depth == 0; }
+  [[nodiscard]] bool lies_idle();
   void collect(Requests& requests);
   void look_up();
   void remember_guesses();
   void judge_guess(DraftState& state, const Sequence& sequence);
-  /// True when nobody need be asked how much to draft.
+  /// True when nobody need be asked how much to draft; lookup was.
   [[nodiscard]] bool rests() const;
   void describe_choices();
   void choose_depths();
@@ -102,9 +105,11 @@ class Speculation {
   std::int64_t last_draft_ns_ = 0;
   std::int64_t passes_ns_ = 0;  // of the draft model, for the step at hand
   std::int64_t held_up_ns_ =
-      0;                   // that steps without drafts waited because of drafts, not charged yet
-  double num_gained_ = 0;  // tokens that drafts of the step at hand brought
-  bool is_waited_for_ = false;  // expects_drafts() said yes
+      0;                    // that steps without drafts waited because of drafts, not charged yet
+  int num_unasked_ = 0;     // steps since sequences were looked at
+  double num_gained_ = 0;   // tokens that drafts of the step at hand brought
+  bool was_asked_ = false;  // expects_drafts() looked at the sequences
+  bool is_waited_for_ = false;  // it said yes
   // Scratch of a step.
   std::vector<RequestState*> candidates_;
   std::vector<DepthChoice> choices_;

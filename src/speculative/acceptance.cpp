@@ -40,10 +40,11 @@ void Acceptance::observe(int place, bool accepted) {
   counts.judged = keep_ * counts.judged + 1;
 }
 
-void Acceptance::fade() {
+void Acceptance::fade(int num_steps) {
+  const double kept = num_steps == 1 ? kKeepPerStep : std::pow(kKeepPerStep, num_steps);
   for (Counts& counts : counts_) {
     if (counts.judged <= kLastingWeight) continue;
-    const double scale = std::max(kKeepPerStep, kLastingWeight / counts.judged);
+    const double scale = std::max(kept, kLastingWeight / counts.judged);
     counts.accepted *= scale;
     counts.judged *= scale;
   }

@@ -24,8 +24,8 @@ class Acceptance {
 
   /// A draft was judged, those before it in its chain having been accepted. `place` from 0.
   void observe(int place, bool accepted);
-  /// A step went by.
-  void fade();
+  /// So many steps went by.
+  void fade(int num_steps = 1);
 
   /// Of the draft at `place`, from 0.
   [[nodiscard]] double rate(int place) const;

@@ -24,6 +24,9 @@ constexpr int kLeastUntilPlain = 16;
 // Steps without drafts, behind which the next are asked for every so many steps.
 constexpr int kUndraftedBeforeRest = 32;
 constexpr int kRest = 8;
+// Where lookup has found something, so many that asking takes this share of the time, 8 at most.
+constexpr double kAskingShare = 0.01;
+constexpr double kAskingGain = 0.1;
 // Of a turnaround's difference from the mean, what the mean takes at least.
 constexpr double kTurnaroundGain = 0.02;
 // Accounts: shares of the time that goes by, and what they hold at most, in plain steps.
@@ -182,9 +185,15 @@ double DepthPolicy::draft_seconds(int num_rows) const {
                                : kGuessedDraftShare * verify_.seconds(num_rows);
 }
 
-bool DepthPolicy::rests() const {
-  return !fixed_depth_ && cap_.depth == 0 && num_undrafted_ >= kUndraftedBeforeRest &&
-         num_undrafted_ % kRest != 0;
+void DepthPolicy::on_asked(double seconds) {
+  asking_seconds_ += kAskingGain * (seconds - asking_seconds_);
+}
+
+bool DepthPolicy::rests(bool has_found) const {
+  if (fixed_depth_ || cap_.depth > 0 || num_undrafted_ < kUndraftedBeforeRest) return false;
+  const double steps = asking_seconds_ / (kAskingShare * plain_seconds_);
+  const int rest = has_found ? static_cast<int>(std::clamp(steps, 1.0, 1.0 * kRest)) : kRest;
+  return num_undrafted_ % rest != 0;
 }
 
 void DepthPolicy::choose(std::span<DepthChoice> choices, const StepOutlook& outlook) {

@@ -81,8 +81,9 @@ class DepthPolicy {
   explicit DepthPolicy(std::optional<int> fixed_depth);
 
   /// True when asking for depths is not worth its time, which a small model's step feels: nothing
-  /// was drafted for long, and only now and then is it looked whether that has changed.
-  [[nodiscard]] bool rests() const;
+  /// was drafted for long, and only now and then is it looked whether that has changed. Where
+  /// lookup has found drafts, as seldom as keeps asking at a small share of the time.
+  [[nodiscard]] bool rests(bool has_found) const;
   /// Fills `depth` of each.
   void choose(std::span<DepthChoice> choices, const StepOutlook& outlook);
   /// The step for which depths were chosen last ran, or one for which none were asked.
@@ -90,6 +91,8 @@ class DepthPolicy {
   /// What a step with drafts took beside that and the draft model's passes: looking drafts up,
   /// choosing depths and, on a device that would run ahead otherwise, the host's part of it.
   void on_turnaround(double seconds);
+  /// Depths were asked for, lookup included, and a step without drafts took so much longer.
+  void on_asked(double seconds);
   /// The engine waited for a step because of a rehearsed choice, and nothing was drafted after all:
   /// that was a trial, and the next must be earned.
   void on_vain_wait() { trial_seconds_ = 0; }
@@ -171,6 +174,7 @@ class DepthPolicy {
   int num_since_plain_ = 0;         // steps, all with drafts
   int num_until_plain_;             // of them, before the next plain one
   int num_undrafted_ = 0;           // steps, all without drafts
+  double asking_seconds_ = 0;       // of a step without drafts, see on_asked()
   double trial_seconds_ = 0;        // what trials may cost now
   double wanted_seconds_ = 0;       // what the last one would have cost
   double ledger_seconds_ = 0;       // saved; below zero: in debt

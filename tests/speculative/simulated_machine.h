@@ -96,7 +96,7 @@ class Simulation {
       choice.num_missing_latest = std::min(choice.num_missing, workload.num_latest_tokens);
       choices.push_back(choice);
     }
-    if (workload.from_model && policy_.rests()) return choices;
+    if (workload.from_model && policy_.rests(false)) return choices;
     policy_.choose(choices, {workload.num_sequences, 0, kMaxDraftDepth * workload.num_sequences});
     return choices;
   }

@@ -31,7 +31,7 @@ struct AttentionShape {
   int block_size = 16;
   int window = 0;
   bool has_norms = false;
-  std::vector<AttentionSequence> sequences;  // decodes - of one tile of 16 rows - first
+  std::vector<AttentionSequence> sequences;  // decodes first
   // Of caches of codes: magnitudes of values and queries differ by powers of two up to 2^+-spread,
   // and some are zero. Queries are never larger than otherwise but where keys are zero.
   int spread = 0;
@@ -145,11 +145,13 @@ class AttentionCase {
     return task;
   }
 
-  /// The first sequences alone, for attention_decode(). Of several chunks each is shared by up to
-  /// so many blocks; 1: walks alone.
+  /// Sequences of few tokens alone, for attention_decode(). Tiles of several chunks are shared by
+  /// up to so many blocks each; 1: walks alone.
   [[nodiscard]] AttentionTask decodes(int shares, int layer = 0) const {
     AttentionTask task = attention(false, layer);
+    task.slices = decode_slices_.as<Slice>();
     task.num_tiles = num_decodes_;
+    task.first_queries = first_queries_.as<std::int32_t>();
     task.shares = std::min(shares, max_chunks_);
     task.first_partials = (shares > 1 ? shared_ : alone_).as<std::int32_t>();
     return task;
@@ -252,9 +254,9 @@ class AttentionCase {
   }
 
   void lay_out() {
-    std::vector<Slice> slices;
+    std::vector<Slice> slices, decodes;
     std::vector<AttentionTile> tiles, prompt_tiles;
-    std::vector<std::int32_t> positions, token_blocks, prompt_tokens, shared;
+    std::vector<std::int32_t> positions, token_blocks, prompt_tokens, first_queries, shared;
     int num_partials = 0;
     int longest = 0;
     for (const auto& sequence : shape_.sequences) {
@@ -267,13 +269,20 @@ class AttentionCase {
       const int entry = static_cast<int>(host_tables_.size());
       const int end = sequence.first_position + sequence.num_tokens;
       const auto slice = static_cast<std::int32_t>(slices.size());
-      const int rows = sequence.num_tokens * (shape_.num_heads / shape_.num_kv_heads);
+      const int group = shape_.num_heads / shape_.num_kv_heads;
+      const int rows = sequence.num_tokens * group;
       for (int row = 0; row < rows; row += kDecodeTileRows) tiles.push_back({slice, row});
-      if (rows <= kDecodeTileRows) {
-        ++num_decodes_;
-        const int chunks = (end + kChunkPositions - 1) / kChunkPositions;
-        shared.push_back(chunks > 1 ? num_partials : -1);
-        num_partials += chunks;
+      if (group <= kDecodeTileRows && sequence.num_tokens <= kMostDecodeTokens) {
+        const int tokens = kDecodeTileRows / group;
+        for (int first = 0; first < sequence.num_tokens; first += tokens) {
+          const int count = std::min(first + tokens, sequence.num_tokens);
+          decodes.push_back({num_tokens_, count, sequence.first_position, entry});
+          first_queries.push_back(first);
+          const int chunks =
+              (sequence.first_position + count + kChunkPositions - 1) / kChunkPositions;
+          shared.push_back(chunks > 1 ? num_partials : -1);
+          num_partials += chunks;
+        }
       } else {
         for (int row = 0; row < rows; row += kPrefillTileRows) prompt_tiles.push_back({slice, row});
         for (int i = 0; i < sequence.num_tokens; ++i) prompt_tokens.push_back(num_tokens_ + i);
@@ -293,6 +302,9 @@ class AttentionCase {
     constexpr int kChunk = kChunkPositions;
     max_chunks_ = (longest + kChunk - 1) / kChunk;
     slices_ = uploaded(slices);
+    num_decodes_ = static_cast<int>(decodes.size());
+    decode_slices_ = uploaded(decodes);
+    first_queries_ = uploaded(first_queries);
     shared_ = uploaded(shared);
     alone_ = uploaded(std::vector<std::int32_t>(shared.size(), -1));
     num_tiles_ = static_cast<int>(tiles.size());
@@ -419,7 +431,7 @@ class AttentionCase {
     const auto tokens = static_cast<std::size_t>(num_tokens_);
     const auto dim = static_cast<std::size_t>(shape_.head_dim);
     const std::size_t queries = tokens * static_cast<std::size_t>(shape_.num_heads) * dim;
-    const auto tiles = static_cast<std::size_t>(num_tiles_);
+    const auto tiles = static_cast<std::size_t>(std::max(num_tiles_, num_decodes_));
     const std::size_t entries =
         tiles * static_cast<std::size_t>(shape_.num_kv_heads * max_chunks_) * kDecodeTileRows;
     host_qkv_ = random_floats(tokens * static_cast<std::size_t>(qkv_columns()), -2, 2);
@@ -441,15 +453,15 @@ class AttentionCase {
   int num_blocks_ = 0;
   int max_chunks_ = 1;
   int num_tiles_ = 0;    // of 16 rows
-  int num_decodes_ = 0;  // sequences
+  int num_decodes_ = 0;  // tiles of sequences
   int num_prompt_tokens_ = 0;
   int num_prompt_tiles_ = 0;
   std::vector<std::int32_t> host_tables_;
   std::vector<float> host_qkv_;
   std::vector<std::byte> first_layer_;
-  DeviceBuffer slices_, shared_, alone_, tiles_, prompt_tiles_, prompt_tokens_, tables_, positions_,
-      blocks_, angles_, cache_, qkv_, norms_, queries_, query_scales_, out_, partial_sums_,
-      partial_stats_, arrivals_;
+  DeviceBuffer slices_, decode_slices_, first_queries_, shared_, alone_, tiles_, prompt_tiles_,
+      prompt_tokens_, tables_, positions_, blocks_, angles_, cache_, qkv_, norms_, queries_,
+      query_scales_, out_, partial_sums_, partial_stats_, arrivals_;
 };
 
 }  // namespace iol::cuda

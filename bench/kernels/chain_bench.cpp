@@ -21,8 +21,9 @@ const LayerShape kModels[] = {{"1b", 2048, 2048, 5632, 2560},
                               {"8b", 4096, 4096, 14336, 6144},
                               {"70b", 8192, 8192, 28672, 10240}};
 
-constexpr MatrixLayout kLayouts[] = {MatrixLayout::kBf16, MatrixLayout::kF16, MatrixLayout::kFp8,
-                                     MatrixLayout::kInt8, MatrixLayout::kInt8Bf16};
+constexpr MatrixLayout kLayouts[] = {MatrixLayout::kBf16,     MatrixLayout::kF16,
+                                     MatrixLayout::kFp8,      MatrixLayout::kInt8,
+                                     MatrixLayout::kInt8Bf16, MatrixLayout::kInt4};
 
 /// Of one of `count` layers, the median of replays.
 template <class Layer>
@@ -32,6 +33,20 @@ double microseconds(int count, const Stream& stream, Layer&& layer) {
     for (int i = 0; i < count; ++i) layer(i);
   });
   return median_microseconds(stream, kRuns, [&] { graph.launch(stream); }) / count;
+}
+
+/// A kernel for the product, and one before it where that makes the row.
+void multiply_apart(LinearTask task, const Stream& stream) {
+  if (chains_make_row(task.matrix, task.num_tokens)) {
+    PrepareTask prepare;
+    prepare.source = task.x.source;
+    prepare.num_rows = task.num_tokens;
+    prepare.matrix = task.matrix;
+    prepare.out = task.x;
+    prepare.out.form = task.x.form = RowForm::kPlain;
+    prepare_rows(prepare, stream.get());
+  }
+  linear(task, stream.get());
 }
 
 void measure(const LayerShape& shape, MatrixLayout layout, double read_peak, const Stream& stream) {
@@ -46,7 +61,7 @@ void measure(const LayerShape& shape, MatrixLayout layout, double read_peak, con
   const double apart = microseconds(copies, stream, [&](int copy) {
     for (LinearTask& task : layer.tasks(copy)) {
       if (is_coded(layout)) task.x.source.traits = traits.view();  // whatever they are
-      linear(task, stream.get());
+      multiply_apart(task, stream);
     }
   });
   const double chained = microseconds(copies, stream, [&](int copy) {

@@ -116,7 +116,8 @@ class LinearCase {
     if (form == RowForm::kUnmade)  // a row's own numbers serve as the norm's weights
       task.x.source = {unmade_.data(), Element::kF32, shape_.columns, unmade_.as<const float>(),
                        1e-5,           traits_.view()};
-    task.x.values = form == RowForm::kUnmade  ? nullptr
+    const bool has_room = shape_.layout == MatrixLayout::kInt4;  // for a row that isn't made yet
+    task.x.values = form == RowForm::kUnmade  ? has_room ? x_.data() : nullptr
                     : form == RowForm::kPlain ? x_.data()
                     : form == RowForm::kDealt ? dealt_.data()
                                               : widened_.data();

@@ -89,6 +89,33 @@ TEST_P(CudaAttentionTest, decodes_have_the_bits_of_their_parts) {
   }
 }
 
+// Drafts of several tiles, each of which appends what is in front of it; many of them, and few.
+TEST_P(CudaAttentionTest, drafts_of_several_tiles_have_the_bits_of_their_parts) {
+  const std::vector<AttentionSequence> few = {{17, 0}, {9, 250}, {7, 300}, {17, 511}, {3, 700}};
+  for (const Heads& heads : kHeads) {
+    for (const bool has_norms : {false, true}) {
+      for (const int window : {0, 20, 300}) {
+        for (const int shares : {1, 2, 3}) {
+          for (const auto& sequences : {borders(kMostDecodeTokens), few}) {
+            SCOPED_TRACE(fmt::format("{}/{} heads of {}, norms {}, window {}, shares {}, {} drafts",
+                                     heads.num_heads, heads.num_kv_heads, heads.head_dim, has_norms,
+                                     window, shares, sequences.size()));
+            const AttentionShape shape = {GetParam(),
+                                          heads.num_heads,
+                                          heads.num_kv_heads,
+                                          heads.head_dim,
+                                          window == 20 ? 32 : 16,
+                                          window,
+                                          has_norms,
+                                          sequences};
+            ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, shares));
+          }
+        }
+      }
+    }
+  }
+}
+
 // More blocks of threads than find room at once: values take the place of keys.
 TEST_P(CudaAttentionTest, many_decodes_have_the_bits_of_their_parts) {
   for (const Heads& heads : {Heads{32, 4, 64}, Heads{16, 4, 128}}) {

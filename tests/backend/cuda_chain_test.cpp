@@ -1,6 +1,9 @@
 // Products in one kernel against a kernel each. Needs a GPU.
 #include <gtest/gtest.h>
 
+#include <array>
+#include <span>
+
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/product_chain.h"
 #include "bench/kernels/chain_case.h"
@@ -16,6 +19,18 @@ const LayerShape kLayers[] = {{"tiny", 64, 64, 128, 192},
                               {"1b", 2048, 2048, 5632, 2560},
                               {"8b", 4096, 4096, 14336, 6144},
                               {"long rows", 8192, 8192, 28672, 10240}};
+// Of whole groups; three of them have parts without any.
+const LayerShape kGroupedLayers[] = {
+    {"demo", 384, 384, 1024, 640}, kLayers[2], kLayers[3], {"long rows", 8192, 8192, 28672, 10240}};
+
+std::span<const LayerShape> layers_of(MatrixLayout layout) {
+  if (layout == MatrixLayout::kInt4) return kGroupedLayers;
+  return kLayers;
+}
+
+constexpr std::array kChainLayouts = {
+    MatrixLayout::kBf16,    MatrixLayout::kF16, MatrixLayout::kInt8, MatrixLayout::kInt8Bf16,
+    MatrixLayout::kInt8F16, MatrixLayout::kFp8, MatrixLayout::kInt4};
 
 class CudaChainTest : public testing::TestWithParam<MatrixLayout> {
  protected:
@@ -37,7 +52,7 @@ void multiply_apart(const ChainCase& layer, const Stream& stream) {
 
 TEST_P(CudaChainTest, has_the_bits_of_a_kernel_for_each_product) {
   const Stream stream;
-  for (const LayerShape& shape : kLayers) {
+  for (const LayerShape& shape : layers_of(GetParam())) {
     const ChainCase layer(shape, GetParam());
     const auto tasks = layer.tasks();
     for (std::size_t i = 0; i < tasks.size(); ++i) {
@@ -79,10 +94,12 @@ TEST_P(CudaChainTest, chains_behind_each_other_wait_for_each_other) {
   EXPECT_EQ(std::memcmp(layer.results().data(), want.data(), want.size() * 4), 0);
 }
 
-TEST(ProductChain, is_one_kernel_for_whoever_was_first) {
+class ProductChainTest : public testing::TestWithParam<MatrixLayout> {};
+
+TEST_P(ProductChainTest, is_one_kernel_for_whoever_was_first) {
   if (cuda_status().devices.empty()) GTEST_SKIP() << cuda_status().reason;
   const Stream stream;
-  const ChainCase layer(kLayers[1], MatrixLayout::kBf16);
+  const ChainCase layer(layers_of(GetParam())[2], GetParam());
   const auto tasks = layer.tasks();
   if (!can_be_link(tasks[0], true)) GTEST_SKIP() << "of compute capability 9.0";
   layer.reset();
@@ -103,7 +120,10 @@ TEST(ProductChain, is_one_kernel_for_whoever_was_first) {
   EXPECT_FALSE(is_chain(second));
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, CudaChainTest, testing::ValuesIn(kLayoutsOfMadeRows));
+INSTANTIATE_TEST_SUITE_P(Formats, ProductChainTest,
+                         testing::Values(MatrixLayout::kBf16, MatrixLayout::kInt4));
+
+INSTANTIATE_TEST_SUITE_P(Formats, CudaChainTest, testing::ValuesIn(kChainLayouts));
 
 }  // namespace
 }  // namespace iol::cuda

@@ -78,7 +78,8 @@ TEST(StepForms, padded_sizes_hold_the_step) {
       EXPECT_GE(padded.max_chunks, exact.max_chunks);
       EXPECT_EQ(padded.num_prefill_tiles, 0);
       if (padded.num_decodes > 0) {  // all are
-        EXPECT_GE(padded.num_decodes, exact.num_slices);
+        EXPECT_EQ(exact.num_decodes, exact.num_slices);
+        EXPECT_GE(padded.num_decodes, exact.num_decodes);
         EXPECT_LE(padded.num_decodes, padded.num_slices);
         EXPECT_EQ(padded.num_small_tiles, 0);
       } else {
@@ -122,9 +123,9 @@ TEST(StepForms, tokens_decide_the_form_where_attention_has_few_blocks) {
     const StepSizes sizes = forms.padded_sizes(step.input(), true);
     seen.emplace(sizes.num_tokens, sizes.num_decodes, sizes.num_small_tiles);
   }
-  // 14 buckets of up to 160 tokens; of five and more, and up to 40, in two kinds.
-  EXPECT_LE(seen.size(), 28U);
-  EXPECT_LE(forms.padded_sizes_within({8, 136, 256}, true).size(), 28U);
+  // 14 buckets of up to 160 tokens.
+  EXPECT_LE(seen.size(), 14U);
+  EXPECT_EQ(forms.padded_sizes_within({8, 136, 256}, true).size(), 14U);
 }
 
 }  // namespace

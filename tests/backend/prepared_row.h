@@ -1,5 +1,6 @@
 #pragma once
 // A row made by a kernel of its own: what kernels that make their rows are compared with.
+#include <algorithm>
 #include <array>
 
 #include "backend/cuda/device_memory.h"
@@ -16,20 +17,26 @@ class PreparedRow {
  public:
   PreparedRow(const RowSource& source, const MatrixView& matrix, const Stream& stream)
       : values_(static_cast<std::size_t>(matrix.padded_columns) * 2, "a row"),
-        scales_(4, "its scale") {
+        scales_(most_groups(matrix) * 4, "its scales"),
+        sums_(most_groups(matrix) * 4, "its sums") {
     PrepareTask prepare;
     prepare.source = source;
     prepare.num_rows = 1;
     prepare.matrix = matrix;
     prepare.out.values = values_.data();
     prepare.out.scales = scales_.as<float>();
+    prepare.out.sums = sums_.as<std::int32_t>();
     prepare_rows(prepare, stream.get());
     rows_ = prepare.out;
   }
   [[nodiscard]] const OperandRows& rows() const { return rows_; }
 
  private:
-  DeviceBuffer values_, scales_;
+  static std::size_t most_groups(const MatrixView& matrix) {
+    return static_cast<std::size_t>(std::max(matrix.num_groups, 1));
+  }
+
+  DeviceBuffer values_, scales_, sums_;
   OperandRows rows_;
 };
 

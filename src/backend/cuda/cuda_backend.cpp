@@ -363,6 +363,7 @@ void CudaBackend::attend_tiles(CudaActivations& a, AttentionTask& task) {
   task.partial_stats = a.partial_stats;
   task.arrivals = a.arrivals;
   task.num_tiles = sizes_.num_decodes;
+  task.first_queries = a.inputs.arrays().first_queries;
   task.first_partials = a.inputs.arrays().first_partials;
   task.shares = most_shares(sizes_.num_decodes, a.shape.num_kv_heads, sizes_.max_chunks);
   attention_decode(task, heads_, stream_.get());

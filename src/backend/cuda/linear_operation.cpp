@@ -51,9 +51,11 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
     throw_input_error("the CUDA backend multiplies rows of at most {} numbers, not of {}",
                       kMostPreparedColumns, matrix.columns);
   IOL_CHECK(operand_bytes(matrix) <= a.operand_row_bytes);
-  if (observer_ == nullptr && row_index == nullptr && best == nullptr &&
-      can_make_row(matrix, num_rows, source))
+  const bool may_be_unmade = observer_ == nullptr && row_index == nullptr && best == nullptr;
+  if (may_be_unmade && can_make_row(matrix, num_rows, source))
     return {nullptr, nullptr, nullptr, RowForm::kUnmade, source};
+  if (may_be_unmade && chain_.makes_row(matrix, num_rows))
+    return {a.operand.values, a.operand.scales, a.operand.sums, RowForm::kUnmade, source};
   flush();
   PrepareTask task;
   task.source = source;

@@ -28,8 +28,23 @@ void ProductChain::multiply(const LinearTask& product) {
     links_[num_links_++] = product;
     return;
   }
-  linear(product, stream_->get());
+  multiply_alone(product);
   check_launch("multiplying by a weight matrix");
+}
+
+void ProductChain::multiply_alone(LinearTask product) {
+  const bool is_unmade = product.x.form == RowForm::kUnmade;
+  if (is_unmade && !can_make_row(product.matrix, product.num_tokens, product.x.source)) {
+    PrepareTask task;
+    task.source = product.x.source;
+    task.num_rows = product.num_tokens;
+    task.matrix = product.matrix;
+    task.out = product.x;
+    task.out.form = product.x.form = RowForm::kPlain;
+    prepare_rows(task, stream_->get());
+    check_launch("preparing a row");
+  }
+  linear(product, stream_->get());
 }
 
 bool ProductChain::flush() {
@@ -38,7 +53,7 @@ bool ProductChain::flush() {
   if (is_chain) {
     linear_chain(task, stream_->get());
   } else {
-    for (int i = 0; i < num_links_; ++i) linear(links_[i], stream_->get());
+    for (int i = 0; i < num_links_; ++i) multiply_alone(links_[i]);
   }
   if (num_links_ > 0) check_launch("multiplying by weight matrices");
   num_links_ = 0;

@@ -12,6 +12,12 @@ class ProductChain {
   /// `stream` outlives it.
   explicit ProductChain(const Stream& stream);
 
+  /// True when a product that a chain may take wants its row unmade, though a product alone can't
+  /// make it: multiply() makes it then, in the place that the product names beside the source.
+  [[nodiscard]] bool makes_row(const MatrixView& matrix, int num_tokens) const {
+    return right_.is_ours() && chains_make_row(matrix, num_tokens);
+  }
+
   /// `product` is begun now or by flush(), behind those before it.
   void multiply(const LinearTask& product);
   /// Begins all products. Other work on the stream that has to do with them comes behind it. True:
@@ -33,6 +39,8 @@ class ProductChain {
    private:
     bool is_ours_;
   };
+
+  void multiply_alone(LinearTask product);
 
   const Stream* stream_;
   Right right_;

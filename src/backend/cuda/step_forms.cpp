@@ -8,8 +8,6 @@
 namespace iol::cuda {
 namespace {
 
-// Of a sequence: a decode and the longest draft.
-constexpr int kFewTokens = 17;
 // Blocks of threads of attention up to which it makes no difference how many of them are empty. In
 // decodes all of them have room for keys and values of their own at once. (8B shape, 32 tokens of
 // eight sequences: 256 blocks instead of 64 made a step 1.3 % longer.)
@@ -47,27 +45,29 @@ StepForms::StepForms(int max_tokens, int max_logits, const TransformerShape& sha
       only_small_tiles_(shape.head_dim > kMostPrefillHeadDim) {}
 
 bool StepForms::takes_small_tiles(const SequenceSlice& slice) const {
-  return only_small_tiles_ || slice.num_tokens <= kFewTokens ||
+  return only_small_tiles_ || slice.num_tokens <= kMostDecodeTokens ||
          slice.num_tokens * group_ <= kDecodeTileRows;
 }
 
-bool StepForms::is_one_tile(const SequenceSlice& slice) const {
-  return slice.num_tokens * group_ <= kDecodeTileRows;
+bool StepForms::takes_decode_tiles(const SequenceSlice& slice) const {
+  return group_ <= kDecodeTileRows && slice.num_tokens <= kMostDecodeTokens;
 }
 
 StepSizes StepForms::sizes_of(const StepInput& input, bool has_decode_kernel) const {
   StepSizes sizes;
   sizes.num_tokens = input.num_tokens();
   sizes.num_logits = static_cast<int>(input.logit_tokens.size());
-  sizes.num_slices = static_cast<int>(input.sequences.size());
   int longest = 1;  // of what takes tiles of 16 rows
   for (const auto& slice : input.sequences) {
     if (takes_small_tiles(slice))
       longest = std::max(longest, slice.first_position + slice.num_tokens);
-    if (has_decode_kernel && is_one_tile(slice)) {
-      ++sizes.num_decodes;
+    if (has_decode_kernel && takes_decode_tiles(slice)) {
+      const int tiles = tiles_of(slice.num_tokens, tokens_of_decode_tile());
+      sizes.num_decodes += tiles;
+      sizes.num_slices += tiles;
       continue;
     }
+    ++sizes.num_slices;
     const int rows = slice.num_tokens * group_;
     sizes.num_rotated_tokens += slice.num_tokens;
     if (takes_small_tiles(slice)) {
@@ -83,14 +83,13 @@ StepSizes StepForms::sizes_of(const StepInput& input, bool has_decode_kernel) co
 bool StepForms::has_few_tokens(const StepInput& input) const {
   return !input.logit_tokens.empty() &&
          std::ranges::all_of(input.sequences, [](const SequenceSlice& slice) {
-           return slice.num_tokens <= kFewTokens;
+           return slice.num_tokens <= kMostDecodeTokens;
          });
 }
 
 StepSizes StepForms::padded_sizes(const StepInput& input, bool has_decode_kernel) const {
-  StepSizes sizes = sizes_of(input, has_decode_kernel);
-  const bool only_decodes = sizes.num_decodes == sizes.num_slices;
-  if (!only_decodes) sizes = sizes_of(input, false);
+  const StepSizes sizes = sizes_of(input, has_decode_kernel);
+  const bool only_decodes = sizes.num_decodes > 0;  // all slices are, or none
   return padded(bucket_of(input.num_tokens(), max_tokens_), only_decodes,
                 only_decodes ? sizes.num_decodes : sizes.num_small_tiles, sizes.max_chunks);
 }
@@ -121,7 +120,7 @@ std::vector<StepSizes> StepForms::padded_sizes_within(const StepLimits& limits,
                                                       bool has_decode_kernel) const {
   std::vector<StepSizes> all;
   const int most_tokens = std::min(limits.num_tokens, max_tokens_);
-  const int tile_tokens = has_decode_kernel ? kDecodeTileRows / group_ : 0;  // of a decode, at most
+  const bool are_decodes = has_decode_kernel && group_ <= kDecodeTileRows;
   const int chunks = (limits.num_positions + kChunkPositions - 1) / kChunkPositions;
   const auto add = [&](int num_tokens, bool only_decodes, int least_tiles, int most_tiles,
                        int max_chunks) {
@@ -134,8 +133,11 @@ std::vector<StepSizes> StepForms::padded_sizes_within(const StepLimits& limits,
     const int bucket = bucket_of(first, max_tokens_);
     const int slices = std::min(bucket, limits.num_sequences);
     for (int max_chunks = 1; max_chunks <= power_of_two(chunks); max_chunks *= 2) {
-      if (tile_tokens > 0) add(bucket, true, tiles_of(first, tile_tokens), slices, max_chunks);
-      if (bucket > tile_tokens) {
+      if (are_decodes) {
+        const int tokens = tokens_of_decode_tile();
+        add(bucket, true, tiles_of(first, tokens), std::min(slices + bucket / tokens, bucket),
+            max_chunks);
+      } else {
         const int rows = bucket * group_;
         add(bucket, false, tiles_of(first * group_, kDecodeTileRows),
             std::min(slices + rows / kDecodeTileRows, bucket * tiles_of(group_, kDecodeTileRows)),

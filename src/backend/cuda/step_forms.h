@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/cuda/kernels/kernels.h"
 
 namespace iol::cuda {
 
@@ -12,8 +13,8 @@ namespace iol::cuda {
 struct StepSizes {
   int num_tokens = 0;
   int num_logits = 0;
-  int num_slices = 0;
-  int num_decodes = 0;  // slices that attention_decode() takes: one tile of 16 rows each
+  int num_slices = 0;   // a decode of several tiles has one for each
+  int num_decodes = 0;  // tiles of 16 rows that attention_decode() takes
   // Of the other slices, which rope_append() and attention() take.
   int num_rotated_tokens = 0;
   int num_small_tiles = 0;
@@ -34,8 +35,7 @@ class StepForms {
   /// True when logits are wanted and no sequence contributes more tokens than a decode with its
   /// drafts: steps of the same padded sizes have the same form then.
   [[nodiscard]] bool has_few_tokens(const StepInput& input) const;
-  /// Sizes that such a step is padded to. Where not all of its slices are decodes none is: a form
-  /// less.
+  /// Sizes that such a step is padded to.
   [[nodiscard]] StepSizes padded_sizes(const StepInput& input, bool has_decode_kernel) const;
   /// All that padded_sizes() gives for steps within `limits`, those of fewest tokens first.
   [[nodiscard]] std::vector<StepSizes> padded_sizes_within(const StepLimits& limits,
@@ -43,12 +43,14 @@ class StepForms {
 
   /// Decodes with their drafts, and whatever else fits into one tile of 16 rows.
   [[nodiscard]] bool takes_small_tiles(const SequenceSlice& slice) const;
-  [[nodiscard]] bool is_one_tile(const SequenceSlice& slice) const;
+  /// Where there is a decode kernel for the cache: it takes whole tokens.
+  [[nodiscard]] bool takes_decode_tiles(const SequenceSlice& slice) const;
+  [[nodiscard]] int tokens_of_decode_tile() const { return kDecodeTileRows / group_; }
   [[nodiscard]] int group() const { return group_; }
   [[nodiscard]] int num_kv_heads() const { return num_kv_heads_; }
 
  private:
-  /// `num_tiles`: slices where all are decodes, else tiles of 16 rows.
+  /// `num_tiles`: of decodes where all slices are, else of 16 rows.
   [[nodiscard]] StepSizes padded(int num_tokens, bool only_decodes, int num_tiles,
                                  int max_chunks) const;
 

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
-#include <numeric>
 
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/decode_shares.h"
@@ -42,7 +40,7 @@ struct Places {
   Carver::Array<TokenChoice> choices;
   Carver::Array<std::int32_t> rotated_tokens;
   Carver::Array<Slice> slices;
-  Carver::Array<std::int32_t> first_partials;
+  Carver::Array<std::int32_t> first_queries, first_partials;
   Carver::Array<AttentionTile> small_tiles, prefill_tiles;
 
   Places(const StepSizes& sizes, std::byte* host, std::byte* device)
@@ -55,14 +53,25 @@ struct Places {
         choices(carver.take<TokenChoice>(sizes.num_logits)),
         rotated_tokens(carver.take<std::int32_t>(sizes.num_rotated_tokens)),
         slices(carver.take<Slice>(sizes.num_slices)),
+        first_queries(carver.take<std::int32_t>(sizes.num_decodes)),
         first_partials(carver.take<std::int32_t>(sizes.num_decodes)),
         small_tiles(carver.take<AttentionTile>(sizes.num_small_tiles)),
         prefill_tiles(carver.take<AttentionTile>(sizes.num_prefill_tiles)) {}
 
   [[nodiscard]] StepArrays arrays(const std::int32_t* tables) const {
-    return {token_ids.device,      positions.device,   blocks.device,         token_slices.device,
-            logit_tokens.device,   choices.device,     rotated_tokens.device, slices.device,
-            first_partials.device, small_tiles.device, prefill_tiles.device,  tables};
+    return {token_ids.device,
+            positions.device,
+            blocks.device,
+            token_slices.device,
+            logit_tokens.device,
+            choices.device,
+            rotated_tokens.device,
+            slices.device,
+            first_queries.device,
+            first_partials.device,
+            small_tiles.device,
+            prefill_tiles.device,
+            tables};
   }
 };
 
@@ -73,7 +82,7 @@ StepInputs::StepInputs(int max_tokens, int max_logits, const TransformerShape& s
   const auto tokens = static_cast<std::size_t>(max_tokens);
   const std::size_t tiles =
       tokens * static_cast<std::size_t>(tiles_of(forms_.group(), kDecodeTileRows) + 1);
-  const std::size_t bytes = 6 * aligned(tokens * sizeof(std::int32_t)) +
+  const std::size_t bytes = 7 * aligned(tokens * sizeof(std::int32_t)) +
                             aligned(static_cast<std::size_t>(max_logits) * sizeof(std::int32_t)) +
                             aligned(static_cast<std::size_t>(max_logits) * sizeof(TokenChoice)) +
                             aligned((tokens + 1) * sizeof(Slice)) +
@@ -103,26 +112,28 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
   const int num_slices = static_cast<int>(input.sequences.size());
   for (int t = num_tokens; t < sizes.num_tokens; ++t)
     places.token_slices.host[t] = std::min(num_slices, sizes.num_slices - 1);
-  order_decodes(input, sizes.num_decodes > 0);
+  decodes_.clear();
   int entry = 0;
-  int num_decodes = 0;
   int num_others = 0;
   int rotated_token = 0;
   int small_tile = 0;
   int prefill_tile = 0;
   for (const SequenceSlice& slice : input.sequences) {
-    const bool is_decode = sizes.num_decodes > 0 && forms_.is_one_tile(slice);
-    const int s = is_decode ? decode_places_[static_cast<std::size_t>(num_decodes++)]
-                            : sizes.num_decodes + num_others++;
-    places.slices.host[s] = {slice.first_token, slice.num_tokens, slice.first_position, entry};
+    const Slice whole = {slice.first_token, slice.num_tokens, slice.first_position, entry};
     entry += static_cast<int>(slice.block_table.size());
+    const bool is_decode = sizes.num_decodes > 0 && forms_.takes_decode_tiles(slice);
+    const int s = is_decode ? 0 : sizes.num_decodes + num_others++;
     for (int i = 0; i < slice.num_tokens; ++i) {
       const int position = slice.first_position + i;
       places.blocks.host[slice.first_token + i] =
           slice.block_table[static_cast<std::size_t>(position / block_size)];
       places.token_slices.host[slice.first_token + i] = s;
     }
-    if (is_decode) continue;
+    if (is_decode) {
+      add_decode(whole);
+      continue;
+    }
+    places.slices.host[s] = whole;
     for (int i = 0; i < slice.num_tokens; ++i)
       places.rotated_tokens.host[rotated_token++] = slice.first_token + i;
     const bool small = forms_.takes_small_tiles(slice);
@@ -136,34 +147,36 @@ void StepInputs::upload(const StepInput& input, const StepSizes& sizes, int bloc
     places.rotated_tokens.host[rotated_token++] = t;
   for (int s = num_slices; small_tile < sizes.num_small_tiles; ++small_tile)
     places.small_tiles.host[small_tile] = {std::min(s, sizes.num_slices - 1), 1 << 20};
+  order_decodes();
+  num_chunks_.clear();
+  for (std::size_t i = 0; i < decodes_.size(); ++i) {
+    places.slices.host[i] = decodes_[i].slice;
+    places.first_queries.host[i] = decodes_[i].first_query;
+    num_chunks_.push_back(decodes_[i].num_chunks);
+  }
   share_decodes(num_chunks_, forms_.num_kv_heads(),
                 most_shares(sizes.num_decodes, forms_.num_kv_heads(), sizes.max_chunks),
-                {places.first_partials.host, num_chunks_.size()});
+                {places.first_partials.host, decodes_.size()});
   fetch_inputs({{host.data(), device_.data(), bytes}, gather_tables(input, stream)}, stream.get());
   check_launch("copying the step's input");
   arrays_ = places.arrays(device_tables_.as<const std::int32_t>());
 }
 
-void StepInputs::order_decodes(const StepInput& input, bool has_decodes) {
-  num_chunks_.clear();
-  decode_places_.clear();
-  if (!has_decodes) return;
-  for (const SequenceSlice& slice : input.sequences) {
-    if (!forms_.is_one_tile(slice)) continue;
-    const int last_position = slice.first_position + slice.num_tokens - 1;
-    num_chunks_.push_back(last_position / kChunkPositions + 1);
+void StepInputs::add_decode(const Slice& slice) {
+  const int tokens = forms_.tokens_of_decode_tile();
+  for (int first = 0; first < slice.num_tokens; first += tokens) {
+    Slice tile = slice;
+    tile.num_tokens = std::min(first + tokens, slice.num_tokens);
+    const int last_position = tile.first_position + tile.num_tokens - 1;
+    decodes_.push_back({tile, first, last_position / kChunkPositions + 1});
   }
-  decodes_.resize(num_chunks_.size());
-  std::iota(decodes_.begin(), decodes_.end(), 0);
-  std::ranges::sort(decodes_, [&](int a, int b) {
-    const int chunks = num_chunks_[static_cast<std::size_t>(a)];
-    const int others = num_chunks_[static_cast<std::size_t>(b)];
-    return chunks != others ? chunks > others : a < b;
+}
+
+void StepInputs::order_decodes() {
+  std::ranges::sort(decodes_, [](const DecodeTile& a, const DecodeTile& b) {
+    if (a.num_chunks != b.num_chunks) return a.num_chunks > b.num_chunks;
+    return a.slice.first_token + a.first_query < b.slice.first_token + b.first_query;
   });
-  decode_places_.resize(decodes_.size());
-  for (std::size_t place = 0; place < decodes_.size(); ++place)
-    decode_places_[static_cast<std::size_t>(decodes_[place])] = static_cast<int>(place);
-  std::ranges::sort(num_chunks_, std::greater());
 }
 
 void StepInputs::place(const StepSizes& sizes) {

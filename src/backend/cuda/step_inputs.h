@@ -18,7 +18,8 @@ struct StepArrays {
   const std::int32_t* logit_tokens = nullptr;  // [L]
   const TokenChoice* choices = nullptr;        // [L]
   const std::int32_t* rotated_tokens = nullptr;  // of slices that are no decodes
-  const Slice* slices = nullptr;                 // decodes first, the longest before others
+  const Slice* slices = nullptr;                 // tiles of decodes first, the longest of them
+  const std::int32_t* first_queries = nullptr;   // [decodes] see AttentionTask
   const std::int32_t* first_partials = nullptr;  // [decodes] see share_decodes()
   const AttentionTile* small_tiles = nullptr;    // of 16 rows
   const AttentionTile* prefill_tiles = nullptr;  // of 128 rows
@@ -46,8 +47,15 @@ class StepInputs {
   }
 
  private:
+  /// Of a slice that attention_decode() takes: up to the tile's last token, see AttentionTask.
+  struct DecodeTile {
+    Slice slice;
+    int first_query;
+    int num_chunks;  // with a sliding window at most
+  };
+  void add_decode(const Slice& slice);
   /// The longest come first, and so begin first.
-  void order_decodes(const StepInput& input, bool has_decodes);
+  void order_decodes();
   /// Into the host's copy; says what is to be brought where. Rounded up: what is behind the last
   /// entry means nothing.
   StepCopy gather_tables(const StepInput& input, const Stream& stream);
@@ -59,9 +67,8 @@ class StepInputs {
   DeviceBuffer device_;
   PinnedBuffer host_tables_[2];
   DeviceBuffer device_tables_;
-  std::vector<int> num_chunks_;     // of each decode in its place, with a sliding window at most
-  std::vector<int> decode_places_;  // of the input's decodes
-  std::vector<int> decodes_;        // those of the places
+  std::vector<DecodeTile> decodes_;  // of the step
+  std::vector<int> num_chunks_;
   StepArrays arrays_;
   int table_generation_ = 0;
 };

@@ -23,6 +23,8 @@ struct ChainTask {
   ChainScratch* scratch = nullptr;
 };
 
+/// True when chains alone make the row of that matrix, and a product alone doesn't.
+bool chains_make_row(const MatrixView& matrix, int num_tokens);
 /// True when there is a kernel that has `product` as a link, the first or another. Its row is
 /// unmade, or the operand that the matrix multiplies already.
 bool can_be_link(const LinearTask& product, bool is_first);
@@ -42,5 +44,6 @@ void chain_f16(const ChainTask& task, StreamHandle stream);
 void chain_int8(const ChainTask& task, StreamHandle stream);
 void chain_int8_weights(const ChainTask& task, StreamHandle stream);
 void chain_fp8(const ChainTask& task, StreamHandle stream);
+void chain_int4(const ChainTask& task, StreamHandle stream);
 
 }  // namespace iol::cuda

@@ -4,11 +4,36 @@
 
 namespace iol::cuda {
 
-inline constexpr int kBlockBytes = 1024;  // of weights: a block of K of a tile
-inline constexpr int kChainStageBlocks = 4;
-inline constexpr int kPartStageBytes = kChainStageBlocks * kBlockBytes;
 inline constexpr int kPartStages = 5;  // of a part
 inline constexpr int kUnitSlots = 2;
+inline constexpr int kChainGroup = 128;  // columns that share a scale, of int4
+
+/// A stage of a part: blocks of K of a tile, of a pair half as many of each tile. Of int4 the
+/// groups' scales, then their zero points follow, 16 of each group.
+template <class Format>
+struct ChainStage {
+  static constexpr int kBlockBytes = Format::kTileBytes;
+  static constexpr int kWeightBytes = 4096;
+  static constexpr int kBlocks = kWeightBytes / kBlockBytes;
+  static constexpr int kBlocksOfGroup = kChainGroup * Format::kOperandBytes / Format::kRowBytes;
+  static constexpr int kGroups = Format::kHasGroups ? kBlocks / kBlocksOfGroup : 0;
+  static constexpr int kScaleBytes = kTileRows * 4;  // of a group
+  static constexpr int kScales = kWeightBytes;       // where they begin
+  static constexpr int kZeros = kScales + kGroups * kScaleBytes;
+  static constexpr int kBytes = (kZeros + kGroups * kTileRows + 127) / 128 * 128;
+};
+
+/// Bytes of shared memory that a link's row takes; of int4 the groups' facts follow its codes.
+struct GroupFacts {
+  float scale;
+  std::int32_t sum;  // of the codes
+};
+template <class Format>
+IOL_HOST_DEVICE constexpr int chain_row_bytes(const MatrixView& matrix) {
+  const int facts =
+      Format::kHasGroups ? matrix.num_groups * static_cast<int>(sizeof(GroupFacts)) : 0;
+  return (matrix.padded_columns * Format::kOperandBytes + facts + 127) / 128 * 128;
+}
 
 struct ChainLink {
   LinearArgs linear;
@@ -20,10 +45,13 @@ struct ChainLink {
   float* block_largest = nullptr;  // [blocks] magnitudes of the row written, or null
 };
 
-/// part_blocks(); no link is int4.
+/// part_blocks()
+template <class Format>
 __device__ __forceinline__ BlockRange link_part(const ChainLink& link, int part) {
   static_assert(kNumParts == 8);
-  return {(part * link.num_blocks) >> 3, ((part + 1) * link.num_blocks) >> 3};
+  constexpr int kUnit = Format::kHasGroups ? ChainStage<Format>::kBlocksOfGroup : 1;
+  const int units = link.num_blocks / kUnit;
+  return {(part * units >> 3) * kUnit, ((part + 1) * units >> 3) * kUnit};
 }
 
 struct ChainArgs {
@@ -62,6 +90,7 @@ struct ChainShared {
   PartRing rings[kNumParts];
 };
 inline constexpr int kChainSharedBytes = (static_cast<int>(sizeof(ChainShared)) + 127) / 128 * 128;
-inline constexpr int kChainStageBytes = kNumParts * kPartStages * kPartStageBytes;
+template <class Format>
+inline constexpr int kChainRingBytes = kPartStages* ChainStage<Format>::kBytes;  // of a part
 
 }  // namespace iol::cuda

@@ -2,6 +2,7 @@
 // A warp's part of a link's row, as the weights' format multiplies it.
 #include "backend/cuda/kernels/chain_links.cuh"
 #include "backend/cuda/kernels/make_row.cuh"
+#include "backend/cuda/kernels/operand_groups.cuh"
 
 namespace iol::cuda {
 
@@ -37,6 +38,11 @@ __device__ __forceinline__ float row_norm_factor(const RowSource& source, int co
                      source.eps);
 }
 
+/// Behind the codes of an int4 matrix's row.
+__device__ __forceinline__ GroupFacts* group_facts(const MatrixView& matrix, std::byte* row) {
+  return reinterpret_cast<GroupFacts*>(row + matrix.padded_columns);
+}
+
 /// The part of one warp. A row with a norm has up to kMostNormedColumns.
 template <class Format>
 class PartRow {
@@ -46,7 +52,7 @@ class PartRow {
   /// Before what the row is made of is there.
   __device__ __forceinline__ PartRow(const ChainLink& link, int part) : link_(link) {
     constexpr int kColumns = Format::kRowBytes / Format::kOperandBytes;  // of a block of K
-    const BlockRange range = link_part(link, part);
+    const BlockRange range = link_part<Format>(link, part);
     first_ = range.begin * kColumns + static_cast<int>(threadIdx.x) % 32 * 4;
     end_ = range.end * kColumns;
     if (link.source.norm != nullptr)
@@ -58,7 +64,20 @@ class PartRow {
     const int columns = link_.linear.matrix.columns;
     float4 v[kRowFours];
     load_fours(source.x, source.element, first_, last(), v);
-    if constexpr (is_code(Format::kOperand)) {
+    if constexpr (Format::kHasGroups) {
+      const float factor = source.norm != nullptr ? row_norm_factor(source, columns) : 1.0F;
+      auto* facts = group_facts(link_.linear.matrix, row);
+      store_all(v, [&](const float4& four, int at) {
+        code_whole_group(
+            source.norm != nullptr ? product(four, factor) : four, at,
+            [&](int to, std::uint32_t codes) {
+              *reinterpret_cast<std::uint32_t*>(row + to) = codes;
+            },
+            [&](int group, float scale, int sum) {
+              facts[group] = {scale, sum};
+            });
+      });
+    } else if constexpr (is_code(Format::kOperand)) {
       const RowCoder coder(Format::kOperand == OperandNumber::kInt8, row_largest(source, columns));
       store_all(v, [&](const float4& four, int at) { store_codes<Format>(row, at, four, coder); });
     } else {

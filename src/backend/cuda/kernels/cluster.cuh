@@ -10,16 +10,27 @@ __device__ __forceinline__ void cluster_barrier() {
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
-/// Four numbers in the shared memory of another block of the cluster, at the place of `local` in
-/// ours.
-__device__ __forceinline__ float4 load_four_from(const float* local, int rank) {
+/// The place of `local` in the shared memory of block `rank` of the cluster.
+__device__ __forceinline__ std::uint32_t address_in(const void* local, int rank) {
   const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(local));
   std::uint32_t remote;
-  float4 v;
   asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
+  return remote;
+}
+/// What is there.
+__device__ __forceinline__ float4 load_four_from(const float* local, int rank) {
+  float4 v;
   asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
                : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-               : "r"(remote)
+               : "r"(address_in(local, rank))
+               : "memory");
+  return v;
+}
+__device__ __forceinline__ float2 load_two_from(const float2* local, int rank) {
+  float2 v;
+  asm volatile("ld.shared::cluster.v2.f32 {%0, %1}, [%2];"
+               : "=f"(v.x), "=f"(v.y)
+               : "r"(address_in(local, rank))
                : "memory");
   return v;
 }

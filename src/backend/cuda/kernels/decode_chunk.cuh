@@ -36,9 +36,11 @@ struct DecodeArgs {
   int early_blocks;  // of the grid that find room at once
   bool is_bf16;      // what `out` holds, else f16
   bool rehearses;    // while the QKV projection isn't there
+  bool in_clusters;  // the shares of a slice are a cluster, each with a chunk
   int out_stride;
   int out_run;
-  const std::int32_t* first_partials;  // see AttentionTask
+  const std::int32_t* first_queries;   // see AttentionTask
+  const std::int32_t* first_partials;  // likewise
   std::uint16_t* out;
   float* partial_sums;
   float* partial_stats;
@@ -52,15 +54,17 @@ __device__ __forceinline__ int kv_head_of_block() { return static_cast<int>(bloc
 __device__ __forceinline__ int share_of_block() { return static_cast<int>(blockIdx.y); }
 __device__ __forceinline__ int slice_of_block() { return static_cast<int>(blockIdx.z); }
 
-/// All rows of a slice, at most 16.
+/// A slice and its rows that are wanted: of tokens from first_query on, at most 16.
 struct DecodeRows {
   Slice slice;
+  int first_query;
   int num_rows;
   int last_position;
   __device__ __forceinline__ explicit DecodeRows(const DecodeArgs& args) {
     const int4 v = reinterpret_cast<const int4*>(args.slices)[slice_of_block()];
     slice = {v.x, v.y, v.z, v.w};
-    num_rows = slice.num_tokens * args.group;
+    first_query = args.first_queries != nullptr ? args.first_queries[slice_of_block()] : 0;
+    num_rows = (slice.num_tokens - first_query) * args.group;
     last_position = slice.first_position + slice.num_tokens - 1;
   }
 };
@@ -73,7 +77,8 @@ struct DecodeRange {
   int first_partial;  // negative: not shared
   __device__ __forceinline__ DecodeRange(const DecodeArgs& args, const DecodeRows& rows) {
     first_partial = args.first_partials[slice_of_block()];
-    const int seen = args.window > 0 ? max(rows.slice.first_position + 1 - args.window, 0) : 0;
+    const int first_query = rows.slice.first_position + rows.first_query;
+    const int seen = args.window > 0 ? max(first_query + 1 - args.window, 0) : 0;
     first = seen / kChunkPositions;
     last = rows.last_position / kChunkPositions;
     shares = first_partial >= 0 ? min(static_cast<int>(gridDim.y), count()) : 1;
@@ -126,7 +131,7 @@ struct alignas(128) DecodeShared {
   float most[kDecodeTileRows][kAttentionWarps];
   float totals[kDecodeTileRows][kAttentionWarps];
   std::uint32_t weighted[Codec::kCoded ? kDecodeTileRows : 4][kAttentionWarps];
-  float norm_scales[2 * kDecodeTileRows];  // of queries, of keys
+  float norm_scales[kDecodeTileRows + kMostDecodeTokens];  // of queries, of keys
   // For what each warp asks for: four runs.
   std::uint64_t keys_here[kAttentionWarps];
   std::uint64_t values_here[kAttentionWarps];

@@ -37,13 +37,15 @@ __device__ __noinline__ inline float norm_scale(float squares, int dim, double e
 /// Scales of the RMSNorm of queries and keys, a head for each warp, summed up as in normalize().
 template <int kDim>
 __device__ __noinline__ void find_norm_scales(const DecodeArgs& args, int first_token,
-                                              int num_tokens, int num_rows, float* norm_scales) {
+                                              int num_tokens, int first_query, int num_rows,
+                                              float* norm_scales) {
   const int lane = threadIdx.x % 32;
   const int parts = args.num_heads + 2 * args.num_kv_heads;
   for (int i = threadIdx.x / 32; i < num_rows + num_tokens; i += kAttentionWarps) {
     const bool is_query = i < num_rows;
-    const int token = is_query ? i * args.group_inverse >> 16 : i - num_rows;
-    const int part = is_query ? kv_head_of_block() * args.group + i - token * args.group
+    const int in_tile = i * args.group_inverse >> 16;
+    const int token = is_query ? first_query + in_tile : i - num_rows;
+    const int part = is_query ? kv_head_of_block() * args.group + i - in_tile * args.group
                               : args.num_heads + kv_head_of_block();
     const float* row =
         args.qkv + (static_cast<std::int64_t>(first_token + token) * parts + part) * kDim;
@@ -136,7 +138,7 @@ struct DecodeItem {
   static_assert((kThreads & (kThreads - 1)) == 0 && kThreads <= 32);
 
   int row;    // of the tile; its queries come first, then a key and a value of each token
-  int token;  // of the tile
+  int token;  // of the slice
   int d;
   bool is_query;
   bool is_value;
@@ -159,10 +161,11 @@ struct DecodeItem {
     is_query = behind < 0;
     is_value = !is_query && behind % 2 != 0;
     exists = behind < 2 * tile.slice.num_tokens;
-    token = !exists ? 0 : is_query ? row * args.group_inverse >> 16 : behind / 2;
+    const int in_tile = row * args.group_inverse >> 16;
+    token = !exists ? 0 : is_query ? tile.first_query + in_tile : behind / 2;
     const int kv_head = kv_head_of_block();
     int part = args.num_heads + kv_head + (is_value ? args.num_kv_heads : 0);
-    if (is_query) part = kv_head * args.group + row - token * args.group;
+    if (is_query) part = kv_head * args.group + row - in_tile * args.group;
     const std::int64_t step_token = tile.slice.first_token + token;
     from = args.qkv + (step_token * (args.num_heads + 2 * args.num_kv_heads) + part) * kDim + d;
     angles = step_token * kHalf + d;
@@ -293,8 +296,8 @@ __device__ __forceinline__ void take_heads(const DecodeArgs& args, const DecodeT
   const bool has_norm = args.q_norm != nullptr || args.k_norm != nullptr;
   const int num_items = tile.num_rows + 2 * tile.slice.num_tokens;
   if (has_norm) {
-    find_norm_scales<kDim>(args, tile.slice.first_token, tile.slice.num_tokens, tile.num_rows,
-                           shared.norm_scales);
+    find_norm_scales<kDim>(args, tile.slice.first_token, tile.slice.num_tokens, tile.first_query,
+                           tile.num_rows, shared.norm_scales);
     __syncthreads();
   }
 #pragma unroll 1

@@ -55,7 +55,7 @@ __device__ __forceinline__ void mask_scores(const DecodeArgs& args, const Decode
 #pragma unroll
   for (int half = 0; half < kHalves; ++half) {
     const int row = half * 8 + lane / 4;
-    const int token = row * args.group_inverse >> 16;
+    const int token = tile.first_query + (row * args.group_inverse >> 16);
     const int last = row < tile.num_rows ? tile.slice.first_position + token : -1;
     // Counted from the lane's first position.
     const int end = last - (first_position + lane % 4 * 2);

@@ -1,5 +1,6 @@
 #pragma once
 // Values added up under their weights, chunks merged, and results stored, for attention_decode.cu.
+#include "backend/cuda/kernels/cluster.cuh"
 #include "backend/cuda/kernels/decode_softmax.cuh"
 #include "backend/cuda/kernels/reduce.cuh"
 
@@ -113,8 +114,9 @@ struct DecodeRow {
 };
 __device__ __forceinline__ DecodeRow decode_row(const DecodeArgs& args, const DecodeRows& tile,
                                                 int row, int head_dim) {
-  const int token = row * args.group_inverse >> 16;
-  const int head = kv_head_of_block() * args.group + row - token * args.group;
+  const int in_tile = row * args.group_inverse >> 16;
+  const int token = tile.first_query + in_tile;
+  const int head = kv_head_of_block() * args.group + row - in_tile * args.group;
   return {static_cast<std::int64_t>(tile.slice.first_token + token) * args.out_stride,
           head * head_dim};
 }
@@ -167,36 +169,82 @@ __device__ __forceinline__ void store_result(const DecodeArgs& args, const Decod
 
 // --- chunks that several blocks of threads share
 
-__device__ __forceinline__ std::int64_t partial_row(const DecodeArgs& args, int zeroth_partial,
-                                                    int chunk, int row) {
-  const int entry = (zeroth_partial + chunk) * args.num_kv_heads + kv_head_of_block();
-  return static_cast<std::int64_t>(entry) * kDecodeTileRows + row;
+/// Where a block leaves what it gathered of a chunk: in device memory or, in a cluster, in its
+/// shared memory.
+template <int kDim>
+struct Partial {
+  float2* stats;  // [rows] largest score, sum of weights
+  float* sums;    // [rows][kDim]
+  /// Entry `entry` of partial results.
+  static __device__ __forceinline__ Partial in_device(const DecodeArgs& args, int entry) {
+    const std::int64_t row = static_cast<std::int64_t>(entry) * kDecodeTileRows;
+    return {reinterpret_cast<float2*>(args.partial_stats) + row, args.partial_sums + row * kDim};
+  }
+  /// `keys`: whose use is over.
+  static __device__ __forceinline__ Partial in_shared(std::byte* keys) {
+    auto* stats = reinterpret_cast<float2*>(keys);
+    return {stats, reinterpret_cast<float*>(stats + kDecodeTileRows)};
+  }
+};
+
+__device__ __forceinline__ int partial_entry(const DecodeArgs& args, int zeroth_partial,
+                                             int chunk) {
+  return (zeroth_partial + chunk) * args.num_kv_heads + kv_head_of_block();
 }
 
 template <int kDim, int kHalves>
-__device__ __forceinline__ void store_partial(const DecodeArgs& args, const DecodeTile& tile,
-                                              int chunk, const DecodeSums<kDim>& sums,
+__device__ __forceinline__ void store_partial(const DecodeTile& tile, const Partial<kDim>& to,
+                                              const DecodeSums<kDim>& sums,
                                               const DecodeStats<kHalves>& stats) {
   const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int half = 0; half < kHalves; ++half) {
     const int row = half * 8 + lane / 4;
     if (row >= tile.num_rows) continue;
-    const std::int64_t at = partial_row(args, tile.zeroth_partial, chunk, row);
     if (threadIdx.x % 4 == 0 && threadIdx.x < 32)
-      reinterpret_cast<float2*>(args.partial_stats)[at] =
-          make_float2(stats.most[half], stats.total[half]);
+      to.stats[row] = make_float2(stats.most[half], stats.total[half]);
 #pragma unroll
     for (int u = 0; u < kUnitsOfWarp<kDim>; ++u) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         const int d =
             (static_cast<int>(threadIdx.x) / 32 + u * kAttentionWarps) * 16 + i * 8 + lane % 4 * 2;
-        *reinterpret_cast<float2*>(args.partial_sums + at * kDim + d) =
+        *reinterpret_cast<float2*>(to.sums + row * kDim + d) =
             make_float2(sums.v[u][i][half * 2], sums.v[u][i][half * 2 + 1]);
       }
     }
   }
+}
+
+/// Merges chunks in ascending order, four elements of a row to a thread, and stores the result.
+/// stats_of(chunk, row) and sums_of(chunk, row, d) are what was gathered of a chunk.
+template <int kDim, class StatsOf, class SumsOf>
+__device__ __forceinline__ void merge_chunks(const DecodeArgs& args, const DecodeRows& tile,
+                                             const DecodeRange& all, StatsOf stats_of,
+                                             SumsOf sums_of) {
+  constexpr int kThreads = kDim / 4;
+  float largest = 0;
+#pragma unroll 1
+  for (int row = static_cast<int>(threadIdx.x) / kThreads; row < tile.num_rows;
+       row += kAttentionThreads / kThreads) {
+    const int d = static_cast<int>(threadIdx.x) % kThreads * 4;
+    float most = -CUDART_INF_F;
+    float total = 0;
+    float4 sum = {};
+#pragma unroll 8
+    for (int chunk = all.first; chunk <= all.last; ++chunk) {
+      const float2 stats = stats_of(chunk, row);
+      const float4 part = sums_of(chunk, row, d);
+      const Merge factors = merge_factors(most, total, stats.x, stats.y);
+      sum = {merged(factors, sum.x, part.x), merged(factors, sum.y, part.y),
+             merged(factors, sum.z, part.z), merged(factors, sum.w, part.w)};
+    }
+    const Quotient by_total(total);
+    const DecodeRow to = decode_row(args, tile, row, kDim);
+    largest = fmaxf(largest, store_pair(args, to, d, by_total(sum.x), by_total(sum.y)));
+    largest = fmaxf(largest, store_pair(args, to, d + 2, by_total(sum.z), by_total(sum.w)));
+  }
+  leave_largest(args, largest);
 }
 
 /// True in the block of the tile that gets here last, which sees what the others have stored.
@@ -214,38 +262,41 @@ __device__ __forceinline__ bool is_last_share(const DecodeArgs& args, int num_sh
   return is_last;
 }
 
-/// Merges the chunks in ascending order, four elements of a row to a thread.
+/// By whoever comes last.
 template <int kDim>
 __device__ __forceinline__ void merge_when_last(const DecodeArgs& args, bool& is_last) {
   // Read again, so that no register holds it meanwhile.
   const DecodeRows tile(args);
   const DecodeRange all(args, tile);
   if (!is_last_share(args, all.shares, is_last)) return;
-  constexpr int kThreads = kDim / 4;
-  float largest = 0;
-#pragma unroll 1
-  for (int row = static_cast<int>(threadIdx.x) / kThreads; row < tile.num_rows;
-       row += kAttentionThreads / kThreads) {
-    const int d = static_cast<int>(threadIdx.x) % kThreads * 4;
-    float most = -CUDART_INF_F;
-    float total = 0;
-    float4 sum = {};
-#pragma unroll 8
-    for (int chunk = all.first; chunk <= all.last; ++chunk) {
-      const std::int64_t at = partial_row(args, all.zeroth_partial(), chunk, row);
-      const float2 stats = __ldcg(reinterpret_cast<const float2*>(args.partial_stats) + at);
-      const float4 part =
-          __ldcg(reinterpret_cast<const float4*>(args.partial_sums + at * kDim + d));
-      const Merge factors = merge_factors(most, total, stats.x, stats.y);
-      sum = {merged(factors, sum.x, part.x), merged(factors, sum.y, part.y),
-             merged(factors, sum.z, part.z), merged(factors, sum.w, part.w)};
-    }
-    const Quotient by_total(total);
-    const DecodeRow to = decode_row(args, tile, row, kDim);
-    largest = fmaxf(largest, store_pair(args, to, d, by_total(sum.x), by_total(sum.y)));
-    largest = fmaxf(largest, store_pair(args, to, d + 2, by_total(sum.z), by_total(sum.w)));
-  }
-  leave_largest(args, largest);
+  const auto of_chunk = [&](int chunk) {
+    return Partial<kDim>::in_device(args, partial_entry(args, all.zeroth_partial(), chunk));
+  };
+  merge_chunks<kDim>(
+      args, tile, all, [&](int chunk, int row) { return __ldcg(of_chunk(chunk).stats + row); },
+      [&](int chunk, int row, int d) {
+        return __ldcg(reinterpret_cast<const float4*>(of_chunk(chunk).sums + row * kDim + d));
+      });
 }
+
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+/// By the first of a cluster, which reads what all of it have in shared memory.
+template <int kDim>
+__device__ __forceinline__ void merge_cluster(const DecodeArgs& args, std::byte* keys) {
+  cluster_barrier();
+  if (share_of_block() == 0) {
+    const DecodeRows tile(args);
+    const DecodeRange all(args, tile);
+    const auto local = Partial<kDim>::in_shared(keys);
+    merge_chunks<kDim>(
+        args, tile, all,
+        [&](int chunk, int row) { return load_two_from(local.stats + row, chunk - all.first); },
+        [&](int chunk, int row, int d) {
+          return load_four_from(local.sums + row * kDim + d, chunk - all.first);
+        });
+  }
+  cluster_barrier();  // until then everybody's shared memory is read
+}
+#endif
 
 }  // namespace iol::cuda

@@ -277,6 +277,7 @@ void rope_append(const RopeAppendTask& task, StreamHandle stream);
 /// ascending order.
 inline constexpr int kChunkPositions = 256;
 inline constexpr int kDecodeTileRows = 16;
+inline constexpr int kMostDecodeTokens = 17;  // of a slice: a decode and the longest draft
 inline constexpr int kPrefillTileRows = 128;
 inline constexpr int kMostPrefillHeadDim = 128;  // larger heads go in tiles of 16 rows
 
@@ -301,6 +302,8 @@ struct AttentionTask {
   int max_chunks = 1;               // of what a tile of 16 rows sees
   // attention() of such tiles: a block of threads for each chunk.
   bool split = false;
+  // attention_decode(): of each slice the first token whose row is wanted; null: 0.
+  const std::int32_t* first_queries = nullptr;
   // attention_decode(): up to `shares` blocks for a slice whose first_partials[] isn't negative.
   const std::int32_t* first_partials = nullptr;
   int shares = 1;
@@ -317,8 +320,9 @@ void attention(const AttentionTask& task, StreamHandle stream);
 void attention_prompts(const AttentionTask& task, StreamHandle stream);
 bool attention_takes_prompts(const CacheView& cache);
 
-/// Rotation, append and attention of the first `num_tiles` slices, which are one tile of at most 16
-/// rows each; instead of rope_append() and attention(), with their bits.
+/// Rotation, append and attention of the first `num_tiles` slices, of which at most 16 rows are
+/// wanted; instead of rope_append() and attention(), with their bits. A slice of more rows comes
+/// several times, up to the last token of each tile: all of them append what is in front of it.
 void attention_decode(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle stream);
 /// True when there is such a kernel for the cache.
 bool attention_decodes(const CacheView& cache);

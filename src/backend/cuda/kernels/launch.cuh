@@ -56,15 +56,16 @@ void launch_kernel(void (*kernel)(Parameters...), dim3 grid, dim3 threads, int s
   launch_with(nullptr, kernel, grid, threads, shared_bytes, stream, parameters...);
 }
 
-/// `cluster`: blocks of the grid's x that share their memory; more than one take compute capability
+/// `cluster`: blocks of the grid that share their memory; more than one take compute capability
 /// 9.0.
 template <class... Parameters>
-void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int cluster, dim3 threads,
+void launch_clusters(void (*kernel)(Parameters...), dim3 grid, dim3 cluster, dim3 threads,
                      int shared_bytes, StreamHandle stream, Parameters... parameters) {
   cudaLaunchAttribute attribute = {};
   attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
-  launch_with(cluster > 1 ? &attribute : nullptr, kernel, grid, threads, shared_bytes, stream,
+  attribute.val.clusterDim = {cluster.x, cluster.y, cluster.z};
+  const bool is_one = cluster.x * cluster.y * cluster.z == 1;
+  launch_with(is_one ? nullptr : &attribute, kernel, grid, threads, shared_bytes, stream,
               parameters...);
 }
 

@@ -20,6 +20,10 @@ namespace iol::cuda {
 inline constexpr int kFeedWarps = 4;
 inline constexpr int kChainThreads = 32 * (kNumParts + 1 + kFeedWarps);
 
+/// All of a row's codes have one scale.
+template <class Format>
+inline constexpr bool has_row_scale = is_code(Format::kOperand) && !Format::kHasGroups;
+
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 
 /// Counts this block in and waits for all others, by one thread. What threads have written that
@@ -35,50 +39,109 @@ __device__ __forceinline__ void meet_all_blocks(std::uint32_t* arrivals) {
 /// Of the slots for sums of units.
 using UnitSlot = Turn<kUnitSlots>;
 
-/// A warp's sums of a unit, a stage after the other. `row`: of the lane, at the part's beginning.
+/// A warp's sums of a stage, so many blocks of K of each tile. `row`: of the lane, from there on.
 template <class Format, int kTiles>
-__device__ __forceinline__ void sum_unit(const ChainLink& link, PartStages& stages,
-                                         const std::byte* row, int blocks,
-                                         typename Format::Sum (&sums)[kTiles][1]) {
-  constexpr int kBlocks = kChainStageBlocks / kTiles;
+__device__ __forceinline__ void sum_stage(const ChainLink& link, const std::byte* stage,
+                                          const std::byte* row, int blocks,
+                                          typename Format::Sum (&sums)[kTiles][1]) {
+  using Stage = ChainStage<Format>;
   const int lane = threadIdx.x % 32;
+  const auto multiply = [&](int i) {
+    typename Format::Row x = {};
+    if (lane < 4) x = Format::load_row(row + i * Format::kRowBytes);  // there is one token
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t)
+      Format::multiply(link.linear, 0, 0, 0,
+                       Format::shared_weights(stage + t * (Stage::kWeightBytes / 2) +
+                                              i * Stage::kBlockBytes + lane * 16),
+                       x, sums[t][0]);
+  };
+  if (blocks == Stage::kBlocks / kTiles) {
+#pragma unroll
+    for (int i = 0; i < Stage::kBlocks / kTiles; ++i) multiply(i);
+  } else {
 #pragma unroll 1
-  for (int block = 0; block < blocks; block += kBlocks) {
-    const std::byte* stage = stages.take() + lane * 16;
-    const auto multiply = [&](int i) {
-      typename Format::Row x = {};
-      if (lane < 4) x = Format::load_row(row + i * Format::kRowBytes);  // there is one token
+    for (int i = 0; i < blocks; ++i) multiply(i);
+  }
+}
+
+/// The same of groups; `facts`: of the row's, from there on.
+template <class Format, int kTiles>
+__device__ __forceinline__ void sum_groups(const std::byte* stage, const std::byte* row,
+                                           const GroupFacts* facts, int groups,
+                                           typename Format::Sum (&sums)[kTiles][1]) {
+  using Stage = ChainStage<Format>;
+  constexpr int kGroups = Stage::kGroups / kTiles;
+  const int lane = threadIdx.x % 32;
+  const auto add = [&](int g) {
+    typename Format::Row x[Stage::kBlocksOfGroup] = {};
 #pragma unroll
-      for (int t = 0; t < kTiles; ++t)
-        Format::multiply(
-            link.linear, 0, 0, 0,
-            Format::shared_weights(stage + t * (kPartStageBytes / 2) + i * kBlockBytes), x,
-            sums[t][0]);
-    };
-    if (block + kBlocks <= blocks) {
+    for (int i = 0; i < Stage::kBlocksOfGroup; ++i) {
+      if (lane < 4)
+        x[i] = Format::load_row(row + (g * Stage::kBlocksOfGroup + i) * Format::kRowBytes);
+    }
 #pragma unroll
-      for (int i = 0; i < kBlocks; ++i) multiply(i);
+    for (int t = 0; t < kTiles; ++t) {
+      const std::byte* weights = stage + t * (Stage::kWeightBytes / 2) +
+                                 g * Stage::kBlocksOfGroup * Stage::kBlockBytes + lane * 16;
+      const int place = (t * kGroups + g) * kTileRows + lane / 4;
+      const auto* scales = reinterpret_cast<const float*>(stage + Stage::kScales) + place;
+      const auto* zeros = reinterpret_cast<const std::uint8_t*>(stage + Stage::kZeros) + place;
+      int dot[4] = {};
+#pragma unroll
+      for (int i = 0; i < Stage::kBlocksOfGroup; ++i)
+        Format::add_dots(Format::shared_weights(weights + i * Stage::kBlockBytes), x[i], dot);
+      sums[t][0].d[0] = Format::with_group(sums[t][0].d[0], dot[0], zeros[0], scales[0],
+                                           facts[g].scale, facts[g].sum);
+      sums[t][0].d[2] = Format::with_group(sums[t][0].d[2], dot[2], zeros[8], scales[8],
+                                           facts[g].scale, facts[g].sum);
+    }
+  };
+  if (groups == kGroups) {
+#pragma unroll
+    for (int g = 0; g < kGroups; ++g) add(g);
+  } else {
+#pragma unroll 1
+    for (int g = 0; g < groups; ++g) add(g);
+  }
+}
+
+/// A warp's sums of a unit, a stage after the other. `row`: of all warps.
+template <class Format, int kTiles>
+__device__ __forceinline__ void sum_unit(const ChainLink& link, PartStages<Format>& stages,
+                                         std::byte* row, const BlockRange& range,
+                                         typename Format::Sum (&sums)[kTiles][1]) {
+  using Stage = ChainStage<Format>;
+  constexpr int kBlocks = Stage::kBlocks / kTiles;
+  const std::byte* lane_row =
+      row + range.begin * Format::kRowBytes + static_cast<int>(threadIdx.x) % 4 * Format::kRunBytes;
+#pragma unroll 1
+  for (int block = range.begin; block < range.end; block += kBlocks) {
+    const std::byte* stage = stages.take();
+    const int blocks = min(kBlocks, range.end - block);
+    if constexpr (Format::kHasGroups) {
+      sum_groups<Format, kTiles>(
+          stage, lane_row, group_facts(link.linear.matrix, row) + block / Stage::kBlocksOfGroup,
+          blocks / Stage::kBlocksOfGroup, sums);
     } else {
-#pragma unroll 1
-      for (int i = 0; i < blocks - block; ++i) multiply(i);
+      sum_stage<Format, kTiles>(link, stage, lane_row, blocks, sums);
     }
     stages.give_back();
-    row += kBlocks * Format::kRowBytes;
+    lane_row += kBlocks * Format::kRowBytes;
   }
 }
 
 template <class Format, int kTiles>
 __device__ __forceinline__ void multiply_units(const ChainLink& link, ChainShared& shared,
-                                               PartStages& stages, const std::byte* row, int part,
+                                               PartStages<Format>& stages, std::byte* row, int part,
                                                UnitSlot& slot) {
-  const BlockRange range = link_part(link, part);
+  const BlockRange range = link_part<Format>(link, part);
   const int lane = threadIdx.x % 32;
-  const std::byte* lane_row = row + range.begin * Format::kRowBytes + lane % 4 * Format::kRunBytes;
 #pragma unroll 1
   for (int unit = static_cast<int>(blockIdx.x); unit < link.num_units;
        unit += static_cast<int>(gridDim.x)) {
     typename Format::Sum sums[kTiles][1] = {};
-    sum_unit<Format, kTiles>(link, stages, lane_row, range.end - range.begin, sums);
+    sum_unit<Format, kTiles>(link, stages, row, range, sums);
     wait_phase(&shared.slot_is_free[slot.place], slot.parity ^ 1);
     store_row_part<Format, kTiles>(sums, shared.parts[slot.place] + part * kTiles * kTileRows);
     __syncwarp();
@@ -89,7 +152,8 @@ __device__ __forceinline__ void multiply_units(const ChainLink& link, ChainShare
 
 template <class Format>
 __device__ __forceinline__ void multiply_links(const ChainArgs& args, ChainShared& shared,
-                                               std::byte* row, PartStages& stages, int part) {
+                                               std::byte* row, PartStages<Format>& stages,
+                                               int part) {
   UnitSlot slot;
 #pragma unroll 1
   for (int l = 0; l < args.num_links; ++l) {
@@ -118,7 +182,7 @@ __device__ __forceinline__ void multiply_links(const ChainArgs& args, ChainShare
 template <class Format>
 __device__ __forceinline__ float token_scale(const ChainLink& link) {
   float scale = 1;
-  if constexpr (is_code(Format::kOperand)) {
+  if constexpr (has_row_scale<Format>) {
     const int columns = link.linear.matrix.columns;
     const RowSource& source = link.source;
     scale =
@@ -173,12 +237,13 @@ __device__ __forceinline__ void finish_links(const ChainArgs& args, ChainShared&
 }
 
 /// Fills the rings of parts `first` and the next one.
+template <class Format>
 __device__ __forceinline__ void feed_parts(const ChainArgs& args, ChainShared& shared,
                                            std::byte* stages, int first) {
   static_assert(2 * kFeedWarps == kNumParts);
-  constexpr int kRingBytes = kPartStages * kPartStageBytes;
-  PartFeed one(args, shared.rings[first], stages + first * kRingBytes, first);
-  PartFeed other(args, shared.rings[first + 1], stages + (first + 1) * kRingBytes, first + 1);
+  constexpr int kBytes = kChainRingBytes<Format>;
+  PartFeed<Format> one(args, shared.rings[first], stages + first * kBytes, first);
+  PartFeed<Format> other(args, shared.rings[first + 1], stages + (first + 1) * kBytes, first + 1);
   bool go_on = one.fill();
   go_on = other.fill() || go_on;
   let_next_start();
@@ -194,7 +259,6 @@ __device__ __forceinline__ void feed_parts(const ChainArgs& args, ChainShared& s
 template <class Format>
 __global__ void __launch_bounds__(kChainThreads, 1)
     chain_kernel(const __grid_constant__ ChainArgs args) {
-  static_assert(Format::kTileBytes == kBlockBytes);
 #if __CUDA_ARCH__ >= 900
   extern __shared__ __align__(128) std::byte chain_memory[];
   auto& shared = *reinterpret_cast<ChainShared*>(chain_memory);
@@ -202,7 +266,7 @@ __global__ void __launch_bounds__(kChainThreads, 1)
   std::byte* stages = row + args.row_bytes;
   const int warp = threadIdx.x / 32;
   if (warp > kNumParts) {
-    feed_parts(args, shared, stages, 2 * (warp - kNumParts - 1));
+    feed_parts<Format>(args, shared, stages, 2 * (warp - kNumParts - 1));
   } else if (warp == kNumParts) {
     if (threadIdx.x % 32 == 0) {
       for (int i = 0; i < kUnitSlots; ++i) {
@@ -218,7 +282,7 @@ __global__ void __launch_bounds__(kChainThreads, 1)
   } else {
     let_next_start();
     __syncthreads();
-    PartStages part_stages(shared.rings[warp], stages + warp * kPartStages * kPartStageBytes);
+    PartStages<Format> part_stages(shared.rings[warp], stages + warp * kChainRingBytes<Format>);
     multiply_links<Format>(args, shared, row, part_stages, warp);
   }
 #endif
@@ -248,8 +312,7 @@ void launch_chain(const ChainTask& task, StreamHandle stream) {
     link.num_blocks = num_blocks(product.matrix);
     link.num_units = product.matrix.rows / (link.unit_tiles * kTileRows);
     link.finish = row_finish_args(product);
-    args.row_bytes =
-        std::max(args.row_bytes, (made_row_bytes<Format>(product.matrix) + 127) / 128 * 128);
+    args.row_bytes = std::max(args.row_bytes, chain_row_bytes<Format>(product.matrix));
   }
   const int grid = chain_blocks(task);
   // What a link leaves of its row for the next.
@@ -261,14 +324,14 @@ void launch_chain(const ChainTask& task, StreamHandle stream) {
     link.finish.next_norm = next.norm;
     if (next.norm != nullptr)
       link.finish.left.squares = next.traits.squares = task.scratch->squares;
-    if constexpr (is_code(Format::kOperand)) {
+    if constexpr (has_row_scale<Format>) {
       link.block_largest = task.scratch->largest[l];
       next.traits.largest = link.block_largest;
       next.traits.num_largest = grid;
     }
   }
   auto* kernel = chain_kernel<Format>;
-  const int bytes = kChainSharedBytes + args.row_bytes + kChainStageBytes;
+  const int bytes = kChainSharedBytes + args.row_bytes + kNumParts * kChainRingBytes<Format>;
   launch_together(kernel, dim3(grid), kChainThreads, bytes, stream, args);
 }
 

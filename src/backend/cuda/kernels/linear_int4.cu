@@ -2,6 +2,7 @@
 //   out[m][n] = sum over groups g of (dot[g] - zero[n][g] * x_sums[m][g]) * x_scales[m][g]
 //                                    * scale[n][g]
 // with exact i32 dots; groups in ascending order within a part of K.
+#include "backend/cuda/kernels/linear_chain.cuh"
 #include "backend/cuda/kernels/linear_groups.cuh"
 #include "backend/cuda/kernels/linear_half.cuh"
 
@@ -25,6 +26,7 @@ struct Int4Format : FloatFormat {
   static constexpr int kRowBytes = 64;
   static constexpr int kRunBytes = 8;
   static constexpr int kOperandBytes = 1;
+  static constexpr OperandNumber kOperand = OperandNumber::kInt8;
   static constexpr int kSteps = 2;
   static constexpr bool kHasGroups = true;
 #if defined(IOL_HAS_WGMMA)
@@ -57,6 +59,13 @@ struct Int4Format : FloatFormat {
                                                       std::uint64_t b, bool accumulate) {
     wgmma_int8(d, a, b, accumulate);
   }
+  /// A block of K, of the same group.
+  static __device__ __forceinline__ void add_dots(const Weights& w, const Row& x, int (&dot)[4]) {
+    mma_int8(dot, w.v.x & kLow, w.v.y & kLow, w.v.x >> 4 & kLow, w.v.y >> 4 & kLow, x.v[0].x,
+             x.v[0].y);
+    mma_int8(dot, w.v.z & kLow, w.v.w & kLow, w.v.z >> 4 & kLow, w.v.w >> 4 & kLow, x.v[1].x,
+             x.v[1].y);
+  }
 #endif
   static __device__ __forceinline__ float bits(const Sum& sum, int i) { return sum.d[i]; }
   static __device__ __forceinline__ Weights load_weights(const std::byte* p) {
@@ -67,6 +76,11 @@ struct Int4Format : FloatFormat {
   }
   static __device__ __forceinline__ Row load_row(const std::byte* p) {
     return {{*reinterpret_cast<const uint2*>(p), *reinterpret_cast<const uint2*>(p + 32)}};
+  }
+  /// A sum and the dot of a group that is complete; `x_sum`: of its codes.
+  static __device__ __forceinline__ float with_group(float sum, int dot, int zero, float scale,
+                                                     float x_scale, int x_sum) {
+    return __fmaf_rn(static_cast<float>(dot - zero * x_sum), __fmul_rn(x_scale, scale), sum);
   }
   /// The dots of a group that is complete, scaled; the next group starts from zero.
   static __device__ __forceinline__ void close_group(const LinearArgs& args, int tile, int token,
@@ -81,15 +95,15 @@ struct Int4Format : FloatFormat {
     for (int c = 0; c < 2; ++c) {
       const int m = token + lane % 4 * 2 + c;
       const bool present = m < args.epilogue.num_tokens;
-      const std::int64_t i = static_cast<std::int64_t>(present ? m : 0) * matrix.num_groups + group;
-      const float x_scale = args.x_scales[i];
-      const int x_sum = args.x_sums[i];
+      const std::int64_t row_group =
+          static_cast<std::int64_t>(present ? m : 0) * matrix.num_groups + group;
+      const float x_scale = args.x_scales[row_group];
+      const int x_sum = args.x_sums[row_group];
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const int dot = sum.dot[half * 2 + c] - zero[half] * x_sum;
-        sum.d[half * 2 + c] = __fmaf_rn(static_cast<float>(dot), __fmul_rn(x_scale, scale[half]),
-                                        sum.d[half * 2 + c]);
-        sum.dot[half * 2 + c] = 0;
+        const int i = half * 2 + c;
+        sum.d[i] = with_group(sum.d[i], sum.dot[i], zero[half], scale[half], x_scale, x_sum);
+        sum.dot[i] = 0;
       }
     }
   }
@@ -119,6 +133,10 @@ void linear_int4(const LinearTask& task, StreamHandle stream) {
   if (task.num_tokens <= 8 && has_room_for_scales(task))
     return launch_groups<Int4Format>(task, stream);
   launch_portable<Int4Format>(task, stream);
+}
+
+void chain_int4(const ChainTask& task, StreamHandle stream) {
+  launch_chain<Int4Format>(task, stream);
 }
 
 }  // namespace iol::cuda

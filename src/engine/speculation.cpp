@@ -15,6 +15,8 @@ constexpr double kUsualAcceptance = 0.6;
 // In judged drafts.
 constexpr double kRequestMemory = 40;
 constexpr double kEngineMemory = 400;
+// Steps without drafts behind one with drafts in which they were asked for because of it.
+constexpr int kAskedBecauseOfDrafts = 4;
 
 DraftChances product(DraftChances chances, const DraftChances& others) {
   std::ranges::transform(chances, others, chances.begin(), std::multiplies<float>());
@@ -91,7 +93,10 @@ void Speculation::propose(Requests& requests) {
 }
 
 void Speculation::on_asked(std::int64_t asking_ns, bool device_was_busy) {
-  if (was_asked_) policy_.on_asked(device_was_busy ? 0 : static_cast<double>(asking_ns) * 1e-9);
+  if (!was_asked_) return;
+  const std::int64_t cost_ns = device_was_busy ? 0 : asking_ns;
+  policy_.on_asked(static_cast<double>(cost_ns) * 1e-9);
+  if (num_asked_in_vain_++ < kAskedBecauseOfDrafts) held_up_ns_ += cost_ns;
 }
 
 /// True in most steps when drafts haven't been worth it for long and asking for them takes time.
@@ -269,6 +274,7 @@ void Speculation::on_step(const Batch& batch, const StepTime& time) {
   } else if (time.ran_prepared) {
     const std::int64_t turnaround_ns =
         time.drafting_ns - passes_ns_ + std::exchange(held_up_ns_, 0);
+    num_asked_in_vain_ = 0;
     policy_.on_turnaround(static_cast<double>(turnaround_ns) * 1e-9);
   }
 }

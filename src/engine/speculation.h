@@ -104,9 +104,10 @@ class Speculation {
   SpeculationStats stats_;
   std::int64_t last_draft_ns_ = 0;
   std::int64_t passes_ns_ = 0;  // of the draft model, for the step at hand
-  std::int64_t held_up_ns_ =
-      0;                    // that steps without drafts waited because of drafts, not charged yet
-  int num_unasked_ = 0;     // steps since sequences were looked at
+  // That steps without drafts waited because of drafts, not charged yet.
+  std::int64_t held_up_ns_ = 0;
+  int num_asked_in_vain_ = 0;  // steps without drafts since one with drafts
+  int num_unasked_ = 0;        // steps since sequences were looked at
   double num_gained_ = 0;   // tokens that drafts of the step at hand brought
   bool was_asked_ = false;  // expects_drafts() looked at the sequences
   bool is_waited_for_ = false;  // it said yes

@@ -24,8 +24,11 @@ constexpr int kLeastUntilPlain = 16;
 // Steps without drafts, behind which the next are asked for every so many steps.
 constexpr int kUndraftedBeforeRest = 32;
 constexpr int kRest = 8;
-// Where lookup has found something, so many that asking takes this share of the time, 8 at most.
+// Where lookup has found something, so many that asking takes this share of the time, 8 at most;
+// behind a few steps without drafts already, if it takes more than the second.
 constexpr double kAskingShare = 0.01;
+constexpr int kFewUndrafted = 4;
+constexpr double kMostAskingShare = 0.05;
 constexpr double kAskingGain = 0.1;
 // Of a turnaround's difference from the mean, what the mean takes at least.
 constexpr double kTurnaroundGain = 0.02;
@@ -190,10 +193,12 @@ void DepthPolicy::on_asked(double seconds) {
 }
 
 bool DepthPolicy::rests(bool has_found) const {
-  if (fixed_depth_ || cap_.depth > 0 || num_undrafted_ < kUndraftedBeforeRest) return false;
-  const double steps = asking_seconds_ / (kAskingShare * plain_seconds_);
-  const int rest = has_found ? static_cast<int>(std::clamp(steps, 1.0, 1.0 * kRest)) : kRest;
-  return num_undrafted_ % rest != 0;
+  const bool for_long = num_undrafted_ >= kUndraftedBeforeRest;
+  if (fixed_depth_ || cap_.depth > 0 || num_undrafted_ < kFewUndrafted) return false;
+  if (!has_found) return for_long && num_undrafted_ % kRest != 0;
+  const double share = for_long ? kAskingShare : kMostAskingShare;
+  const double steps = std::clamp(asking_seconds_ / (share * plain_seconds_), 1.0, 1.0 * kRest);
+  return num_undrafted_ % static_cast<int>(steps) != 0;
 }
 
 void DepthPolicy::choose(std::span<DepthChoice> choices, const StepOutlook& outlook) {

@@ -106,10 +106,10 @@ class Speculation {
   std::int64_t passes_ns_ = 0;  // of the draft model, for the step at hand
   // That steps without drafts waited because of drafts, not charged yet.
   std::int64_t held_up_ns_ = 0;
-  int num_asked_in_vain_ = 0;  // steps without drafts since one with drafts
-  int num_unasked_ = 0;        // steps since sequences were looked at
-  double num_gained_ = 0;   // tokens that drafts of the step at hand brought
-  bool was_asked_ = false;  // expects_drafts() looked at the sequences
+  int num_asked_in_vain_ = 0;   // steps without drafts since one with drafts
+  int num_unasked_ = 0;         // steps since sequences were looked at
+  double num_gained_ = 0;       // tokens that drafts of the step at hand brought
+  bool was_asked_ = false;      // expects_drafts() looked at the sequences
   bool is_waited_for_ = false;  // it said yes
   // Scratch of a step.
   std::vector<RequestState*> candidates_;

@@ -108,7 +108,6 @@ __device__ __forceinline__ void arrive_in(std::uint64_t* barrier, int rank) {
       "{\n.reg .b32 remote;\n"
       "mapa.shared::cluster.u32 remote, %0, %1;\n"
       "mbarrier.arrive.relaxed.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(
-
           shared_address(barrier)),
       "r"(rank)
       : "memory");

@@ -10,28 +10,6 @@ inline constexpr int kRowFours = 14;  // numbers of a lane that are on their way
 inline constexpr int kNormFours = 8;
 inline constexpr int kRowStride = 128;  // between fours of a lane
 
-/// Fours at `first`, `first` + kRowStride, ... of x; zero from `end` on. All are asked for before
-/// one is waited for.
-template <int kFours>
-__device__ __forceinline__ void load_fours(const void* x, Element element, int first, int end,
-                                           float4 (&v)[kFours]) {
-  if (element == Element::kF32) {
-    const auto* from = reinterpret_cast<const float4*>(static_cast<const float*>(x) + first);
-#pragma unroll
-    for (int j = 0; j < kFours; ++j)
-      v[j] = first + j * kRowStride < end ? from[j * kRowStride / 4] : float4{};
-    return;
-  }
-  const auto* from = reinterpret_cast<const uint2*>(static_cast<const std::uint16_t*>(x) + first);
-  uint2 halves[kFours];
-#pragma unroll
-  for (int j = 0; j < kFours; ++j)
-    halves[j] = first + j * kRowStride < end ? from[j * kRowStride / 4] : uint2{};
-#pragma unroll
-  for (int j = 0; j < kFours; ++j)
-    v[j] = element == Element::kBf16 ? from_bf16(halves[j]) : from_f16(halves[j]);
-}
-
 /// norm_factor() of the row that a link multiplies, from the squares left of it.
 __device__ __forceinline__ float row_norm_factor(const RowSource& source, int columns) {
   return norm_factor(lane_squares(source.traits.squares, square_tiles(columns)), columns,
@@ -56,14 +34,14 @@ class PartRow {
     first_ = range.begin * kColumns + static_cast<int>(threadIdx.x) % 32 * 4;
     end_ = range.end * kColumns;
     if (link.source.norm != nullptr)
-      load_fours(link.source.norm, Element::kF32, first_, last(), norm_);
+      load_fours<kRowStride>(link.source.norm, Element::kF32, first_, last(), norm_);
   }
   /// Behind that; `row`: of all warps.
   __device__ __forceinline__ void make(std::byte* row) const {
     const RowSource& source = link_.source;
     const int columns = link_.linear.matrix.columns;
     float4 v[kRowFours];
-    load_fours(source.x, source.element, first_, last(), v);
+    load_fours<kRowStride>(source.x, source.element, first_, last(), v);
     if constexpr (Format::kHasGroups) {
       const float factor = source.norm != nullptr ? row_norm_factor(source, columns) : 1.0F;
       auto* facts = group_facts(link_.linear.matrix, row);
@@ -110,7 +88,7 @@ class PartRow {
         if (first + j * kRowStride < end_) store(v[j], first + j * kRowStride);
       }
       first += kRowFours * kRowStride;
-      if (first < end_) load_fours(source.x, source.element, first, last(), v);
+      if (first < end_) load_fours<kRowStride>(source.x, source.element, first, last(), v);
     }
   }
 

@@ -45,6 +45,28 @@ __device__ __forceinline__ float4 load_four(const void* x, Element element, std:
   return {at(0), at(1), at(2), at(3)};
 }
 
+/// Fours at `first`, `first` + kStride, ... of x, all at multiples of four; zero from `end` on. All
+/// are asked for before one is waited for: a branch for each would keep them apart.
+template <int kStride, int kFours>
+__device__ __forceinline__ void load_fours(const void* x, Element element, std::int64_t first,
+                                           std::int64_t end, float4 (&v)[kFours]) {
+  if (element == Element::kF32) {
+    const auto* from = reinterpret_cast<const float4*>(static_cast<const float*>(x) + first);
+#pragma unroll
+    for (int j = 0; j < kFours; ++j)
+      v[j] = first + j * kStride < end ? from[j * kStride / 4] : float4{};
+    return;
+  }
+  const auto* from = reinterpret_cast<const uint2*>(static_cast<const std::uint16_t*>(x) + first);
+  uint2 halves[kFours];
+#pragma unroll
+  for (int j = 0; j < kFours; ++j)
+    halves[j] = first + j * kStride < end ? from[j * kStride / 4] : uint2{};
+#pragma unroll
+  for (int j = 0; j < kFours; ++j)
+    v[j] = element == Element::kBf16 ? from_bf16(halves[j]) : from_f16(halves[j]);
+}
+
 /// The first two steps of a tile's tree of squares, whose steps are 1, 2, 4 and 8 columns wide.
 __device__ __forceinline__ float four_squares(const float4& v) {
   return __fadd_rn(__fadd_rn(__fmul_rn(v.x, v.x), __fmul_rn(v.y, v.y)),

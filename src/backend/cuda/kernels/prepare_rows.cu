@@ -19,6 +19,16 @@ __device__ __forceinline__ int first_column(int j) {
   return 4 * (static_cast<int>(threadIdx.x) + j * kThreads);
 }
 
+/// Row `base` / stride of x, or a norm's weights.
+template <int kFours>
+__device__ __forceinline__ void load_row(const void* x, Element element, std::int64_t base,
+                                         int size, Row<kFours>& row) {
+  if ((base | size) % 4 == 0)
+    return load_fours<4 * kThreads>(x, element, base + first_column(0), base + size, row);
+#pragma unroll
+  for (int j = 0; j < kFours; ++j) row[j] = load_four(x, element, base, first_column(j), size);
+}
+
 /// The row's norm: 1 / sqrt(mean(row^2) + eps).
 template <int kFours>
 __device__ __forceinline__ float find_factor(const Row<kFours>& row, int size, double eps) {
@@ -149,33 +159,35 @@ __device__ __forceinline__ void write_numbers(const PrepareTask& task, const Row
   }
 }
 
-template <int kFours>
-__global__ void __launch_bounds__(kThreads) prepare_kernel(PrepareTask task) {
+/// Blocks of a multiprocessor: so many rows are on their way together.
+template <int kFours, bool kHasNorm>
+inline constexpr int kBlocks = kFours <= 2                    ? 3
+                               : kFours <= (kHasNorm ? 4 : 8) ? 2
+                                                              : 1;
+
+/// `kHasNorm`: registers for its weights.
+template <int kFours, bool kHasNorm>
+__global__ void __launch_bounds__(kThreads, kBlocks<kFours, kHasNorm>)
+    prepare_kernel(PrepareTask task) {
   let_next_start();
   const int size = task.matrix.columns;
-  Row<kFours> weight;
+  Row<kHasNorm ? kFours : 1> weight;
   const RowSource& from = task.source;
-  if (from.norm != nullptr) {
-#pragma unroll
-    for (int j = 0; j < kFours; ++j)
-      weight[j] = load_four(from.norm, Element::kF32, 0, first_column(j), size);
-  }
+  if constexpr (kHasNorm) load_row<kFours>(from.norm, Element::kF32, 0, size, weight);
   wait_for_previous();
   if (task.best != nullptr && threadIdx.x == 0) task.best[blockIdx.x] = 0;
   const int source = task.row_index != nullptr ? task.row_index[blockIdx.x] : blockIdx.x;
   const std::int64_t base = static_cast<std::int64_t>(source) * from.stride;
   Row<kFours> row;
-#pragma unroll
-  for (int j = 0; j < kFours; ++j)
-    row[j] = load_four(from.x, from.element, base, first_column(j), size);
+  load_row<kFours>(from.x, from.element, base, size, row);
   float factor = 1;
-  if (from.norm != nullptr) {
+  if constexpr (kHasNorm) {
     factor = find_factor<kFours>(row, size, from.eps);
 #pragma unroll
     for (int j = 0; j < kFours; ++j) row[j] = product(row[j], weight[j]);
   }
   if (is_coded(task.matrix.layout)) return write_codes<kFours>(task, row, factor);
-  if (from.norm != nullptr) {
+  if constexpr (kHasNorm) {
 #pragma unroll
     for (int j = 0; j < kFours; ++j) row[j] = product(row[j], factor);
   }
@@ -185,7 +197,8 @@ __global__ void __launch_bounds__(kThreads) prepare_kernel(PrepareTask task) {
 
 template <int kFours>
 void launch(const PrepareTask& task, StreamHandle stream) {
-  auto* kernel = prepare_kernel<kFours>;
+  auto* kernel =
+      task.source.norm != nullptr ? prepare_kernel<kFours, true> : prepare_kernel<kFours, false>;
   // Whole fours; only groups need them.
   const int shared_bytes =
       task.matrix.layout == MatrixLayout::kInt4 ? (task.matrix.columns + 3) / 4 * 16 : 0;

@@ -1,10 +1,13 @@
 // Behind the QKV projection: queries become the attention's operand, keys and values go to the
-// cache (head.cuh). A warp takes a query or key of a token; or the values of up to eight tokens,
-// since the cache has neighbouring positions of an element side by side.
+// cache (head.cuh). A warp takes four queries and keys of a token, all of them asked for before one
+// is waited for; or the values of up to eight tokens, since the cache has neighbouring positions of
+// an element side by side.
 #include "backend/cuda/kernels/head.cuh"
 
 namespace iol::cuda {
 namespace {
+
+constexpr int kHeadsOfWarp = 4;
 
 /// `index`: of the tokens that are taken.
 __device__ __forceinline__ int token_at(const RopeAppendTask& task, int index) {
@@ -34,22 +37,30 @@ __device__ __forceinline__ void store_query(const RopeAppendTask& task, int toke
                     __fmul_rn(head.x[i], factor));
 }
 
-/// Head `index` of a token's queries and keys.
+/// Heads from `first` on of a token's queries and keys, up to head `end`.
 template <int kPerLane>
-__device__ __forceinline__ void take_head(const RopeAppendTask& task, int index) {
+__device__ __forceinline__ void take_heads(const RopeAppendTask& task, int first, int end) {
   // The step's input, which no kernel writes.
   const int token = token_at(task, static_cast<int>(blockIdx.x));
   const int block = task.blocks[token];
   const int position = task.positions[token] % task.cache.block_size;
   wait_for_previous();
   const Angles<kPerLane> angles = load_angles<kPerLane>(task, token);
-  Head<kPerLane> head = load_head<kPerLane>(task, token, index);
-  turn_head(task, index, angles, head);
-  if (index < task.num_heads) {
-    store_query(task, token, index, head);
-  } else if (block >= 0) {
-    append(task.cache, head_of_block(task.cache, block, index - task.num_heads), false, position,
-           head);
+  Head<kPerLane> heads[kHeadsOfWarp];
+#pragma unroll
+  for (int j = 0; j < kHeadsOfWarp; ++j)
+    heads[j] = load_head<kPerLane>(task, token, min(first + j, end - 1));
+#pragma unroll
+  for (int j = 0; j < kHeadsOfWarp; ++j) {
+    const int index = first + j;
+    if (index >= end) return;
+    turn_head(task, index, angles, heads[j]);
+    if (index < task.num_heads) {
+      store_query(task, token, index, heads[j]);
+    } else if (block >= 0) {
+      append(task.cache, head_of_block(task.cache, block, index - task.num_heads), false, position,
+             heads[j]);
+    }
   }
 }
 
@@ -92,23 +103,29 @@ __device__ __forceinline__ void append_values(const RopeAppendTask& task, int kv
     if (j < count) append(cache, data, true, position + j, values[j]);
 }
 
+IOL_HOST_DEVICE constexpr int warps_that_turn(int heads) {
+  return (heads + kHeadsOfWarp - 1) / kHeadsOfWarp;
+}
+
 template <int kPerLane>
 __global__ void __launch_bounds__(32 * kHeadWarps) rope_append_kernel(RopeAppendTask task) {
   const int kv_heads = task.cache.num_kv_heads;
-  const int index = static_cast<int>(blockIdx.y) * kHeadWarps + threadIdx.x / 32;  // of the head
-  const int first_value = task.num_heads + kv_heads;
+  const int warp = static_cast<int>(blockIdx.y) * kHeadWarps + threadIdx.x / 32;  // of the token
+  const int turned = task.num_heads + kv_heads;
+  const int turning_warps = warps_that_turn(turned);
   let_next_start();
-  if (index < first_value) {
-    take_head<kPerLane>(task, index);
-  } else if (index < first_value + kv_heads) {
-    append_values<kPerLane>(task, index - first_value);
+  if (warp < turning_warps) {
+    take_heads<kPerLane>(task, warp * kHeadsOfWarp, turned);
+  } else if (warp < turning_warps + kv_heads) {
+    append_values<kPerLane>(task, warp - turning_warps);
   }
 }
 
 template <int kPerLane>
 void launch(const RopeAppendTask& task, StreamHandle stream) {
-  const int heads = task.num_heads + 2 * task.cache.num_kv_heads;
-  const dim3 grid(task.num_tokens, (heads + kHeadWarps - 1) / kHeadWarps);
+  const int kv_heads = task.cache.num_kv_heads;
+  const int warps = warps_that_turn(task.num_heads + kv_heads) + kv_heads;
+  const dim3 grid(task.num_tokens, (warps + kHeadWarps - 1) / kHeadWarps);
   launch_kernel(rope_append_kernel<kPerLane>, grid, 32 * kHeadWarps, 0, stream, task);
 }
 

@@ -48,8 +48,8 @@ __device__ __forceinline__ float4 load_four(const void* x, Element element, std:
 /// Fours at `first`, `first` + kStride, ... of x, all at multiples of four; zero from `end` on. All
 /// are asked for before one is waited for: a branch for each would keep them apart.
 template <int kStride, int kFours>
-__device__ __forceinline__ void load_fours(const void* x, Element element, std::int64_t first,
-                                           std::int64_t end, float4 (&v)[kFours]) {
+__device__ __forceinline__ void load_fours(const void* x, Element element, int first, int end,
+                                           float4 (&v)[kFours]) {
   if (element == Element::kF32) {
     const auto* from = reinterpret_cast<const float4*>(static_cast<const float*>(x) + first);
 #pragma unroll

@@ -19,12 +19,14 @@ __device__ __forceinline__ int first_column(int j) {
   return 4 * (static_cast<int>(threadIdx.x) + j * kThreads);
 }
 
-/// Row `base` / stride of x, or a norm's weights.
+/// The row of x that begins at element `base`, or a norm's weights.
 template <int kFours>
 __device__ __forceinline__ void load_row(const void* x, Element element, std::int64_t base,
                                          int size, Row<kFours>& row) {
-  if ((base | size) % 4 == 0)
-    return load_fours<4 * kThreads>(x, element, base + first_column(0), base + size, row);
+  if ((base | size) % 4 == 0) {
+    const void* begin = static_cast<const std::byte*>(x) + base * element_bytes(element);
+    return load_fours<4 * kThreads>(begin, element, first_column(0), size, row);
+  }
 #pragma unroll
   for (int j = 0; j < kFours; ++j) row[j] = load_four(x, element, base, first_column(j), size);
 }

@@ -101,7 +101,7 @@ void Speculation::on_asked(std::int64_t asking_ns, bool device_was_busy) {
 
 /// True in most steps when drafts haven't been worth it for long and asking for them takes time.
 bool Speculation::lies_idle() {
-  const bool rests = policy_.rests(true);
+  const bool rests = policy_.rests(lookup_ != nullptr);
   if (rests) ++num_unasked_;
   return rests;
 }

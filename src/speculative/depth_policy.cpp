@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 namespace iol {
 namespace {
@@ -24,9 +25,10 @@ constexpr int kLeastUntilPlain = 16;
 // Steps without drafts, behind which the next are asked for every so many steps.
 constexpr int kUndraftedBeforeRest = 32;
 constexpr int kRest = 8;
-// Where lookup has found something, so many that asking takes this share of the time, 8 at most;
-// behind a few steps without drafts already, if it takes more than the second.
+// Where lookup may have found something, so many that asking takes this share of the time; behind a
+// few steps without drafts already, if it takes more than the second.
 constexpr double kAskingShare = 0.01;
+constexpr int kLongestRest = 32;
 constexpr int kFewUndrafted = 4;
 constexpr double kMostAskingShare = 0.05;
 constexpr double kAskingGain = 0.1;
@@ -195,10 +197,11 @@ void DepthPolicy::on_asked(double seconds) {
 bool DepthPolicy::rests(bool has_found) const {
   const bool for_long = num_undrafted_ >= kUndraftedBeforeRest;
   if (fixed_depth_ || cap_.depth > 0 || num_undrafted_ < kFewUndrafted) return false;
-  if (!has_found) return for_long && num_undrafted_ % kRest != 0;
+  if (!has_found && for_long && num_undrafted_ % kRest != 0) return true;
   const double share = for_long ? kAskingShare : kMostAskingShare;
-  const double steps = std::clamp(asking_seconds_ / (share * plain_seconds_), 1.0, 1.0 * kRest);
-  return num_undrafted_ % static_cast<int>(steps) != 0;
+  const double most = for_long ? kLongestRest : kRest;
+  const double steps = std::clamp(asking_seconds_ / (share * plain_seconds_), 1.0, most);
+  return num_undrafted_ % static_cast<int>(std::lround(steps)) != 0;
 }
 
 void DepthPolicy::choose(std::span<DepthChoice> choices, const StepOutlook& outlook) {

@@ -81,8 +81,9 @@ class DepthPolicy {
   explicit DepthPolicy(std::optional<int> fixed_depth);
 
   /// True when asking for depths is not worth its time, which a small model's step feels: nothing
-  /// was drafted for long, and only now and then is it looked whether that has changed. Where
-  /// lookup has found drafts, as seldom as keeps asking at a small share of the time.
+  /// was drafted for long, and only now and then is it looked whether that has changed: as seldom
+  /// as keeps asking at a small share of the time, and in one step of eight at most where lookup
+  /// has found nothing.
   [[nodiscard]] bool rests(bool has_found) const;
   /// Fills `depth` of each.
   void choose(std::span<DepthChoice> choices, const StepOutlook& outlook);

@@ -176,6 +176,32 @@ TEST(DepthPolicy, asking_twice_makes_no_difference) {
   EXPECT_GT(num_drafting, 3000);
 }
 
+/// Of `num_steps` steps without drafts, behind 100 of them, those in which it is asked for depths.
+int asked_steps(double asking_share, bool has_found, int num_steps) {
+  constexpr double kStepSeconds = 1e-3;
+  DepthPolicy policy({});
+  int num_asked = 0;
+  for (int step = 0; step < 100 + num_steps; ++step) {
+    if (!policy.rests(has_found)) {
+      policy.on_asked(asking_share * kStepSeconds);
+      if (step >= 100) ++num_asked;
+    }
+    policy.on_step({1, kStepSeconds, 0, 0});
+  }
+  return num_asked;
+}
+
+TEST(DepthPolicy, asking_in_vain_takes_a_percent_of_the_time) {
+  constexpr int kSteps = 960;
+  EXPECT_EQ(asked_steps(0, true, kSteps), kSteps);  // a device hides it
+  EXPECT_EQ(asked_steps(0.005, true, kSteps), kSteps);
+  EXPECT_EQ(asked_steps(0.04, true, kSteps), kSteps / 4);
+  EXPECT_EQ(asked_steps(0.5, true, kSteps), kSteps / 32);
+  // With nothing found never more than one step in eight.
+  EXPECT_EQ(asked_steps(0, false, kSteps), kSteps / 8);
+  EXPECT_EQ(asked_steps(0.5, false, kSteps), kSteps / 32);
+}
+
 TEST(DepthPolicy, does_not_thrash) {
   Simulation policy;
   const Outcome outcome = simulate(policy, kMemoryBound, 4, 0.6, 3000);

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "backend/cuda/cuda_device.h"
+#include "backend/cuda/product_chain.h"
 #include "bench/kernels/chain_case.h"
 #include "bench/kernels/device_time.h"
 
@@ -35,20 +36,6 @@ double microseconds(int count, const Stream& stream, Layer&& layer) {
   return median_microseconds(stream, kRuns, [&] { graph.launch(stream); }) / count;
 }
 
-/// A kernel for the product, and one before it where that makes the row.
-void multiply_apart(LinearTask task, const Stream& stream) {
-  if (chains_make_row(task.matrix, task.num_tokens)) {
-    PrepareTask prepare;
-    prepare.source = task.x.source;
-    prepare.num_rows = task.num_tokens;
-    prepare.matrix = task.matrix;
-    prepare.out = task.x;
-    prepare.out.form = task.x.form = RowForm::kPlain;
-    prepare_rows(prepare, stream.get());
-  }
-  linear(task, stream.get());
-}
-
 void measure(const LayerShape& shape, MatrixLayout layout, double read_peak, const Stream& stream) {
   const std::size_t layer_bytes =
       static_cast<std::size_t>(shape.hidden) *
@@ -61,7 +48,7 @@ void measure(const LayerShape& shape, MatrixLayout layout, double read_peak, con
   const double apart = microseconds(copies, stream, [&](int copy) {
     for (LinearTask& task : layer.tasks(copy)) {
       if (is_coded(layout)) task.x.source.traits = traits.view();  // whatever they are
-      multiply_apart(task, stream);
+      multiply_alone(task, stream);
     }
   });
   const double chained = microseconds(copies, stream, [&](int copy) {

@@ -91,7 +91,6 @@ class ChainCase {
   static void set_row(LinearTask& task, const void* x, Element element, const float* norm) {
     task.x.source = {x, element, task.matrix.columns, norm, 1e-5, {}};
     if (task.matrix.layout == MatrixLayout::kInt4) return;  // room for a row stays
-    task.x.values = nullptr;
     task.x.scales = nullptr;
     task.x.sums = nullptr;
   }

@@ -65,6 +65,13 @@ std::vector<AttentionSequence> borders(int most_tokens) {
 constexpr Heads kHeads[] = {{8, 1, 64},  {4, 4, 64},   {32, 2, 64}, {14, 2, 64},
                             {8, 2, 128}, {16, 1, 128}, {3, 3, 128}};
 
+/// A short window comes with large blocks.
+AttentionShape shape_of(CacheElement element, const Heads& heads, int window, bool has_norms,
+                        const std::vector<AttentionSequence>& sequences) {
+  return {element, heads.num_heads, heads.num_kv_heads, heads.head_dim, window == 20 ? 32 : 16,
+          window,  has_norms,       sequences};
+}
+
 TEST_P(CudaAttentionTest, decodes_have_the_bits_of_their_parts) {
   for (const Heads& heads : kHeads) {
     for (const bool has_norms : {false, true}) {
@@ -73,16 +80,9 @@ TEST_P(CudaAttentionTest, decodes_have_the_bits_of_their_parts) {
           SCOPED_TRACE(fmt::format("{}/{} heads of {}, norms {}, window {}, shares {}",
                                    heads.num_heads, heads.num_kv_heads, heads.head_dim, has_norms,
                                    window, shares));
-          AttentionShape shape = {GetParam(),
-                                  heads.num_heads,
-                                  heads.num_kv_heads,
-                                  heads.head_dim,
-                                  window == 20 ? 32 : 16,
-                                  window,
-                                  has_norms,
-                                  {}};
-          shape.sequences = borders(kDecodeTileRows * heads.num_kv_heads / heads.num_heads);
-          ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, shares));
+          const auto sequences = borders(kDecodeTileRows * heads.num_kv_heads / heads.num_heads);
+          ASSERT_NO_FATAL_FAILURE(
+              expect_same_bits(shape_of(GetParam(), heads, window, has_norms, sequences), shares));
         }
       }
     }
@@ -100,15 +100,8 @@ TEST_P(CudaAttentionTest, drafts_of_several_tiles_have_the_bits_of_their_parts) 
             SCOPED_TRACE(fmt::format("{}/{} heads of {}, norms {}, window {}, shares {}, {} drafts",
                                      heads.num_heads, heads.num_kv_heads, heads.head_dim, has_norms,
                                      window, shares, sequences.size()));
-            const AttentionShape shape = {GetParam(),
-                                          heads.num_heads,
-                                          heads.num_kv_heads,
-                                          heads.head_dim,
-                                          window == 20 ? 32 : 16,
-                                          window,
-                                          has_norms,
-                                          sequences};
-            ASSERT_NO_FATAL_FAILURE(expect_same_bits(shape, shares));
+            ASSERT_NO_FATAL_FAILURE(expect_same_bits(
+                shape_of(GetParam(), heads, window, has_norms, sequences), shares));
           }
         }
       }

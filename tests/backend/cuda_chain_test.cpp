@@ -1,7 +1,6 @@
 // Products in one kernel against a kernel each. Needs a GPU.
 #include <gtest/gtest.h>
 
-#include <array>
 #include <span>
 
 #include "backend/cuda/cuda_device.h"
@@ -19,18 +18,14 @@ const LayerShape kLayers[] = {{"tiny", 64, 64, 128, 192},
                               {"1b", 2048, 2048, 5632, 2560},
                               {"8b", 4096, 4096, 14336, 6144},
                               {"long rows", 8192, 8192, 28672, 10240}};
-// Of whole groups; three of them have parts without any.
+// Of whole groups; rows of three groups have parts of K without any.
 const LayerShape kGroupedLayers[] = {
-    {"demo", 384, 384, 1024, 640}, kLayers[2], kLayers[3], {"long rows", 8192, 8192, 28672, 10240}};
+    {"demo", 384, 384, 1024, 640}, kLayers[2], kLayers[3], kLayers[4]};
 
 std::span<const LayerShape> layers_of(MatrixLayout layout) {
   if (layout == MatrixLayout::kInt4) return kGroupedLayers;
   return kLayers;
 }
-
-constexpr std::array kChainLayouts = {
-    MatrixLayout::kBf16,    MatrixLayout::kF16, MatrixLayout::kInt8, MatrixLayout::kInt8Bf16,
-    MatrixLayout::kInt8F16, MatrixLayout::kFp8, MatrixLayout::kInt4};
 
 class CudaChainTest : public testing::TestWithParam<MatrixLayout> {
  protected:
@@ -123,7 +118,8 @@ TEST_P(ProductChainTest, is_one_kernel_for_whoever_was_first) {
 INSTANTIATE_TEST_SUITE_P(Formats, ProductChainTest,
                          testing::Values(MatrixLayout::kBf16, MatrixLayout::kInt4));
 
-INSTANTIATE_TEST_SUITE_P(Formats, CudaChainTest, testing::ValuesIn(kChainLayouts));
+INSTANTIATE_TEST_SUITE_P(Formats, CudaChainTest, testing::ValuesIn(kLayoutsOfMadeRows));
+INSTANTIATE_TEST_SUITE_P(Groups, CudaChainTest, testing::Values(MatrixLayout::kInt4));
 
 }  // namespace
 }  // namespace iol::cuda

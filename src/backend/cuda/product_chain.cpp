@@ -11,6 +11,21 @@ std::atomic<bool> somebody_chains = false;
 
 }  // namespace
 
+void multiply_alone(LinearTask product, const Stream& stream) {
+  const bool is_unmade = product.x.form == RowForm::kUnmade;
+  if (is_unmade && chains_make_row(product.matrix, product.num_tokens)) {
+    PrepareTask task;
+    task.source = product.x.source;
+    task.num_rows = product.num_tokens;
+    task.matrix = product.matrix;
+    task.out = product.x;
+    task.out.form = product.x.form = RowForm::kPlain;
+    prepare_rows(task, stream.get());
+    check_launch("preparing a row");
+  }
+  linear(product, stream.get());
+}
+
 ProductChain::Right::Right() : is_ours_(!somebody_chains.exchange(true)) {}
 
 ProductChain::Right::~Right() {
@@ -28,23 +43,8 @@ void ProductChain::multiply(const LinearTask& product) {
     links_[num_links_++] = product;
     return;
   }
-  multiply_alone(product);
+  multiply_alone(product, *stream_);
   check_launch("multiplying by a weight matrix");
-}
-
-void ProductChain::multiply_alone(LinearTask product) {
-  const bool is_unmade = product.x.form == RowForm::kUnmade;
-  if (is_unmade && !can_make_row(product.matrix, product.num_tokens, product.x.source)) {
-    PrepareTask task;
-    task.source = product.x.source;
-    task.num_rows = product.num_tokens;
-    task.matrix = product.matrix;
-    task.out = product.x;
-    task.out.form = product.x.form = RowForm::kPlain;
-    prepare_rows(task, stream_->get());
-    check_launch("preparing a row");
-  }
-  linear(product, stream_->get());
 }
 
 bool ProductChain::flush() {
@@ -53,7 +53,7 @@ bool ProductChain::flush() {
   if (is_chain) {
     linear_chain(task, stream_->get());
   } else {
-    for (int i = 0; i < num_links_; ++i) multiply_alone(links_[i]);
+    for (int i = 0; i < num_links_; ++i) multiply_alone(links_[i], *stream_);
   }
   if (num_links_ > 0) check_launch("multiplying by weight matrices");
   num_links_ = 0;

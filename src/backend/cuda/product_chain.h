@@ -7,13 +7,17 @@
 
 namespace iol::cuda {
 
+/// Begins a product by a kernel of its own, behind one that makes its row where that is unmade and
+/// chains alone make it (chains_make_row()): in the place that the product names beside the source.
+void multiply_alone(LinearTask product, const Stream& stream);
+
 class ProductChain {
  public:
   /// `stream` outlives it.
   explicit ProductChain(const Stream& stream);
 
   /// True when a product that a chain may take wants its row unmade, though a product alone can't
-  /// make it: multiply() makes it then, in the place that the product names beside the source.
+  /// make it, see multiply_alone().
   [[nodiscard]] bool makes_row(const MatrixView& matrix, int num_tokens) const {
     return right_.is_ours() && chains_make_row(matrix, num_tokens);
   }
@@ -39,8 +43,6 @@ class ProductChain {
    private:
     bool is_ours_;
   };
-
-  void multiply_alone(LinearTask product);
 
   const Stream* stream_;
   Right right_;

@@ -37,7 +37,6 @@ Speculation::Speculation(const SpeculationConfig& config, std::unique_ptr<ModelD
 
 bool Speculation::expects_drafts(Requests& requests) {
   last_draft_ns_ = 0;
-  was_asked_ = false;
   if (is_off() || lies_idle()) return false;
   was_asked_ = true;
   collect(requests);
@@ -93,7 +92,7 @@ void Speculation::propose(Requests& requests) {
 }
 
 void Speculation::on_asked(std::int64_t asking_ns, bool device_was_busy) {
-  if (!was_asked_) return;
+  if (!std::exchange(was_asked_, false)) return;
   const std::int64_t cost_ns = device_was_busy ? 0 : asking_ns;
   policy_.on_asked(static_cast<double>(cost_ns) * 1e-9);
   if (num_asked_in_vain_++ < kAskedBecauseOfDrafts) held_up_ns_ += cost_ns;

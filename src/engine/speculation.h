@@ -109,7 +109,7 @@ class Speculation {
   int num_asked_in_vain_ = 0;   // steps without drafts since one with drafts
   int num_unasked_ = 0;         // steps since sequences were looked at
   double num_gained_ = 0;       // tokens that drafts of the step at hand brought
-  bool was_asked_ = false;      // expects_drafts() looked at the sequences
+  bool was_asked_ = false;      // expects_drafts() looked at the sequences, not counted yet
   bool is_waited_for_ = false;  // it said yes
   // Scratch of a step.
   std::vector<RequestState*> candidates_;

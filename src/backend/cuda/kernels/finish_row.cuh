@@ -99,12 +99,16 @@ class RowFinish {
   float old_ = 0;
 };
 
+/// The lanes of a warp that have sums of the one token.
+inline constexpr int kRowPartLanes = 8;
+__device__ __forceinline__ bool holds_row_part(int lane) { return lane % 4 == 0; }
+
 /// A warp's sums of the one token, to [row].
 template <class Format, int kTiles>
 __device__ __forceinline__ void store_row_part(const typename Format::Sum (&sums)[kTiles][1],
                                                float* out) {
   const int lane = threadIdx.x % 32;
-  if (lane % 4 != 0) return;
+  if (!holds_row_part(lane)) return;
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
     out[t * kTileRows + lane / 4] = Format::bits(sums[t][0], 0);

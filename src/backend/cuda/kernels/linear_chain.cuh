@@ -144,8 +144,7 @@ __device__ __forceinline__ void multiply_units(const ChainLink& link, ChainShare
     sum_unit<Format, kTiles>(link, stages, row, range, sums);
     wait_phase(&shared.slot_is_free[slot.place], slot.parity ^ 1);
     store_row_part<Format, kTiles>(sums, shared.parts[slot.place] + part * kTiles * kTileRows);
-    __syncwarp();
-    if (lane == 0) arrive(&shared.unit_is_here[slot.place]);
+    if (holds_row_part(lane)) arrive(&shared.unit_is_here[slot.place]);
     slot.next();
   }
 }
@@ -204,8 +203,7 @@ __device__ __forceinline__ float finish_units(const ChainLink& link, float scale
     finish.load_old();
     wait_phase(&shared.unit_is_here[slot.place], slot.parity);
     largest = fmaxf(largest, finish.finish(shared.parts[slot.place], scale));
-    __syncwarp();
-    if (lane == 0) arrive(&shared.slot_is_free[slot.place]);
+    arrive(&shared.slot_is_free[slot.place]);
     slot.next();
   }
   return largest;
@@ -270,8 +268,8 @@ __global__ void __launch_bounds__(kChainThreads, 1)
   } else if (warp == kNumParts) {
     if (threadIdx.x % 32 == 0) {
       for (int i = 0; i < kUnitSlots; ++i) {
-        init_barrier(&shared.unit_is_here[i], kNumParts);
-        init_barrier(&shared.slot_is_free[i], 1);
+        init_barrier(&shared.unit_is_here[i], kNumParts * kRowPartLanes);
+        init_barrier(&shared.slot_is_free[i], 32);
       }
       init_barrier(&shared.link_is_over, 1);
       publish_barriers();

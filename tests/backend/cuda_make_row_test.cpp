@@ -67,9 +67,11 @@ DeviceBuffer on_device(const std::vector<float>& numbers, Element element) {
   return buffer;
 }
 
-std::vector<float> floats_of(const float* data, std::size_t count) {
-  std::vector<float> numbers(count);
-  check(cudaMemcpy(numbers.data(), data, count * 4, cudaMemcpyDeviceToHost), "reading numbers");
+template <class Number>
+std::vector<Number> numbers_of(const Number* data, std::size_t count) {
+  std::vector<Number> numbers(count);
+  check(cudaMemcpy(numbers.data(), data, count * sizeof(Number), cudaMemcpyDeviceToHost),
+        "reading numbers");
   return numbers;
 }
 
@@ -97,7 +99,9 @@ TEST_P(CudaMakeRowTest, products_have_the_bits_of_a_row_made_before) {
     stream.synchronize("a product");
     const auto want = linear.results();
 
-    task.x = {nullptr, nullptr, nullptr, RowForm::kUnmade, source};
+    task.x = {};
+    task.x.form = RowForm::kUnmade;
+    task.x.source = source;
     linear.clear();
     cuda::linear(task, stream.get());
     check_launch("a product");
@@ -127,11 +131,11 @@ TEST_P(CudaMakeRowTest, products_leave_what_the_next_one_wants_to_know) {
     cuda::linear(task, stream.get());
     check_launch("a product");
     stream.synchronize("a product");
-    const auto row = floats_of(static_cast<const float*>(task.out), columns);
+    const auto row = numbers_of(static_cast<const float*>(task.out), columns);
     const RowTraitsOnHost want(row, weights);
-    EXPECT_EQ(floats_of(left.view().largest, tiles), want.largest);
+    EXPECT_EQ(numbers_of(left.view().largest, tiles), want.largest);
     if (!is_gated) {
-      EXPECT_EQ(floats_of(left.view().squares, tiles), want.squares);
+      EXPECT_EQ(numbers_of(left.view().squares, tiles), want.squares);
     }
     EXPECT_GT(*std::ranges::min_element(want.largest), 0);
   }
@@ -150,7 +154,8 @@ TEST(CudaMakeRow, only_one_and_a_short_row_whose_squares_are_known_is_made_by_th
   matrix.layout = MatrixLayout::kBf16;  // which the product finds by itself
   EXPECT_TRUE(can_make_row(matrix, 1, source));
   matrix.layout = MatrixLayout::kInt8;
-  source.traits.squares = &numbers;
+  SquareSum squares = 0;
+  source.traits.squares = &squares;
   EXPECT_TRUE(can_make_row(matrix, 1, source));
   matrix.columns = matrix.padded_columns = 1 << 20;
   EXPECT_FALSE(can_make_row(matrix, 1, source));

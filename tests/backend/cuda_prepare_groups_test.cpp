@@ -89,7 +89,10 @@ void expect_groups_of(const GroupCase& shape) {
                  {}};
   task.num_rows = shape.num_rows;
   task.matrix = matrix;
-  task.out = {codes.data(), scales.as<float>(), sums.as<std::int32_t>(), shape.form, {}};
+  task.out.values = codes.data();
+  task.out.scales = scales.as<float>();
+  task.out.sums = sums.as<std::int32_t>();
+  task.out.form = shape.form;
   const Stream stream;
   prepare_rows(task, stream.get());
   check_launch("preparing rows");

@@ -17,6 +17,7 @@ class PreparedRow {
  public:
   PreparedRow(const RowSource& source, const MatrixView& matrix, const Stream& stream)
       : values_(static_cast<std::size_t>(matrix.padded_columns) * 2, "a row"),
+        squares_(sizeof(SquareSum), "its squares"),
         scales_(most_groups(matrix) * 4, "its scales"),
         sums_(most_groups(matrix) * 4, "its sums") {
     PrepareTask prepare;
@@ -24,6 +25,9 @@ class PreparedRow {
     prepare.num_rows = 1;
     prepare.matrix = matrix;
     prepare.out.values = values_.data();
+    if (source.norm != nullptr && defers_norm(matrix.layout))
+      prepare.out.squares = squares_.as<SquareSum>();
+    prepare.out.eps = static_cast<float>(source.eps);
     prepare.out.scales = scales_.as<float>();
     prepare.out.sums = sums_.as<std::int32_t>();
     prepare_rows(prepare, stream.get());
@@ -36,7 +40,7 @@ class PreparedRow {
     return static_cast<std::size_t>(std::max(matrix.num_groups, 1));
   }
 
-  DeviceBuffer values_, scales_, sums_;
+  DeviceBuffer values_, squares_, scales_, sums_;
   OperandRows rows_;
 };
 

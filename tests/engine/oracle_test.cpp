@@ -121,8 +121,10 @@ TEST_P(OracleTest, bf16_logits_agree_with_f32_within_bf16_rounding) {
   const auto logits = last_logits(GetParam(), DType::kBF16, std::nullopt, golden.prompt);
   // Weights and activations are rounded to 2^-9 relative; independent errors add up as a random
   // walk over a few dozen roundings per layer, and the largest of a vocabulary's is some standard
-  // deviations out.
-  EXPECT_LT(relative_difference(logits, golden.first_logits), 64 * 0x1p-9);
+  // deviations out: 0.02 to 0.05 when roundings are drawn anew forty times in PyTorch, at most
+  // 0.08, but of one model, whose scores YaRN sharpens, 0.13, at most 0.19.
+  const int roundings = GetParam().name == "llama-rope-yarn" ? 128 : 64;
+  EXPECT_LT(relative_difference(logits, golden.first_logits), roundings * 0x1p-9);
   EXPECT_GT(relative_difference(logits, golden.first_logits), 0x1p-16) << "bf16 was not in use";
   if (!golden.bf16_logits.empty()) {
     // transformers in bf16 rounds more often than we do: we must be the closer of the two to f32.

@@ -16,9 +16,9 @@ std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 /// The bytes of each array. Activations are counted as f32, the largest of their forms.
 struct Layout {
-  std::size_t operand_row, inv_freq, hidden, operand, operand_scales, operand_sums, qkv, queries,
-      query_scales, attended, gated, angles, logits, best, partial_sums, partial_stats, arrivals,
-      hidden_tiles, gated_tiles, attended_tiles;
+  std::size_t operand_row, inv_freq, hidden, squares, operand, operand_scales, operand_sums,
+      operand_squares, qkv, queries, query_scales, attended, gated, angles, logits, best,
+      partial_sums, partial_stats, arrivals, hidden_tiles, gated_tiles, attended_tiles;
 
   Layout(const TransformerShape& shape, int max_tokens, int max_logit_tokens) {
     const auto rows = static_cast<std::size_t>(std::max(max_tokens, max_logit_tokens));
@@ -33,10 +33,13 @@ struct Layout {
     const std::size_t group = num_heads / num_kv_heads;
     inv_freq = aligned(head_dim / 2 * 4);
     hidden = aligned(rows * hidden_size * 4);
+    squares = aligned(std::size_t{2} * static_cast<std::size_t>(shape.num_layers) *
+                      kMostNormedTokens * sizeof(SquareSum));
     operand_row = widest * 4;
     operand = aligned(rows * operand_row);
     operand_scales = aligned((rows + 3) * widest / kSmallestGroup * 4);  // see dealt_scales()
     operand_sums = operand_scales;
+    operand_squares = aligned(rows * sizeof(SquareSum));
     qkv = aligned(rows * (num_heads + 2 * num_kv_heads) * head_dim * 4);
     queries = aligned(rows * attended_size * 4);
     query_scales = aligned(rows * num_heads * 4);
@@ -50,16 +53,16 @@ struct Layout {
     partial_stats = aligned(std::size_t{kPartialEntries} * kDecodeTileRows * 2 * 4);
     arrivals = aligned(rows * (group / kDecodeTileRows + 1) * num_kv_heads * 4);
     // A number for each tile of a packed matrix.
-    hidden_tiles = aligned((hidden_size / kTileRows + 4) * 4);
+    hidden_tiles = aligned((hidden_size / kTileRows + 4) * sizeof(SquareSum));
     gated_tiles = aligned((inner / kTileRows + 4) * 4);
     attended_tiles =
         aligned(static_cast<std::size_t>(attention_traits(static_cast<int>(num_kv_heads))) * 4);
   }
   [[nodiscard]] std::size_t total() const {
-    return inv_freq + hidden + operand + operand_scales + operand_sums + qkv + queries +
-           query_scales + attended + gated + 2 * angles + logits + best + partial_sums +
-           partial_stats + arrivals + 2 * hidden_tiles + gated_tiles + attended_tiles +
-           aligned(kExchangeSumBytes) + aligned(kExchangeFlagBytes);
+    return inv_freq + hidden + squares + operand + operand_scales + operand_sums + operand_squares +
+           qkv + queries + query_scales + attended + gated + 2 * angles + logits + best +
+           partial_sums + partial_stats + arrivals + 2 * hidden_tiles + gated_tiles +
+           attended_tiles + aligned(kExchangeSumBytes) + aligned(kExchangeFlagBytes);
   }
 };
 
@@ -84,9 +87,11 @@ CudaActivations::CudaActivations(const TransformerShape& transformer, int tokens
   };
   take(inv_freq, layout.inv_freq);
   take(hidden, layout.hidden);
+  take(squares, layout.squares);
   take(operand.values, layout.operand);
   take(operand.scales, layout.operand_scales);
   take(operand.sums, layout.operand_sums);
+  take(operand.squares, layout.operand_squares);
   take(qkv, layout.qkv);
   take(queries, layout.queries);
   take(query_scales, layout.query_scales);

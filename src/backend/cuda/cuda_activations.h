@@ -21,6 +21,7 @@ class CudaActivations final : public Activations {
   StepInputs inputs;
   float* inv_freq = nullptr;           // [D / 2]
   float* hidden = nullptr;             // [T, H] the residual stream
+  SquareSum* squares = nullptr;        // [2 layers, kMostNormedTokens] of it, after each addition
   OperandRows operand;                 // rows for the next matrix
   std::size_t operand_row_bytes = 0;   // room for each
   float* qkv = nullptr;                // [T, (Nq + 2 Nkv) D]
@@ -40,6 +41,12 @@ class CudaActivations final : public Activations {
   RowTraits hidden_traits;
   RowTraits attended_traits;
   RowTraits gated_traits;
+
+  /// Those of the next addition; the step zeroes all at its beginning.
+  [[nodiscard]] SquareSum* next_squares() const {
+    return squares + std::int64_t{num_added} * kMostNormedTokens;
+  }
+  int num_added = 0;  // additions of the step at hand
 
   /// What the host reads of a step.
   struct Results {

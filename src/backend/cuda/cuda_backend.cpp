@@ -122,9 +122,12 @@ class CudaBackend final : public Backend {
   void attend_tiles(CudaActivations& a, AttentionTask& task);
   /// The residual stream to be normalized.
   [[nodiscard]] RowSource normed_hidden(const CudaActivations& a, const float* norm) const;
-  /// `next_norm`: of the kernel that reads the residual stream next, or null.
+  /// What `matrix` multiplies of it, left by the product in front or made now.
+  OperandRows normed_rows(CudaActivations& a, const MatrixView& matrix, const float* norm);
+  /// `next_norm`: of the kernel that reads the residual stream next, or null; `next`: what it then
+  /// multiplies with, as far as is known.
   void add_to_hidden(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
-                     const OperandRows& x, const float* next_norm);
+                     const OperandRows& x, const float* next_norm, const MatrixView& next);
   [[nodiscard]] bool has_decode_kernel(const KvCache& cache) const;
   /// Behind a step, where not all tokens are those with the largest logits. Not a part of what is
   /// captured: it would give every step a second form.
@@ -150,7 +153,9 @@ class CudaBackend final : public Backend {
   const MatrixView* output_ = nullptr;  // of the layer: multiplies what attention gives
   RopeAppendTask heads_;                // of the layer: what the QKV projection gave
   bool has_hidden_traits_ = false;      // those of the activations are of what is in `hidden`
-  bool ran_prepared_ = true;            // of the last step: its form was captured before
+  NormedRows hidden_rows_;              // left of it, for a matrix behind `hidden_norm_`
+  const float* hidden_norm_ = nullptr;
+  bool ran_prepared_ = true;  // of the last step: its form was captured before
 };
 
 void CudaBackend::begin(CudaActivations& a, const StepInput& input, const StepSizes& sizes,
@@ -267,11 +272,17 @@ void CudaBackend::embed(Activations& activations, const StepInput&, const Weight
   task.num_tokens = sizes_.num_tokens;
   task.half_dim = a.shape.head_dim / 2;
   task.hidden = a.hidden;
+  if (sizes_.num_tokens <= kMostNormedTokens) {
+    task.squares = a.squares;
+    task.num_squares = 2 * a.shape.num_layers;
+  }
   task.cosine = a.cosine;
   task.sine = a.sine;
   cuda::embed(task, stream_.get());
   check_launch("embedding tokens");
   has_hidden_traits_ = false;
+  hidden_rows_ = {};
+  a.num_added = 0;
 }
 
 void CudaBackend::project_qkv(Activations& activations, const StepInput&,
@@ -280,8 +291,7 @@ void CudaBackend::project_qkv(Activations& activations, const StepInput&,
   const CudaMatrix& matrix = matrix_of(*weights.qkv);
   const int qkv_columns = (a.shape.num_heads + 2 * a.shape.num_kv_heads) * a.shape.head_dim;
   output_ = &matrix_of(*weights.output).view();
-  const OperandRows x = linear_.prepare(
-      a, matrix.view(), normed_hidden(a, data_of(weights.input_norm)), sizes_.num_tokens);
+  const OperandRows x = normed_rows(a, matrix.view(), data_of(weights.input_norm));
   LinearTask task;
   task.bias = data_of(weights.qkv_bias);
   task.out = a.qkv;
@@ -384,13 +394,35 @@ RowSource CudaBackend::normed_hidden(const CudaActivations& a, const float* norm
           norm,     a.shape.rms_norm_eps, has_hidden_traits_ ? a.hidden_traits : RowTraits()};
 }
 
+OperandRows CudaBackend::normed_rows(CudaActivations& a, const MatrixView& matrix,
+                                     const float* norm) {
+  if (hidden_norm_ != norm ||
+      !linear_.takes_rows_left(matrix, hidden_rows_, a.shape.hidden_size, sizes_.num_tokens))
+    return linear_.prepare(a, matrix, normed_hidden(a, norm), sizes_.num_tokens);
+  OperandRows rows;
+  rows.values = hidden_rows_.values;
+  rows.squares = hidden_rows_.squares;
+  rows.eps = static_cast<float>(a.shape.rms_norm_eps);
+  rows.form = linear_.form(matrix, sizes_.num_tokens);
+  return rows;
+}
+
 void CudaBackend::add_to_hidden(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
-                                const OperandRows& x, const float* next_norm) {
+                                const OperandRows& x, const float* next_norm,
+                                const MatrixView& next) {
   has_hidden_traits_ = leaves_traits(matrix, x) && next_norm != nullptr;
   if (has_hidden_traits_) {
     task.left = a.hidden_traits;
     task.next_norm = next_norm;
   }
+  hidden_rows_ = {};
+  hidden_norm_ = next_norm;
+  if (next_norm != nullptr) {
+    hidden_rows_ = linear_.rows_to_leave(a, matrix.view(), next, sizes_.num_tokens);
+    task.next_norm = next_norm;
+    task.next = hidden_rows_;
+  }
+  ++a.num_added;
   linear_.multiply(a, matrix, task, x, sizes_.num_tokens);
 }
 
@@ -408,7 +440,8 @@ void CudaBackend::project_output(Activations& activations, const StepInput&,
   const OperandRows x =
       linear_.rows_from(a, matrix.view(), a.attended, compute_element(), sizes_.num_tokens,
                         is_left ? a.attended_traits : RowTraits());
-  add_to_hidden(a, matrix, task, x, data_of(weights.post_attention_norm));
+  add_to_hidden(a, matrix, task, x, data_of(weights.post_attention_norm),
+                matrix_of(*weights.gate_up).view());
 }
 
 void CudaBackend::feed_forward(Activations& activations, const StepInput&,
@@ -416,8 +449,7 @@ void CudaBackend::feed_forward(Activations& activations, const StepInput&,
   auto& a = scratch_of(activations);
   const CudaMatrix& gate_up = matrix_of(*weights.gate_up);
   const CudaMatrix& down = matrix_of(*weights.down);
-  const OperandRows x = linear_.prepare(
-      a, gate_up.view(), normed_hidden(a, data_of(weights.post_attention_norm)), sizes_.num_tokens);
+  const OperandRows x = normed_rows(a, gate_up.view(), data_of(weights.post_attention_norm));
   LinearTask task;
   task.bias = data_of(weights.gate_up_bias);
   task.epilogue = Epilogue::kSwiGlu;
@@ -440,7 +472,7 @@ void CudaBackend::feed_forward(Activations& activations, const StepInput&,
   const float* next = weights.next_norm != nullptr
                           ? static_cast<const CudaVector&>(*weights.next_norm).data()
                           : nullptr;
-  add_to_hidden(a, down, second, gated, next);
+  add_to_hidden(a, down, second, gated, next, matrix_of(*weights.qkv).view());  // as the next
 }
 
 void CudaBackend::project_logits(Activations& activations, const StepInput&,

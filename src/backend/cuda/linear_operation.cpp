@@ -1,5 +1,7 @@
 #include "backend/cuda/linear_operation.h"
 
+#include <cmath>
+
 #include "backend/cuda/cuda_error.h"
 #include "backend/read_elements.h"
 
@@ -44,6 +46,17 @@ int LinearOperation::result_run(const MatrixView& matrix, Element element, int n
   return is_operand ? run_pieces(matrix.layout, form(matrix, num_tokens)) : 0;
 }
 
+NormedRows LinearOperation::rows_to_leave(CudaActivations& a, const MatrixView& matrix,
+                                          const MatrixView& next, int num_tokens) const {
+  const bool is_operand = defers_norm(next.layout) && next.padded_columns == next.columns &&
+                          next.columns == matrix.rows;
+  if (observer_ != nullptr || !is_operand ||
+      !leaves_normed_rows(matrix, num_tokens, deterministic_))
+    return {};
+  return {static_cast<std::uint16_t*>(a.operand.values), a.next_squares(),
+          run_pieces(next.layout, form(next, num_tokens))};
+}
+
 OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matrix,
                                      const RowSource& source, int num_rows,
                                      const std::int32_t* row_index, unsigned long long* best) {
@@ -53,9 +66,10 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
   IOL_CHECK(operand_bytes(matrix) <= a.operand_row_bytes);
   const bool may_be_unmade = observer_ == nullptr && row_index == nullptr && best == nullptr;
   if (may_be_unmade && can_make_row(matrix, num_rows, source))
-    return {nullptr, nullptr, nullptr, RowForm::kUnmade, source};
+    return {nullptr, nullptr, nullptr, nullptr, 0, RowForm::kUnmade, source};
   if (may_be_unmade && chain_.makes_row(matrix, num_rows))
-    return {a.operand.values, a.operand.scales, a.operand.sums, RowForm::kUnmade, source};
+    return {
+        a.operand.values, a.operand.scales, a.operand.sums, nullptr, 0, RowForm::kUnmade, source};
   flush();
   PrepareTask task;
   task.source = source;
@@ -64,6 +78,8 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
   task.matrix = matrix;
   task.out = a.operand;
   task.out.form = form(matrix, num_rows);
+  if (source.norm == nullptr || !defers_norm(matrix.layout)) task.out.squares = nullptr;
+  task.out.eps = static_cast<float>(source.eps);
   task.best = best;
   prepare_rows(task, stream_->get());
   check_launch("preparing rows");
@@ -75,7 +91,7 @@ OperandRows LinearOperation::rows_from(CudaActivations& a, const MatrixView& mat
   const RowSource source = {x, element, matrix.columns, nullptr, 0, traits};
   const bool is_operand = takes_rows_directly(matrix) && element == operand_element(matrix);
   if (!is_operand) return prepare(a, matrix, source, num_rows);
-  return {x, nullptr, nullptr, form(matrix, num_rows), {}};
+  return {x, nullptr, nullptr, nullptr, 0, form(matrix, num_rows), {}};
 }
 
 void LinearOperation::multiply(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
@@ -100,12 +116,22 @@ void LinearOperation::show_observer(const CudaMatrix& matrix, const OperandRows&
   stream_->synchronize("computing what a matrix is multiplied with");
   check(cudaMemcpy(rows.data(), x.values, rows.size(), cudaMemcpyDeviceToHost),
         "reading what a matrix is multiplied with");
+  std::vector<SquareSum> squares(x.squares != nullptr ? static_cast<std::size_t>(num_tokens) : 0);
+  check(cudaMemcpy(squares.data(), x.squares, squares.size() * sizeof(SquareSum),
+                   cudaMemcpyDeviceToHost),
+        "reading the squares of rows");
   HostTensor tensor;
   tensor.data = rows.data();
   tensor.dtype = dtype_;
   std::vector<float> row(static_cast<std::size_t>(view.columns));
   for (int token = 0; token < num_tokens; ++token) {
     read_elements(tensor, token * static_cast<std::int64_t>(stride), row);
+    if (!squares.empty()) {
+      const double mean = static_cast<double>(squares[static_cast<std::size_t>(token)]) *
+                          kSquareUnit / static_cast<double>(view.columns);
+      const auto factor = static_cast<float>(1 / std::sqrt(mean + static_cast<double>(x.eps)));
+      for (float& number : row) number *= factor;
+    }
     observer_->observe(matrix, row);
   }
 }

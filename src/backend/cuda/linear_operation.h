@@ -34,6 +34,19 @@ class LinearOperation {
   OperandRows prepare(CudaActivations& a, const MatrixView& matrix, const RowSource& source,
                       int num_rows, const std::int32_t* row_index = nullptr,
                       unsigned long long* best = nullptr);
+  /// What a product of `matrix` leaves of a residual stream of so many columns for `next`, as its
+  /// left operand; without values where it can't.
+  [[nodiscard]] NormedRows rows_to_leave(CudaActivations& a, const MatrixView& matrix,
+                                         const MatrixView& next, int num_tokens) const;
+  /// True when those are what `matrix` multiplies of it.
+  [[nodiscard]] bool takes_rows_left(const MatrixView& matrix, const NormedRows& left, int columns,
+                                     int num_tokens) const {
+    return left.values != nullptr && observer_ == nullptr && defers_norm(matrix.layout) &&
+           matrix.columns == columns && matrix.padded_columns == columns &&
+           left.run == run_pieces(matrix.layout, form(matrix, num_tokens));
+  }
+  /// How rows for `matrix` are laid out.
+  [[nodiscard]] RowForm form(const MatrixView& matrix, int num_rows) const;
   /// The rows that `matrix` multiplies when the operation before it left its results in `x`, and
   /// `traits` with them.
   OperandRows rows_from(CudaActivations& a, const MatrixView& matrix, void* x, Element element,
@@ -48,8 +61,6 @@ class LinearOperation {
   void forget() { chain_.forget(); }
 
  private:
-  /// How rows for `matrix` are laid out.
-  [[nodiscard]] RowForm form(const MatrixView& matrix, int num_rows) const;
   void show_observer(const CudaMatrix& matrix, const OperandRows& x, int num_tokens) const;
 
   const Stream* stream_;

@@ -12,8 +12,8 @@ inline constexpr int kMostNormedColumns = 8192;
 
 /// Device memory of chains, which run one after the other: zero before the first.
 struct ChainScratch {
-  std::uint32_t arrivals[kMostLinks - 1];         // of blocks at a barrier
-  float squares[kMostNormedColumns / kTileRows];  // see RowTraits
+  std::uint32_t arrivals[kMostLinks - 1];             // of blocks at a barrier
+  SquareSum squares[kMostNormedColumns / kTileRows];  // see RowTraits
   float largest[kMostLinks - 1][kMostChainBlocks];
 };
 

@@ -12,8 +12,8 @@ inline constexpr int kRowStride = 128;  // between fours of a lane
 
 /// norm_factor() of the row that a link multiplies, from the squares left of it.
 __device__ __forceinline__ float row_norm_factor(const RowSource& source, int columns) {
-  return norm_factor(lane_squares(source.traits.squares, square_tiles(columns)), columns,
-                     source.eps);
+  return norm_factor(warp_sum(lane_squares(source.traits.squares, square_tiles(columns))), columns,
+                     static_cast<float>(source.eps));
 }
 
 /// Behind the codes of an int4 matrix's row.
@@ -58,6 +58,8 @@ class PartRow {
     } else if constexpr (is_code(Format::kOperand)) {
       const RowCoder coder(Format::kOperand == OperandNumber::kInt8, row_largest(source, columns));
       store_all(v, [&](const float4& four, int at) { store_codes<Format>(row, at, four, coder); });
+    } else if constexpr (Format::kHasTokenScales) {
+      store_all(v, [&](const float4& four, int at) { store_halves<Format>(row, at, four); });
     } else {
       const float factor = source.norm != nullptr ? row_norm_factor(source, columns) : 1.0F;
       store_all(v, [&](const float4& four, int at) {

@@ -29,8 +29,7 @@ struct Completer {
     const Finisher<Format> finisher = {
         args.linear, group_rows(args.linear, piece.row_unit * args.tiles, args.tiles, group),
         first_token};
-    const UnitSums<Format> sums = {{args.linear.x_scales + first_token},
-                                   handover.sums + group * kGroupSums};
+    const UnitSums<Format> sums = {{args.linear, first_token}, handover.sums + group * kGroupSums};
     float4 old[kCount] = {};
     finisher.load_old(0, kOldTokens, old);
     wait_phase(handover.there + group, parity);

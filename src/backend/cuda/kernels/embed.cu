@@ -47,6 +47,10 @@ __global__ void embed_kernel(EmbedTask task) {
     const int column = task.table.input_order != nullptr ? task.table.input_order[k] : k;
     hidden[column] = element_at(task.table, token, k);
   }
+  if (task.squares != nullptr) {
+    for (int i = threadIdx.x; i < task.num_squares; i += blockDim.x)
+      task.squares[i * kMostNormedTokens + t] = 0;
+  }
   const auto position = static_cast<float>(task.positions[t]);
   for (int i = threadIdx.x; i < task.half_dim; i += blockDim.x) {
     const auto angle = static_cast<double>(__fmul_rn(position, task.inv_freq[i]));

@@ -36,11 +36,14 @@ struct EpilogueArgs {
   int out_run;
   int num_tokens;
   unsigned long long* best;
+  const float* next_norm;
+  NormedRows next;
 };
 
 inline EpilogueArgs epilogue_args(const LinearTask& task) {
-  return {task.bias,        task.epilogue, task.out,        task.out_element, task.out_stride,
-          task.out_columns, task.out_run,  task.num_tokens, task.best};
+  return {task.bias,       task.epilogue,    task.out,     task.out_element,
+          task.out_stride, task.out_columns, task.out_run, task.num_tokens,
+          task.best,       task.next_norm,   task.next};
 }
 
 /// All but kSwiGlu: the finished sum of one token and one row of the matrix.

@@ -71,10 +71,7 @@ class RowFinish {
       value = 0;
     }
     if (args_.left.squares != nullptr) {
-      float squares = __fmul_rn(value, value);
-#pragma unroll
-      for (int step = 1; step < kTileRows; step *= 2)
-        squares += __shfl_xor_sync(0xffffffffU, squares, step);
+      const SquareSum squares = lane_tile_squares(value);
       if (thread_ == 0) args_.left.squares[unit_] = squares;
     }
     return __fmul_rn(value, next_norm_);
@@ -99,16 +96,12 @@ class RowFinish {
   float old_ = 0;
 };
 
-/// The lanes of a warp that have sums of the one token.
-inline constexpr int kRowPartLanes = 8;
-__device__ __forceinline__ bool holds_row_part(int lane) { return lane % 4 == 0; }
-
 /// A warp's sums of the one token, to [row].
 template <class Format, int kTiles>
 __device__ __forceinline__ void store_row_part(const typename Format::Sum (&sums)[kTiles][1],
                                                float* out) {
   const int lane = threadIdx.x % 32;
-  if (!holds_row_part(lane)) return;
+  if (lane % 4 != 0) return;
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
     out[t * kTileRows + lane / 4] = Format::bits(sums[t][0], 0);

@@ -111,12 +111,14 @@ struct Finisher {
     if constexpr (Format::kHasRowScales) return load_four(args.matrix.scales + rows.first + row);
     return {};
   }
-  /// Asks for the rows' scales, which come from memory, well before they are used.
-  __device__ __forceinline__ void prefetch_scales() const {
-    if constexpr (Format::kHasRowScales) {
-      if (own_row() < rows.count)
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(args.matrix.scales + rows.first + own_row()));
-    }
+  /// Asks for what comes from memory and is the same for all tokens, well before it is used.
+  __device__ __forceinline__ void prefetch() const {
+    if (own_row() >= rows.count) return;
+    if constexpr (Format::kHasRowScales) prefetch_own(args.matrix.scales);
+    if (args.epilogue.next.values != nullptr) prefetch_own(args.epilogue.next_norm);
+  }
+  __device__ __forceinline__ void prefetch_own(const float* numbers) const {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(numbers + rows.first + own_row()));
   }
   __device__ __forceinline__ float4 bias_of(int row) const {
     if (args.epilogue.bias == nullptr) return {};
@@ -133,6 +135,9 @@ struct Finisher {
   __device__ __forceinline__ void add_bias(float4& v, const float4& bias) const {
     if (args.epilogue.bias == nullptr) return;
     v = {v.x + bias.x, v.y + bias.y, v.z + bias.z, v.w + bias.w};
+  }
+  __device__ __forceinline__ static float4 added(const float4& old, const float4& v) {
+    return {old.x + v.x, old.y + v.y, old.z + v.z, old.w + v.w};
   }
   __device__ __forceinline__ float* place(int token, int row) const {
     return static_cast<float*>(args.epilogue.out) +
@@ -164,6 +169,10 @@ struct Finisher {
   template <int kCount, class Source>
   __device__ __forceinline__ void finish_plain(int begin, int end, const float4 (&old)[kCount],
                                                const Source& sums) const {
+    const EpilogueArgs& epilogue = args.epilogue;
+    if constexpr (Format::kOperand == OperandNumber::kBf16) {
+      if (epilogue.next.values != nullptr) return finish_normed(begin, end, old, sums);
+    }
     const int row = own_row();
     if (!has_row(row)) return;
     const float4 scales = scales_of(row);
@@ -172,13 +181,12 @@ struct Finisher {
     for (int i = 0; i < kCount; ++i) {
       const int in_unit = begin + thread() / kQuads + i * kTokenStride;
       const int token = first_token + in_unit;
-      if (in_unit >= end || token >= args.epilogue.num_tokens) return;
+      if (in_unit >= end || token >= epilogue.num_tokens) return;
       Part sum[4];
       sums.take(in_unit, row, sum);
       float4 v = values(sum, scales, sums.token_scale(in_unit));
       add_bias(v, bias);
-      if (args.epilogue.kind == Epilogue::kAdd)
-        v = {old[i].x + v.x, old[i].y + v.y, old[i].z + v.z, old[i].w + v.w};
+      if (epilogue.kind == Epilogue::kAdd) v = added(old[i], v);
       store_four(place(token, row), v);
     }
   }
@@ -253,6 +261,46 @@ struct Finisher {
       }
     }
   }
+  /// kAdd that leaves NormedRows.
+  template <int kCount, class Source>
+  __device__ __forceinline__ void finish_normed(int begin, int end, const float4 (&old)[kCount],
+                                                const Source& sums) const {
+    const EpilogueArgs& epilogue = args.epilogue;
+    const NormedRows& next = epilogue.next;
+    const int row = own_row();
+    const int column = rows.first + row;
+    const bool is_present = has_row(row);
+    const float4 scales = is_present ? scales_of(row) : float4{};
+    const float4 bias = is_present ? bias_of(row) : float4{};
+    const float4 norm = is_present ? load_four(epilogue.next_norm + column) : float4{};
+    std::uint16_t* low_place = next.values + dealt_column(column, 2, next.run);
+    std::uint16_t* high_place = next.values + dealt_column(column + 2, 2, next.run);
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const int in_unit = begin + thread() / kQuads + i * kTokenStride;
+      const int token = first_token + in_unit;
+      if (in_unit >= end || token >= epilogue.num_tokens) return;
+      float4 v = {};
+      if (is_present) {
+        Part sum[4];
+        sums.take(in_unit, row, sum);
+        v = values(sum, scales, sums.token_scale(in_unit));
+        add_bias(v, bias);
+        v = added(old[i], v);
+        store_four(place(token, row), v);
+        const float4 normed = product(v, norm);
+        const std::int64_t at = static_cast<std::int64_t>(token) * epilogue.out_columns;
+        *reinterpret_cast<std::uint32_t*>(low_place + at) = to_bf16_pair(normed.x, normed.y);
+        *reinterpret_cast<std::uint32_t*>(high_place + at) = to_bf16_pair(normed.z, normed.w);
+      }
+      // The sixteen threads that have the token's rows of the group are here.
+      SquareSum squares = whole_squares(four_squares(v));
+#pragma unroll
+      for (int offset = 1; offset < kQuads; offset *= 2)
+        squares += __shfl_xor_sync(0xffffU << (thread() & kQuads), squares, offset);
+      if (thread() % kQuads == 0) atomicAdd(next.squares + token, squares);
+    }
+  }
   __device__ __forceinline__ void store_pair(std::uint16_t* place, float low, float high) const {
     *reinterpret_cast<std::uint32_t*>(place) = args.epilogue.out_element == Element::kBf16
                                                    ? to_bf16_pair(low, high)
@@ -318,13 +366,13 @@ __device__ __forceinline__ void take_four(const float* sums, typename Format::Pa
   sum[2] = Format::part(v.z), sum[3] = Format::part(v.w);
 }
 
-/// Scales of a unit's tokens in device memory.
+/// Scales of a unit's tokens, from device memory.
 template <class Format>
 struct TokenScales {
-  const float* token_scales;  // from the unit's first on
+  const LinearArgs& args;
+  int first_token;  // of the unit
   __device__ __forceinline__ float token_scale(int token) const {
-    if constexpr (!Format::kHasTokenScales) return 0;
-    return token_scales[token];
+    return token_scale_of<Format>(args, first_token + token);
   }
 };
 
@@ -337,7 +385,7 @@ struct ChunkSums {
     if constexpr (Format::kHasTokenScales) sums[token * kSumStride + kFinishRows] = scale;
   }
   __device__ __forceinline__ float token_scale(int token) const {
-    if constexpr (!Format::kHasTokenScales) return 0;
+    if constexpr (!Format::kHasTokenScales) return 1;
     return sums[token % kChunk * kSumStride + kFinishRows];
   }
   __device__ __forceinline__ void take(int token, int row, typename Format::Part (&sum)[4]) const {
@@ -358,8 +406,7 @@ struct UnitSums : TokenScales<Format> {
 template <class Format>
 __device__ __forceinline__ float own_token_scale(const LinearArgs& args, int first_token) {
   const int token = first_token + static_cast<int>(threadIdx.x) % kFinishThreads;
-  if (!Format::kHasTokenScales || token >= args.epilogue.num_tokens) return 0;
-  return args.x_scales[token];
+  return token < args.epilogue.num_tokens ? token_scale_of<Format>(args, token) : 0.0F;
 }
 
 /// Finishes a group's sums over K, kTokens tokens of its rows, kChunk at a time through `memory`.

@@ -23,11 +23,15 @@ IOL_HOST_DEVICE constexpr int element_bytes(Element element) {
 inline constexpr std::uint32_t kOrderOfNan = 0xffffffffU;
 inline constexpr std::uint32_t kOrderOfMinusInfinity = 0x007fffffU;
 
+/// Squares of a row's numbers, added as whole numbers of kSquareUnit: see operand_rows.cuh.
+using SquareSum = unsigned long long;
+inline constexpr float kSquareUnit = 0x1p-24F;  // numbers of up to 10^5 have room
+
 /// What the kernel that writes a row leaves with it, for the kernels that make their left operand
 /// of it (make_row.cuh): they needn't read the row to know what it is scaled by.
 struct RowTraits {
-  float* squares = nullptr;  // [K / 16] sums of 16 squares, see operand_rows.cuh; null: not left
-  float* largest = nullptr;  // [num_largest] magnitudes, of x * norm where there is one; null: not
+  SquareSum* squares = nullptr;  // [K / 16] of 16 numbers each; null: not left
+  float* largest = nullptr;      // [num_largest] magnitudes, of x * norm; null: not left
   int num_largest = 0;
 };
 
@@ -46,6 +50,10 @@ struct OperandRows {
   void* values = nullptr;        // [T, padded_columns]: f32, f16, bf16, int8 or E4M3
   float* scales = nullptr;       // [T] of int8 and fp8; [T, groups] of int4, see dealt_scales()
   std::int32_t* sums = nullptr;  // [T, groups] of int4, but dealt: of the row's integers
+  // [T] of bf16 rows that the norm's factor is still missing from, or null: sums over K are
+  // multiplied by norm_factor() of them, of K columns and eps.
+  SquareSum* squares = nullptr;
+  float eps = 0;
   RowForm form = RowForm::kPlain;
   RowSource source;  // of RowForm::kUnmade alone
 };
@@ -82,7 +90,9 @@ struct EmbedTask {
   float attention_factor = 1.0F;
   int num_tokens = 0;
   int half_dim = 0;
-  float* hidden = nullptr;  // [T, K]
+  float* hidden = nullptr;       // [T, K]
+  SquareSum* squares = nullptr;  // [num_squares, kMostNormedTokens] that become zero, or null
+  int num_squares = 0;
   float* cosine = nullptr;  // [T, D / 2]
   float* sine = nullptr;    // [T, D / 2]
 };
@@ -152,6 +162,14 @@ inline constexpr int kMostSharedSums = 64;  // of a thread
 inline constexpr std::size_t kExchangeFlagBytes = std::size_t{kMostSharers} * kMostGroups * 4;
 inline constexpr std::size_t kExchangeSumBytes = kExchangeFlagBytes * 128 * kMostSharedSums;
 
+/// What a product leaves of the rows that it adds to, beside these, for the product that multiplies
+/// them next: see OperandRows.
+struct NormedRows {
+  std::uint16_t* values = nullptr;  // [T, out_columns] bf16; null: none
+  SquareSum* squares = nullptr;     // [T] what the rows' squares are added to
+  int run = 0;                      // of rows that are dealt, see dealt_column()
+};
+
 struct LinearTask {
   MatrixView matrix;
   OperandRows x;
@@ -169,7 +187,8 @@ struct LinearTask {
   unsigned long long* best = nullptr;  // [T], see best_key()
   RowTraits left;                      // of the row written, a number for each tile of `matrix` (a
                                        // pair, gated); left by kUnmade products of codes alone
-  const float* next_norm = nullptr;    // [out_columns] that the row is multiplied by next
+  const float* next_norm = nullptr;    // [out_columns] that rows are multiplied by next
+  NormedRows next;                     // of kAdd, where leaves_normed_rows()
 };
 void linear(const LinearTask& task, StreamHandle stream);
 /// How `matrix` wants that many rows of x; `is_exact`: no instruction that keeps fewer bits of a
@@ -178,6 +197,14 @@ RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact);
 /// True when the product of rows makes them itself, RowForm::kUnmade: it is one and, where codes
 /// are made of a row with a norm, its squares are known.
 bool can_make_row(const MatrixView& matrix, int num_tokens, const RowSource& source);
+/// True when a product with `matrix`, kAdd of so many tokens, can leave NormedRows.
+bool leaves_normed_rows(const MatrixView& matrix, int num_tokens, bool is_exact);
+/// The most tokens of such a product.
+inline constexpr int kMostNormedTokens = 128;
+/// True for operands of bf16, whose rows may want the norm's factor.
+IOL_HOST_DEVICE constexpr bool defers_norm(MatrixLayout layout) {
+  return layout == MatrixLayout::kBf16 || layout == MatrixLayout::kInt8Bf16;
+}
 /// True when there is a kernel of that shape for the task.
 bool has_shape(const LinearTask& task, const WideShape& shape);
 /// Sharers with which a product in that shape has a block on each multiprocessor.

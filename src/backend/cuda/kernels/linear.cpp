@@ -26,6 +26,15 @@ bool can_make_row(const MatrixView& matrix, int num_tokens, const RowSource& sou
          (source.norm == nullptr || source.traits.squares != nullptr);
 }
 
+bool leaves_normed_rows(const MatrixView& matrix, int num_tokens, bool is_exact) {
+  // Other kernels finish one row, or don't read what they add to.
+  const bool is_few = num_tokens > 1 && row_form(matrix, num_tokens, is_exact) == RowForm::kPlain &&
+                      num_tokens <= 8;
+  const bool is_dealt =
+      num_tokens <= kMostNormedTokens && row_form(matrix, num_tokens, is_exact) == RowForm::kDealt;
+  return defers_norm(matrix.layout) && matrix.rows % 64 == 0 && (is_few || is_dealt);
+}
+
 void linear(const LinearTask& task, StreamHandle stream) {
   switch (task.matrix.layout) {
     case MatrixLayout::kF32Rows:

@@ -123,12 +123,12 @@ __global__ void __launch_bounds__(ApartBlock<Format, kTokens, kSplit>::kThreads,
   const Piece piece = share.piece<kSplit>(args, 0);
   const int unit = piece.row_unit;
   const ApartSums<Format, kTokens, Block::kGroups> sums = {
-      {args.linear.x_scales},
+      {args.linear, 0},
       args.exchange.sums + (static_cast<std::int64_t>(unit) * kNumParts * Block::kGroups + group) *
                                (kTokens * kFinishRows)};
   const GroupRows rows = group_rows(args.linear, unit * args.tiles, args.tiles, group);
   const Finisher<Format> finisher = {args.linear, rows, 0};
-  finisher.prefetch_scales();
+  finisher.prefetch();
   {
     const int tile = min(static_cast<int>(threadIdx.x) / 32, args.tiles - 1);
     AheadEmptier<Format, kTokens> emptier(

@@ -136,7 +136,6 @@ __device__ __forceinline__ void multiply_units(const ChainLink& link, ChainShare
                                                PartStages<Format>& stages, std::byte* row, int part,
                                                UnitSlot& slot) {
   const BlockRange range = link_part<Format>(link, part);
-  const int lane = threadIdx.x % 32;
 #pragma unroll 1
   for (int unit = static_cast<int>(blockIdx.x); unit < link.num_units;
        unit += static_cast<int>(gridDim.x)) {
@@ -144,7 +143,7 @@ __device__ __forceinline__ void multiply_units(const ChainLink& link, ChainShare
     sum_unit<Format, kTiles>(link, stages, row, range, sums);
     wait_phase(&shared.slot_is_free[slot.place], slot.parity ^ 1);
     store_row_part<Format, kTiles>(sums, shared.parts[slot.place] + part * kTiles * kTileRows);
-    if (holds_row_part(lane)) arrive(&shared.unit_is_here[slot.place]);
+    arrive(&shared.unit_is_here[slot.place]);
     slot.next();
   }
 }
@@ -181,11 +180,12 @@ __device__ __forceinline__ void multiply_links(const ChainArgs& args, ChainShare
 template <class Format>
 __device__ __forceinline__ float token_scale(const ChainLink& link) {
   float scale = 1;
-  if constexpr (has_row_scale<Format>) {
-    const int columns = link.linear.matrix.columns;
-    const RowSource& source = link.source;
+  const int columns = link.linear.matrix.columns;
+  const RowSource& source = link.source;
+  if constexpr (has_row_scale<Format>)
     scale =
         RowCoder(Format::kOperand == OperandNumber::kInt8, row_largest(source, columns)).scale();
+  if constexpr (Format::kHasTokenScales) {
     if (source.norm != nullptr) scale = __fmul_rn(scale, row_norm_factor(source, columns));
   }
   return scale;
@@ -268,7 +268,7 @@ __global__ void __launch_bounds__(kChainThreads, 1)
   } else if (warp == kNumParts) {
     if (threadIdx.x % 32 == 0) {
       for (int i = 0; i < kUnitSlots; ++i) {
-        init_barrier(&shared.unit_is_here[i], kNumParts * kRowPartLanes);
+        init_barrier(&shared.unit_is_here[i], kNumParts * 32);
         init_barrier(&shared.slot_is_free[i], 32);
       }
       init_barrier(&shared.link_is_over, 1);

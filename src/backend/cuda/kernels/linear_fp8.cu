@@ -54,10 +54,6 @@ struct Fp8Format : FloatFormat, VectorWeights {
   static __device__ __forceinline__ float scaled(float sum, float token_scale, float row_scale) {
     return __fmul_rn(sum, __fmul_rn(token_scale, row_scale));
   }
-  static __device__ __forceinline__ float value(const LinearArgs& args, int token, int row,
-                                                float sum) {
-    return scaled(sum, args.x_scales[token], args.matrix.scales[row]);
-  }
 };
 
 /// Rows of x are f16 numbers already.

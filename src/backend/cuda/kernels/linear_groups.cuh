@@ -32,17 +32,18 @@ __device__ __forceinline__ void bring(std::byte* shared, const void* from, int b
 }
 
 /// Rows for sum_part() that a kernel before has made; `memory`: of the scales.
+template <class Format, int kTiles>
 struct GroupedRows {
   const LinearArgs& args;
   const GroupPlaces& places;
   std::byte* memory;
   int first_tile;
-  int tiles;
+  FewFinish<Format, kTiles>& finish;
 
   __device__ __forceinline__ void prepare() const {
     const MatrixView& matrix = args.matrix;
     const int first = first_tile * matrix.num_groups * kTileRows;
-    const int count = tiles * matrix.num_groups * kTileRows;
+    const int count = kTiles * matrix.num_groups * kTileRows;
     bring(memory, matrix.scales + first, count * 4);
     bring(memory + places.zeros, matrix.zeros + first, count);
   }
@@ -54,6 +55,7 @@ struct GroupedRows {
       scales[i] = args.x_scales[i];
       sums[i] = args.x_sums[i];
     }
+    finish.load();
     wait_for_all_copies();
     __syncthreads();
   }
@@ -76,9 +78,10 @@ __global__ void __launch_bounds__(32 * kNumParts, kMinBlocks)
   own.matrix.zeros = reinterpret_cast<const std::uint8_t*>(memory + places.zeros) - before;
   own.x_scales = reinterpret_cast<const float*>(memory + places.x_scales);
   own.x_sums = reinterpret_cast<const std::int32_t*>(memory + places.x_sums);
-  multiply_block<Format, kTiles, 1, kDepth, kAhead>(
-      own, GroupedRows{args, places, memory, first_tile, kTiles},
-      reinterpret_cast<float*>(group_memory));
+  auto finish = block_finish<Format, kTiles, 1>(args);
+  const GroupedRows<Format, kTiles> rows = {args, places, memory, first_tile, finish};
+  multiply_block<Format, kTiles, 1, kDepth, kAhead>(own, rows, finish,
+                                                    reinterpret_cast<float*>(group_memory));
 }
 
 template <class Format, int kTiles, int kAhead, int kMinBlocks>

@@ -77,6 +77,7 @@ struct FloatFormat {
 template <bool kIsBf16>
 struct HalfOperandFormat : FloatFormat, VectorWeights {
   static constexpr OperandNumber kOperand = kIsBf16 ? OperandNumber::kBf16 : OperandNumber::kF16;
+  static constexpr bool kHasTokenScales = kIsBf16;  // of rows with a norm
   static constexpr int kOperandBytes = 2;
 #if defined(IOL_HAS_WGMMA)
   template <int kSize>
@@ -109,9 +110,8 @@ struct HalfFormat : HalfOperandFormat<kIsBf16> {
     mma_half<kIsBf16>(sum.d, w.v[0].x, w.v[0].y, w.v[0].z, w.v[0].w, x.v.x, x.v.y);
     mma_half<kIsBf16>(sum.d, w.v[1].x, w.v[1].y, w.v[1].z, w.v[1].w, x.v.z, x.v.w);
   }
-  static __device__ __forceinline__ float scaled(float sum, float, float) { return sum; }
-  static __device__ __forceinline__ float value(const LinearArgs&, int, int, float sum) {
-    return sum;
+  static __device__ __forceinline__ float scaled(float sum, float token_scale, float) {
+    return kIsBf16 ? __fmul_rn(sum, token_scale) : sum;
   }
 };
 

@@ -121,9 +121,6 @@ struct Int4Format : FloatFormat {
       close_group(args, tile, token, (step + 1) / steps, sum);
   }
   static __device__ __forceinline__ float scaled(float sum, float, float) { return sum; }
-  static __device__ __forceinline__ float value(const LinearArgs&, int, int, float sum) {
-    return scaled(sum, 0, 0);
-  }
 };
 
 }  // namespace

@@ -46,10 +46,6 @@ struct Int8Format : VectorWeights {
   static __device__ __forceinline__ float scaled(int sum, float token_scale, float row_scale) {
     return __fmul_rn(static_cast<float>(sum), __fmul_rn(token_scale, row_scale));
   }
-  static __device__ __forceinline__ float value(const LinearArgs& args, int token, int row,
-                                                int sum) {
-    return scaled(sum, args.x_scales[token], args.matrix.scales[row]);
-  }
 };
 
 }  // namespace

@@ -37,11 +37,8 @@ struct Int8WeightFormat : HalfOperandFormat<kIsBf16> {
                                                   const Weights& w, const Row& x, Sum& sum) {
     multiply_wide<Int8WeightFormat>(w, x, sum);
   }
-  static __device__ __forceinline__ float scaled(float sum, float, float row_scale) {
-    return __fmul_rn(sum, row_scale);
-  }
-  static __device__ __forceinline__ float value(const LinearArgs& args, int, int row, float sum) {
-    return scaled(sum, 0, args.matrix.scales[row]);
+  static __device__ __forceinline__ float scaled(float sum, float token_scale, float row_scale) {
+    return __fmul_rn(sum, kIsBf16 ? __fmul_rn(token_scale, row_scale) : row_scale);
   }
 };
 

@@ -224,7 +224,7 @@ __device__ __forceinline__ void finish_cluster(const LinearArgs& linear, const G
   const int begin = LargeUnits<kSplit, false>::rank() * kOwnTokens;
   const LargeFinisher<Format> finisher = {{linear, rows, first_token}};
   const auto scales = finisher.scales();
-  const ClusterSums<Format, kSplit, 1, kTokens> all = {{linear.x_scales + first_token}, sums};
+  const ClusterSums<Format, kSplit, 1, kTokens> all = {{linear, first_token}, sums};
   cluster_barrier();
   if (finisher.is_usual()) {
     constexpr int kAtOnce = 2;  // chunks, so that more is read from the other block at a time

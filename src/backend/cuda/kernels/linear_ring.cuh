@@ -115,6 +115,7 @@ __device__ __forceinline__ void sum_ring(const LinearArgs& args, const Rows& mad
 /// of the parts, kPartsBytes, take their place.
 template <class Format, int kTiles, int kDepth, class Rows>
 __device__ __forceinline__ void multiply_ring_block(const LinearArgs& args, const Rows& made,
+                                                    const FewFinish<Format, kTiles>& finish,
                                                     std::byte* rings, int ring_bytes) {
   const int first_tile = blockIdx.x * kTiles;
   const int first_token = blockIdx.y * kRingTokens;
@@ -127,15 +128,17 @@ __device__ __forceinline__ void multiply_ring_block(const LinearArgs& args, cons
   auto* parts = reinterpret_cast<float*>(rings);
   store_part<Format>(sums, parts + part * (kPartsBytes<kTiles, 1> / kNumParts / 4));
   __syncthreads();
-  finish_block<Format, kTiles, 1>(args, first_tile, first_token, parts);
+  finish.finish(parts);
 }
 
 template <class Format, int kTiles, int kDepth>
 __global__ void __launch_bounds__(32 * kNumParts)
-    linear_ring_kernel(LinearArgs args, int ring_bytes) {
+    linear_ring_kernel(const __grid_constant__ LinearArgs args, int ring_bytes) {
   extern __shared__ uint4 shared_memory[];
+  auto finish = block_finish<Format, kTiles, 1>(args);
+  const MadeBefore<decltype(finish)> made = {args, finish};
   multiply_ring_block<Format, kTiles, kDepth>(
-      args, MadeBefore{args}, reinterpret_cast<std::byte*>(shared_memory), ring_bytes);
+      args, made, finish, reinterpret_cast<std::byte*>(shared_memory), ring_bytes);
 }
 
 /// True when the matrix's weights come through rings; of a Format with kTakesRing.
@@ -166,7 +169,8 @@ inline bool leaves_room(int num_blocks, int bytes) {
 /// With rings of kDepth stages, or of the first other depth that leaves room, or of the last.
 template <class Format, int kTiles, int kDepth, int... kOthers>
 void launch_ring(const LinearTask& task, StreamHandle stream) {
-  const int ring_bytes = ring_bytes_of<Format, MadeBefore, kTiles, kDepth>(task.matrix);
+  using Rows = MadeBefore<FewFinish<Format, kTiles>>;
+  const int ring_bytes = ring_bytes_of<Format, Rows, kTiles, kDepth>(task.matrix);
   const int bytes = kNumParts * ring_bytes;
   const dim3 grid(task.matrix.rows / (kTiles * kTileRows));
   if constexpr (sizeof...(kOthers) > 0) {

@@ -11,23 +11,19 @@
 //   Sum, Weights, Row        accumulator; a lane's weights of a block; a lane's part of a token
 //   load_weights, load_row   from memory
 //   multiply(sum, w, x)      sum += w x over the block
-//   value(args, ...)         the finished sum as f32
+//   scaled(sum, token's, row's)
+//                            the sum over K as f32, with the scales that the format has
+//   kHasRowScales, kHasTokenScales, kOperand
+//                            whether it has those; numbers of a row of x
 //   Made                     the format that takes a row made by the block, see make_row.cuh
 //   kTakesRing               has the kernels of linear_ring.cuh
-#include "backend/cuda/kernels/epilogue.cuh"
+#include <type_traits>
+
+#include "backend/cuda/kernels/finish_few.cuh"
+#include "backend/cuda/kernels/finish_many.cuh"
 #include "backend/cuda/kernels/mma.cuh"
 
 namespace iol::cuda {
-
-struct LinearArgs {
-  MatrixView matrix;
-  const std::byte* weights;
-  const std::byte* x;
-  std::int64_t x_row_bytes;
-  const float* x_scales;
-  const std::int32_t* x_sums;
-  EpilogueArgs epilogue;
-};
 
 template <class Format>
 __device__ __forceinline__ const std::byte* tile_weights(const LinearArgs& args, int tile) {
@@ -48,17 +44,21 @@ __device__ __forceinline__ uint4 load_cached(const void* p) {
 
 /// Where rows of x are: rows that a kernel before has made.
 ///   prepare()   before the kernels in front are over, all threads of the block
-///   make()      behind that
+///   make()      behind that; loads what the block's finish needs
 ///   make_beside<kGroups>()
 ///               likewise, when so many groups of copies have been begun since prepare()
 ///   row(token)
+template <class Finish>
 struct MadeBefore {
   static constexpr bool kInShared = false;
   const LinearArgs& args;
+  Finish& finish;
   __device__ __forceinline__ void prepare() const {}
-  __device__ __forceinline__ void make() const {}
+  __device__ __forceinline__ void make() const { finish.load(); }
   template <int kGroups>
-  __device__ __forceinline__ void make_beside() const {}
+  __device__ __forceinline__ void make_beside() const {
+    finish.load();
+  }
   [[nodiscard]] __device__ __forceinline__ const std::byte* row(int token) const {
     return args.x + token * args.x_row_bytes;
   }
@@ -133,62 +133,16 @@ __device__ __forceinline__ void sum_part(const LinearArgs& args, const Rows& mad
   }
 }
 
-/// kLogits: the largest of sixteen consecutive rows, one to each of sixteen lanes.
-__device__ __forceinline__ void offer_best(const EpilogueArgs& epilogue, int token, int column,
-                                           float value, bool present) {
-  unsigned long long key =
-      present && column < epilogue.out_columns ? best_key(value, column) : 0ULL;
-#pragma unroll
-  for (int offset = 8; offset > 0; offset /= 2) {
-    const unsigned long long other = __shfl_xor_sync(0xffffffffU, key, offset);
-    key = other > key ? other : key;
-  }
-  if (threadIdx.x % 16 == 0 && key != 0) atomicMax(epilogue.best + token, key);
-}
-
-/// Adds the parts in ascending order and finishes the block's rows.
+/// The end of a block's rows and tokens.
 template <class Format, int kTiles, int kColumns>
-__device__ __forceinline__ void finish_block(const LinearArgs& args, int first_tile,
-                                             int first_token, const float* parts) {
-  constexpr int kRows = kTiles * kTileRows;
-  constexpr int kStride = kRows + 4;
-  constexpr int kTokens = kColumns * 8;
-  const auto total = [&](int token, int row) {
-    typename Format::Part sum = 0;
-#pragma unroll
-    for (int part = 0; part < kNumParts; ++part)
-      sum += Format::part(parts[(part * kTokens + token) * kStride + row]);
-    return Format::value(args, first_token + token, first_tile * kTileRows + row, sum);
-  };
-  const EpilogueArgs& epilogue = args.epilogue;
-  if (epilogue.kind == Epilogue::kSwiGlu) {
-    for (int i = threadIdx.x; i < kTokens * kRows / 2; i += blockDim.x) {
-      const int token = i / (kRows / 2);
-      const int place = i % (kRows / 2);
-      const int row = place / kTileRows * 2 * kTileRows + place % kTileRows;
-      if (first_token + token >= epilogue.num_tokens) continue;
-      finish_gated(epilogue, first_token + token, first_tile * kTileRows + row, total(token, row),
-                   total(token, row + kTileRows));
-    }
-    return;
-  }
-  for (int i = threadIdx.x; i < kTokens * kRows; i += blockDim.x) {
-    const int token = i / kRows;
-    const int row = i % kRows;
-    const bool valid = first_token + token < epilogue.num_tokens;
-    const float value = valid ? total(token, row) : 0.0F;
-    const int column = first_tile * kTileRows + row;
-    finish(epilogue, first_token + token, column, value);
-    if (epilogue.kind == Epilogue::kLogits)
-      offer_best(epilogue, first_token + token, column, value, valid);
-  }
-}
+using BlockFinish = std::conditional_t<kColumns == 1, FewFinish<Format, kTiles>,
+                                       ManyFinish<Format, kTiles, kColumns>>;
 
 /// Bytes of the sums of all parts: [part][token][row], padded.
 template <int kTiles, int kColumns>
 inline constexpr int kPartsBytes = kNumParts* kColumns * 8 * (kTiles * kTileRows + 4) * 4;
 
-/// The sums of a warp to shared memory, for finish_block(); `out`: of the warp's part.
+/// The sums of a warp to shared memory, for a BlockFinish; `out`: of the warp's part.
 template <class Format, int kTiles, int kColumns>
 __device__ __forceinline__ void store_part(const typename Format::Sum (&sums)[kTiles][kColumns],
                                            float* out) {
@@ -210,33 +164,32 @@ __device__ __forceinline__ void store_part(const typename Format::Sum (&sums)[kT
 /// A block's rows of the matrix for its tokens. `parts`: kPartsBytes of shared memory.
 template <class Format, int kTiles, int kColumns, int kDepth, int kAhead, class Rows>
 __device__ __forceinline__ void multiply_block(const LinearArgs& args, const Rows& made,
+                                               const BlockFinish<Format, kTiles, kColumns>& finish,
                                                float* parts) {
-  const int first_tile = blockIdx.x * kTiles;
-  const int first_token = blockIdx.y * kColumns * 8;
   const int part = threadIdx.x / 32;
   typename Format::Sum sums[kTiles][kColumns] = {};
-  sum_part<Format, kDepth, kAhead>(args, made, first_tile, first_token, part, sums);
+  sum_part<Format, kDepth, kAhead>(args, made, static_cast<int>(blockIdx.x) * kTiles,
+                                   static_cast<int>(blockIdx.y) * kColumns * 8, part, sums);
   store_part<Format>(sums, parts + part * (kPartsBytes<kTiles, kColumns> / kNumParts / 4));
   __syncthreads();
-  finish_block<Format, kTiles, kColumns>(args, first_tile, first_token, parts);
+  finish.finish(parts);
+}
+
+/// Of the block's rows and tokens.
+template <class Format, int kTiles, int kColumns>
+__device__ __forceinline__ BlockFinish<Format, kTiles, kColumns> block_finish(
+    const LinearArgs& args) {
+  return {args, static_cast<int>(blockIdx.x) * kTiles, static_cast<int>(blockIdx.y) * kColumns * 8};
 }
 
 template <class Format, int kTiles, int kColumns, int kDepth, int kMinBlocks>
-__global__ void __launch_bounds__(32 * kNumParts, kMinBlocks) linear_kernel(LinearArgs args) {
+__global__ void __launch_bounds__(32 * kNumParts, kMinBlocks)
+    linear_kernel(const __grid_constant__ LinearArgs args) {
   extern __shared__ float parts[];
   constexpr int kAhead = kColumns <= 2 ? kDepth : kTiles == 1 && kColumns == 8 ? 1 : 2;
-  multiply_block<Format, kTiles, kColumns, kDepth, kAhead>(args, MadeBefore{args}, parts);
-}
-
-template <class Format>
-LinearArgs linear_args(const LinearTask& task) {
-  return {task.matrix,
-          static_cast<const std::byte*>(task.matrix.data),
-          static_cast<const std::byte*>(task.x.values),
-          static_cast<std::int64_t>(task.matrix.padded_columns) * Format::kOperandBytes,
-          task.x.scales,
-          task.x.sums,
-          epilogue_args(task)};
+  auto finish = block_finish<Format, kTiles, kColumns>(args);
+  const MadeBefore<decltype(finish)> made = {args, finish};
+  multiply_block<Format, kTiles, kColumns, kDepth, kAhead>(args, made, finish, parts);
 }
 
 template <class Format, int kTiles, int kColumns, int kDepth, int kMinBlocks>

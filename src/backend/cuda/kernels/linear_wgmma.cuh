@@ -77,7 +77,6 @@ struct WgmmaBlock {
       kSplit == 1 ? kRingBytes + kSumBytes : std::max(kRingBytes, kSumBytes);
   static_assert(kSharedBytes <= (kAtOnce == 2 ? 112 : 226) * 1024);
   static_assert(kRowBytes % 1024 == 0 && kTileBytes % 1024 == 0);
-  static_assert(Format::kHasRowScales || !Format::kHasTokenScales);
   static_assert(!kHasFinisher || 2 * kMultiplyRegisters + kFillRegisters + kFinishRegisters <= 512);
 };
 
@@ -298,7 +297,7 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
       if constexpr (kTokens <= 64) {
         const GroupRows own =
             group_rows(args.linear, piece.row_unit * args.tiles, args.tiles, group);
-        Finisher<Format>{args.linear, own, first_token}.prefetch_scales();
+        Finisher<Format>{args.linear, own, first_token}.prefetch();
       }
       if (piece.first_part > 0) shared.take(blockIdx.x - args.token_units, group, total);
 #pragma unroll 1
@@ -349,8 +348,8 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
     float4 old[(kOwnTokens + kStride - 1) / kStride] = {};
     finisher.load_old(begin, begin + kOwnTokens, old);
     cluster_barrier();
-    const ClusterSums<Format, kSplit, Block::kOwnSums, kTokens> all = {
-        {args.linear.x_scales + first_token}, sums};
+    const ClusterSums<Format, kSplit, Block::kOwnSums, kTokens> all = {{args.linear, first_token},
+                                                                       sums};
     if (finisher.is_plain()) {
       finisher.finish_plain(begin, begin + kOwnTokens, old, all);
     } else {

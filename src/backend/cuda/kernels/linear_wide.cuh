@@ -107,7 +107,8 @@ __device__ __forceinline__ void finish_wide(const LinearArgs& args, int tile, in
       float value[kWarpTiles];
 #pragma unroll
       for (int t = 0; t < kWarpTiles; ++t)
-        value[t] = present ? Format::value(args, m, row + t * kTileRows, totals[t][c][i]) : 0.0F;
+        value[t] =
+            present ? scaled_sum<Format>(args, m, row + t * kTileRows, totals[t][c][i]) : 0.0F;
       if (epilogue.kind == Epilogue::kSwiGlu) {
         finish_gated(epilogue, m, row, value[0], value[1]);
         continue;

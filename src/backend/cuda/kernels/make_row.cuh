@@ -9,12 +9,6 @@
 
 namespace iol::cuda {
 
-enum class OperandNumber : std::uint8_t { kBf16, kF16, kInt8, kFp8 };
-
-IOL_HOST_DEVICE constexpr bool is_code(OperandNumber number) {
-  return number == OperandNumber::kInt8 || number == OperandNumber::kFp8;
-}
-
 template <class Format>
 IOL_HOST_DEVICE constexpr int made_row_bytes(const MatrixView& matrix) {
   return (matrix.padded_columns * Format::kOperandBytes + 15) / 16 * 16;

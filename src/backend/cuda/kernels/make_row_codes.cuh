@@ -11,8 +11,8 @@ namespace iol::cuda {
 
 /// What a thread knows of the row.
 struct RowFacts {
-  float squares = 0;  // with a norm, the first warp: lane_squares()
-  float scale = 0;    // but for the norm's factor
+  SquareSum squares = 0;  // with a norm, the first warp: lane_squares()
+  float scale = 0;        // but for the norm's factor
 };
 
 /// The row that the block makes, for sum_part(). kFours: of a part, held at a time.
@@ -107,7 +107,8 @@ __global__ void __launch_bounds__(32 * kNumParts, kMinBlocks)
   store_row_part<Format, kTiles>(sums, parts + part * kRows);
   float scale = facts.scale;
   if (threadIdx.x < 32 && source.norm != nullptr)
-    scale = __fmul_rn(scale, norm_factor(facts.squares, args.matrix.columns, source.eps));
+    scale = __fmul_rn(scale, norm_factor(warp_sum(facts.squares), args.matrix.columns,
+                                         static_cast<float>(source.eps)));
   __syncthreads();
   if (threadIdx.x < 32) finish.finish(parts, scale);
 }

@@ -18,12 +18,15 @@ __device__ __forceinline__ void bring_norm(const RowSource& source, int columns,
     copy_async(norm + column, source.norm + column);
 }
 
-/// The token's row into `out`; `norm`: of bring_norm(). kRuns: of kRunColumns columns, at least.
+/// The token's row into `out`; `norm`: of bring_norm(). Returns what sums over K are multiplied by.
+/// kRuns: of kRunColumns columns, at least.
 /// kGroups: of copies begun since, which need not be here.
 template <class Format, int kRuns, int kGroups>
-__device__ __forceinline__ void make_halves(const LinearArgs& args, const RowSource& source,
-                                            const float* norm, std::byte* out) {
-  __shared__ float tiles[kRuns * kRunColumns / 16];  // of squares
+__device__ __forceinline__ float make_halves(const LinearArgs& args, const RowSource& source,
+                                             const float* norm, std::byte* out) {
+  constexpr bool kDefersNorm = Format::kHasTokenScales;
+  __shared__ SquareSum squares[kNumParts];
+  float factor = 1;
   const int size = args.matrix.columns;
   const int lane = threadIdx.x % 32;
   const int warp = threadIdx.x / 32;
@@ -38,27 +41,31 @@ __device__ __forceinline__ void make_halves(const LinearArgs& args, const RowSou
       row[strip][j] = load_four(source.x, source.element, 0, column(strip, j), size);
   }
   if (source.norm != nullptr) {
+    SquareSum own = 0;
 #pragma unroll
     for (int strip = 0; strip < kRunStrips; ++strip) {
 #pragma unroll
-      for (int j = 0; j < kRuns; ++j) {
-        const float squares = tile_squares(row[strip][j]);
-        if (lane % 4 == 0) tiles[column(strip, j) / 16] = squares;
-      }
+      for (int j = 0; j < kRuns; ++j) own += whole_squares(four_squares(row[strip][j]));
     }
+    own = warp_sum(own);
+    if (lane == 0) squares[warp] = own;
     if constexpr (kGroups == 0) {
       wait_for_all_copies();
     } else {
       wait_for_copies<kGroups>();
     }
     __syncthreads();
-    const float factor = norm_factor(lane_squares(tiles, square_tiles(size)), size, source.eps);
+    SquareSum all = 0;
+#pragma unroll
+    for (int i = 0; i < kNumParts; ++i) all += squares[i];
+    factor = norm_factor(all, size, static_cast<float>(source.eps));
 #pragma unroll
     for (int strip = 0; strip < kRunStrips; ++strip) {
 #pragma unroll
       for (int j = 0; j < kRuns; ++j) {
         const float4 weight = load_four(norm, Element::kF32, 0, column(strip, j), size);
-        row[strip][j] = product(product(row[strip][j], weight), factor);
+        row[strip][j] = product(row[strip][j], weight);
+        if constexpr (!kDefersNorm) row[strip][j] = product(row[strip][j], factor);
       }
     }
   }
@@ -72,32 +79,34 @@ __device__ __forceinline__ void make_halves(const LinearArgs& args, const RowSou
     }
   }
   __syncthreads();
+  return kDefersNorm ? factor : 1.0F;
 }
 
 /// The row that the block makes, for sum_part() and sum_ring().
-template <class Format, int kRuns>
+template <class Format, int kRuns, int kTiles>
 struct MadeHalves {
   static constexpr bool kInShared = true;
   const LinearArgs& args;
   const RowSource& source;
   std::byte* made;
   float* norm;
+  FewFinish<Format, kTiles>& finish;
   __device__ __forceinline__ void prepare() const { bring_norm(source, args.matrix.columns, norm); }
   __device__ __forceinline__ void make() const { make_beside<0>(); }
   template <int kGroups>
   __device__ __forceinline__ void make_beside() const {
-    make_halves<Format, kRuns, kGroups>(args, source, norm, made);
+    finish.load_with(make_halves<Format, kRuns, kGroups>(args, source, norm, made));
   }
   [[nodiscard]] __device__ __forceinline__ const std::byte* row(int) const { return made; }
 };
 
 /// `memory`: the row, the norm.
-template <class Format, int kRuns>
-__device__ __forceinline__ MadeHalves<Format, kRuns> made_halves(const LinearArgs& args,
-                                                                 const RowSource& source,
-                                                                 std::byte* memory) {
+template <class Format, int kRuns, int kTiles>
+__device__ __forceinline__ MadeHalves<Format, kRuns, kTiles> made_halves(
+    const LinearArgs& args, const RowSource& source, std::byte* memory,
+    FewFinish<Format, kTiles>& finish) {
   return {args, source, memory,
-          reinterpret_cast<float*>(memory + made_row_bytes<Format>(args.matrix))};
+          reinterpret_cast<float*>(memory + made_row_bytes<Format>(args.matrix)), finish};
 }
 
 template <class Format, int kRuns, int kTiles, int kDepth, int kMinBlocks>
@@ -105,8 +114,10 @@ __global__ void __launch_bounds__(32 * kNumParts, kMinBlocks)
     halves_making_kernel(const __grid_constant__ LinearArgs args,
                          const __grid_constant__ RowSource source) {
   extern __shared__ __align__(16) std::byte block_memory[];  // sums of the parts, the row, the norm
+  auto finish = block_finish<Format, kTiles, 1>(args);
+  std::byte* memory = block_memory + kPartsBytes<kTiles, 1>;
   multiply_block<Format, kTiles, 1, kDepth, 2>(
-      args, made_halves<Format, kRuns>(args, source, block_memory + kPartsBytes<kTiles, 1>),
+      args, made_halves<Format, kRuns, kTiles>(args, source, memory, finish), finish,
       reinterpret_cast<float*>(block_memory));
 }
 
@@ -127,15 +138,17 @@ __global__ void __launch_bounds__(32 * kNumParts)
                        const __grid_constant__ RowSource source, int ring_bytes) {
   extern __shared__ uint4 shared_memory[];  // the rings, or sums of the parts; the row, the norm
   auto* rings = reinterpret_cast<std::byte*>(shared_memory);
+  auto finish = block_finish<Format, kTiles, 1>(args);
+  std::byte* memory = rings + kNumParts * ring_bytes;
   multiply_ring_block<Format, kTiles, kDepth>(
-      args, made_halves<Format, kRuns>(args, source, rings + kNumParts * ring_bytes), rings,
+      args, made_halves<Format, kRuns, kTiles>(args, source, memory, finish), finish, rings,
       ring_bytes);
 }
 
 /// As launch_ring().
 template <class Format, int kRuns, int kTiles, int kDepth, int... kOthers>
 void launch_ring_halves(const LinearTask& task, StreamHandle stream) {
-  using Rows = MadeHalves<Format, kRuns>;
+  using Rows = MadeHalves<Format, kRuns, kTiles>;
   const int ring_bytes = ring_bytes_of<Format, Rows, kTiles, kDepth>(task.matrix);
   const int bytes = kNumParts * ring_bytes + making_bytes<Format>(task);
   const dim3 grid(task.matrix.rows / (kTiles * kTileRows));

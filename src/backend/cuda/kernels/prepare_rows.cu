@@ -31,17 +31,13 @@ __device__ __forceinline__ void load_row(const void* x, Element element, std::in
   for (int j = 0; j < kFours; ++j) row[j] = load_four(x, element, base, first_column(j), size);
 }
 
-/// The row's norm: 1 / sqrt(mean(row^2) + eps).
 template <int kFours>
-__device__ __forceinline__ float find_factor(const Row<kFours>& row, int size, double eps) {
-  __shared__ float tiles[kFours * kThreads / 4];
+__device__ __forceinline__ SquareSum row_squares(const Row<kFours>& row) {
+  __shared__ SquareSum scratch[kThreads / 32];
+  SquareSum own = 0;
 #pragma unroll
-  for (int j = 0; j < kFours; ++j) {
-    const float squares = tile_squares(row[j]);
-    if (threadIdx.x % 4 == 0) tiles[first_column(j) / 16] = squares;
-  }
-  __syncthreads();
-  return norm_factor(lane_squares(tiles, square_tiles(size)), size, eps);
+  for (int j = 0; j < kFours; ++j) own += whole_squares(four_squares(row[j]));
+  return block_sum<kThreads>(own, scratch);
 }
 
 /// Two 16-bit numbers, then two more, from element `column` of a dealt or plain row on.
@@ -183,15 +179,23 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kFours, kHasNorm>)
   Row<kFours> row;
   load_row<kFours>(from.x, from.element, base, size, row);
   float factor = 1;
+  const bool is_deferred = defers_norm(task.matrix.layout);
   if constexpr (kHasNorm) {
-    factor = find_factor<kFours>(row, size, from.eps);
+    const SquareSum squares = row_squares<kFours>(row);
+    if (is_deferred) {
+      if (threadIdx.x == 0) task.out.squares[blockIdx.x] = squares;
+    } else {
+      factor = norm_factor(squares, size, static_cast<float>(from.eps));
+    }
 #pragma unroll
     for (int j = 0; j < kFours; ++j) row[j] = product(row[j], weight[j]);
   }
   if (is_coded(task.matrix.layout)) return write_codes<kFours>(task, row, factor);
   if constexpr (kHasNorm) {
+    if (!is_deferred) {
 #pragma unroll
-    for (int j = 0; j < kFours; ++j) row[j] = product(row[j], factor);
+      for (int j = 0; j < kFours; ++j) row[j] = product(row[j], factor);
+    }
   }
   task.matrix.layout == MatrixLayout::kInt4 ? write_groups<kFours>(task, row)
                                             : write_numbers<kFours>(task, row);

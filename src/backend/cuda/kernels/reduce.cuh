@@ -11,6 +11,12 @@ __device__ __forceinline__ float warp_sum(float value) {
     value += __shfl_xor_sync(0xffffffffU, value, offset);
   return value;
 }
+__device__ __forceinline__ unsigned long long warp_sum(unsigned long long value) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2)
+    value += __shfl_xor_sync(0xffffffffU, value, offset);
+  return value;
+}
 __device__ __forceinline__ float warp_max(float value) {
 #pragma unroll
   for (int offset = 16; offset > 0; offset /= 2)
@@ -24,12 +30,12 @@ __device__ __forceinline__ float warp_largest(float value) {
 }
 
 /// `scratch`: one number for each warp; free again when the call returns.
-template <int kThreads>
-__device__ __forceinline__ float block_sum(float value, float* scratch) {
+template <int kThreads, class Number>
+__device__ __forceinline__ Number block_sum(Number value, Number* scratch) {
   value = warp_sum(value);
   if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = value;
   __syncthreads();
-  float total = 0;
+  Number total = 0;
 #pragma unroll
   for (int warp = 0; warp < kThreads / 32; ++warp) total += scratch[warp];
   __syncthreads();

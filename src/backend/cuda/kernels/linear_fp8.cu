@@ -18,6 +18,7 @@ struct Fp8Format : FloatFormat, VectorWeights {
   static constexpr int kRunBytes = NarrowRow::kRunBytes;
   static constexpr int kOperandBytes = 1;
   static constexpr int kSteps = 2;
+  static constexpr bool kTakesRing = true;
   static constexpr bool kAddsStages = true;
   static constexpr bool kHasRowScales = true;
   static constexpr bool kHasTokenScales = true;

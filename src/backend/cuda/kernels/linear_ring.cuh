@@ -6,10 +6,9 @@
 // them, so that waiting for the oldest load means waiting for all.
 //
 // What the next kernel's blocks find of shared memory decides how early its first weights come, so
-// blocks take less where there are many to a multiprocessor. In a step of the TinyLlama shape this
-// is ahead of registers for 16-bit weights and behind them for codes, whose copies then crowd what
-// attention waits for; matrices of the 8B shape are faster in rings alone, and slower in a step
-// (docs/kernels.md).
+// blocks take less where there are many to a multiprocessor. In a step this is ahead of registers
+// for 16-bit weights, and for E4M3 codes of large matrices; copies of small ones, and of int8
+// codes, crowd what attention and rows wait for (docs/kernels.md).
 #include <algorithm>
 
 #include "backend/cuda/kernels/async_copy.cuh"
@@ -142,9 +141,10 @@ __global__ void __launch_bounds__(32 * kNumParts)
 }
 
 /// True when the matrix's weights come through rings; of a Format with kTakesRing.
-inline bool takes_ring(const MatrixView& matrix) {
+template <class Format>
+bool takes_ring(const MatrixView& matrix) {
   constexpr int kLarge = 4096;  // rows and columns
-  return matrix.rows < kLarge || matrix.columns < kLarge;
+  return !is_code(Format::kOperand) || (matrix.rows >= kLarge && matrix.columns >= kLarge);
 }
 
 /// Bytes of a warp's ring of kDepth stages, or of as many as a part has blocks.
@@ -160,7 +160,7 @@ int ring_bytes_of(const MatrixView& matrix) {
 
 /// True when so many blocks of `bytes` leave room for the next kernel's.
 inline bool leaves_room(int num_blocks, int bytes) {
-  constexpr double kProcessorBytes = 180 * 1024;
+  constexpr double kProcessorBytes = 226 * 1024;
   constexpr int kLeastBlockBytes = 99 * 1024;  // what a block may have on every card (8.6)
   if (!takes_hopper_kernels() && bytes > kLeastBlockBytes) return false;
   return static_cast<double>(num_blocks) * bytes <= kProcessorBytes * multiprocessors();

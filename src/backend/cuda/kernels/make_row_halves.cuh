@@ -166,7 +166,7 @@ template <class Format, int kRuns>
 void launch_making_halves(const LinearTask& task, StreamHandle stream) {
   const bool is_pair = task.epilogue == Epilogue::kSwiGlu;
   if constexpr (Format::kTakesRing) {
-    if (takes_ring(task.matrix)) {
+    if (takes_ring<Format>(task.matrix)) {
       return is_pair ? launch_ring_halves<Format, kRuns, 2, 4, 3, 2>(task, stream)
                      : launch_ring_halves<Format, kRuns, 1, 8, 6, 4, 2>(task, stream);
     }

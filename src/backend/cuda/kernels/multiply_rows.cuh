@@ -15,7 +15,7 @@ namespace iol::cuda {
 template <class Format>
 void launch_portable(const LinearTask& task, StreamHandle stream) {
   if constexpr (Format::kTakesRing) {
-    if (task.num_tokens <= kRingTokens && takes_ring(task.matrix))
+    if (task.num_tokens <= kRingTokens && takes_ring<Format>(task.matrix))
       return launch_ring<Format>(task, stream);
   }
   task.num_tokens > 64 ? launch_wide<Format>(task, stream) : launch_linear<Format>(task, stream);

@@ -157,6 +157,9 @@ __device__ __forceinline__ void multiply_links(const ChainArgs& args, ChainShare
   for (int l = 0; l < args.num_links; ++l) {
     const ChainLink& link = args.links[l];
     const PartRow<Format> part_row(link, part);
+    // A block without a unit has no use for the row, and nothing would keep this warp from writing
+    // it when others are at the next one.
+    const bool has_units = static_cast<int>(blockIdx.x) < link.num_units;
     // The first row is made twice, of what lay there before, so that the second time the
     // instructions are at hand.
 #pragma unroll 1
@@ -166,7 +169,7 @@ __device__ __forceinline__ void multiply_links(const ChainArgs& args, ChainShare
       } else if (rehearsals == 0) {
         wait_for_previous();
       }
-      part_row.make(row);
+      if (has_units) part_row.make(row);
     }
     if (link.unit_tiles == 2) {
       multiply_units<Format, 2>(link, shared, stages, row, part, slot);

@@ -66,6 +66,8 @@ class EngineLoop final : public Engine {
                             std::optional<std::size_t> draft);
   /// False when it was the request's last.
   bool publish_token(RequestState& state, SampledToken sampled, bool was_drafted);
+  /// The last event of a request that ends without a token.
+  [[nodiscard]] static TokenEvent end_event(FinishReason reason, std::string error = {});
   void end(RequestState& state, TokenEvent event);
   /// Ends the requests of a step that failed, and with a lost device the engine.
   void fail(const StepUnderWay& step, const std::exception& error);

@@ -111,6 +111,40 @@ TEST_P(CudaBackendTest, contexts_of_several_chunks_match_the_cpu_backend) {
              GetParam(), 700);
 }
 
+/// All left operands, in the order in which they are shown.
+class InputRecorder final : public LinearInputObserver {
+ public:
+  void observe(const WeightMatrix&, std::span<const float> row) override {
+    rows.emplace_back(row.begin(), row.end());
+  }
+  std::vector<std::vector<float>> rows;
+};
+
+std::vector<std::vector<float>> observed_rows(DeviceModel device, int num_tokens, int vocab_size) {
+  InputRecorder recorder;
+  device.observe(&recorder);
+  auto stream = device.open(random_tokens(num_tokens, vocab_size, 5));
+  device.step({{&stream, num_tokens}});
+  device.observe(nullptr);
+  return recorder.rows;
+}
+
+TEST_P(CudaBackendTest, observed_inputs_match_the_cpu_backend) {
+  const Case& c = GetParam();
+  const TestModel model = random_model(small_shape(), false, false, {}, c.dtype, 12);
+  for (const int num_tokens : {1, 7, 70}) {
+    const auto want = observed_rows({model, make_cpu_backend({Isa::kPortable, 2, c.dtype}),
+                                     DeviceFormats{c.kv, c.weights, c.group_size}},
+                                    num_tokens, model.shape.vocab_size);
+    const auto got = observed_rows(cuda_model(model, c), num_tokens, model.shape.vocab_size);
+    ASSERT_EQ(got.size(), want.size());
+    EXPECT_FALSE(want.empty());
+    for (std::size_t i = 0; i < want.size(); ++i)
+      ASSERT_LT(relative_error(got[i], {want[i].begin(), want[i].end()}), tolerance_of(c))
+          << "row " << i << " of " << want.size() << ", " << num_tokens << " tokens";
+  }
+}
+
 TEST_P(CudaBackendTest, a_corrupted_weight_is_noticed) {
   TestModel model = random_model(small_shape(), false, false, {}, GetParam().dtype, 1);
   DeviceModel gpu = cuda_model(model, GetParam());

@@ -84,6 +84,7 @@ class DeviceModel {
   void prepare_steps(const StepLimits& limits) {
     backend_->prepare_steps(*activations_, limits, this, *cache_, [&] { run_operations({}); });
   }
+  void observe(LinearInputObserver* observer) { backend_->observe_linear_inputs(observer); }
   [[nodiscard]] bool ran_prepared() const { return backend_->ran_prepared(); }
 
   /// Moves a stream's keys and values to the host; whoever is opened next gets its blocks.

@@ -25,7 +25,7 @@ inline constexpr std::uint32_t kOrderOfMinusInfinity = 0x007fffffU;
 
 /// Squares of a row's numbers, added as whole numbers of kSquareUnit: see operand_rows.cuh.
 using SquareSum = unsigned long long;
-inline constexpr float kSquareUnit = 0x1p-24F;  // numbers of up to 10^5 have room
+inline constexpr float kSquareUnit = 0x1p-24F;  // rows with squares of up to 10^12 have room
 
 /// What the kernel that writes a row leaves with it, for the kernels that make their left operand
 /// of it (make_row.cuh): they needn't read the row to know what it is scaled by.

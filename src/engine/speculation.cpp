@@ -267,7 +267,8 @@ void Speculation::on_step(const Batch& batch, const StepTime& time) {
   stats_.num_draft_tokens += batch.num_draft_tokens;
   const double num_gained = std::exchange(num_gained_, 0);
   policy_.on_step({batch.num_tokens(), static_cast<double>(time.step_ns) * 1e-9,
-                   batch.num_draft_tokens, num_gained, time.ran_prepared});
+                   batch.num_draft_tokens, num_gained, time.ran_prepared,
+                   batch.num_prefill_tokens});
   if (batch.num_draft_tokens == 0) {
     held_up_ns_ += time.drafting_ns;
   } else if (time.ran_prepared) {

@@ -96,6 +96,9 @@ void DepthPolicy::on_step(const StepOutcome& outcome) {
   if (!has_begun_ && !outcome.ran_prepared) return;
   const bool tells = count_plain_steps(outcome) || !verify_.has_seen_about(outcome.num_rows);
   if (tells && outcome.ran_prepared) verify_.observe(outcome.num_rows, outcome.seconds);
+  if (outcome.num_prompt_rows > 0 && outcome.ran_prepared)
+    row_costs_.observe(outcome.num_prompt_rows, outcome.num_rows - outcome.num_prompt_rows,
+                       std::min(outcome.seconds, 2 * verify_.seconds(outcome.num_rows)));
   draft_.fade();
   num_undrafted_ = outcome.num_drafts == 0 ? num_undrafted_ + 1 : 0;
   if (outcome.num_drafts == 0) plain_seconds_ = verify_.seconds(outcome.num_rows);
@@ -134,9 +137,8 @@ double DepthPolicy::net_cost(const StepOutcome& outcome) {
   instalments_seconds_ -= instalment;
   // By what its rows are now known to take.
   const int num_plain_rows = outcome.num_rows - outcome.num_drafts;
-  const double row_seconds =
-      std::max(0.0, verify_.seconds(outcome.num_rows) - verify_.seconds(num_plain_rows));
-  return row_seconds + drafting_seconds_ + turnaround_seconds_ + instalment -
+  return row_seconds(num_plain_rows, outcome.num_drafts, outcome.num_prompt_rows > 0) +
+         drafting_seconds_ + turnaround_seconds_ + instalment -
          outcome.num_accepted * token_seconds_;
 }
 
@@ -188,6 +190,18 @@ void DepthPolicy::on_turnaround(double seconds) {
 double DepthPolicy::draft_seconds(int num_rows) const {
   return draft_.has_seen_any() ? draft_.seconds(num_rows)
                                : kGuessedDraftShare * verify_.seconds(num_rows);
+}
+
+double DepthPolicy::decode_seconds(const StepOutlook& outlook) const {
+  const int num_decodes = std::max(outlook.num_decodes, 1);
+  const double seconds = verify_.seconds(num_decodes);
+  if (outlook.num_prefill_tokens == 0) return seconds;
+  return std::min(seconds, row_costs_.seconds_beside_prompts(num_decodes).value_or(seconds));
+}
+
+double DepthPolicy::row_seconds(int num_rows, int num_drafts, bool has_prompts) const {
+  const double seconds = verify_.seconds(num_rows + num_drafts) - verify_.seconds(num_rows);
+  return std::max(seconds, has_prompts ? num_drafts * row_costs_.least_seconds() : 0.0);
 }
 
 void DepthPolicy::on_asked(double seconds) {
@@ -286,10 +300,9 @@ DepthPolicy::Promise DepthPolicy::apply_cap(std::span<DepthChoice> choices,
                                             View view) const {
   const int num_rows = outlook.num_decodes + outlook.num_prefill_tokens;
   const int most = std::max(1, static_cast<int>(choices.size()) * cap.depth);
-  const double row_seconds = (verify_.seconds(num_rows + most) - verify_.seconds(num_rows)) / most;
-  const double token_seconds =
-      verify_.seconds(std::max(outlook.num_decodes, 1)) / std::max(outlook.num_decodes, 1);
-  const double worth_it = std::max(row_seconds, 0.0) / token_seconds;
+  const double token_seconds = decode_seconds(outlook) / std::max(outlook.num_decodes, 1);
+  const bool has_prompts = outlook.num_prefill_tokens > 0;
+  const double worth_it = row_seconds(num_rows, most, has_prompts) / most / token_seconds;
   // No leaps: what lies far beyond the row counts that were seen is not known. But one draft alone
   // may not be worth a turnaround that several are.
   const int most_rows = std::max(2 * verify_.most_rows(), num_rows + kFirstDrafts);
@@ -333,7 +346,7 @@ DepthPolicy::Promise DepthPolicy::promise_of(std::span<const DepthChoice> choice
     promise.instalment += missing / instalments_of(choice, num_tokens);
   }
   if (num_missing > 0) promise.instalment /= num_missing;
-  promise.extra_seconds = verify_.seconds(num_rows + num_drafts) - verify_.seconds(num_rows);
+  promise.extra_seconds = row_seconds(num_rows, num_drafts, outlook.num_prefill_tokens > 0);
   if (view == View::kHopeful && num_drafts > 0) {
     promise.extra_seconds -= verify_.doubt_seconds(num_rows + num_drafts);
   }
@@ -347,8 +360,8 @@ DepthPolicy::Promise DepthPolicy::promise_of(std::span<const DepthChoice> choice
     promise.drafting_seconds = num_passes * pass_seconds;
     promise.extra_seconds += promise.drafting_seconds;
   }
-  promise.seconds = verify_.seconds(std::max(outlook.num_decodes, 1)) + promise.extra_seconds +
-                    promise.missed_seconds * promise.instalment;
+  promise.seconds =
+      decode_seconds(outlook) + promise.extra_seconds + promise.missed_seconds * promise.instalment;
   return promise;
 }
 

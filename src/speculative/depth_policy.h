@@ -4,6 +4,7 @@
 #include <span>
 
 #include "speculative/acceptance.h"
+#include "speculative/row_costs.h"
 #include "speculative/step_times.h"
 
 namespace iol {
@@ -39,6 +40,7 @@ struct StepOutcome {
   int num_drafts = 0;
   double num_accepted = 0;   // of them, each as far as it is likely to be wanted
   bool ran_prepared = true;  // see Backend::ran_prepared
+  int num_prompt_rows = 0;   // of num_rows; but for a few they want no logits
 };
 
 /// Chooses how many tokens to draft for each sequence: always the same, or those that promise most
@@ -49,7 +51,8 @@ struct StepOutcome {
 /// the first j are right. The step takes verify(rows) with one row per decode, per draft and per
 /// prompt token, and before it, where a draft model is asked, draft(rows) for each token of the
 /// longest draft, and the host's turnaround, see on_turnaround(). All times are learnt from steps
-/// that ran (StepTimes). A depth is chosen for the batch, and each sequence takes of it what pays
+/// that ran (StepTimes); in a step with prompts decodes take at most, and a draft's row at least,
+/// what RowCosts says. A depth is chosen for the batch, and each sequence takes of it what pays
 /// for itself: the j-th draft where c_j is worth more than the time of its rows. Where lookup has
 /// found drafts, the model may be asked for none. The depth changes for a promise of 2 % more, from
 /// zero for one of 4 %.
@@ -143,6 +146,10 @@ class DepthPolicy {
   [[nodiscard]] Promise promise_of(std::span<const DepthChoice> choices, const StepOutlook& outlook,
                                    View view) const;
   [[nodiscard]] double draft_seconds(int num_rows) const;
+  /// Of a step's decodes, without drafts: what the step takes but for its prompts.
+  [[nodiscard]] double decode_seconds(const StepOutlook& outlook) const;
+  /// What so many drafts add to a step of so many other rows.
+  [[nodiscard]] double row_seconds(int num_rows, int num_drafts, bool has_prompts) const;
   /// The cap that promises most, 0 where none promises more than plain steps, and what the present
   /// depth promises; of what the ledger can pay.
   struct Best {
@@ -168,6 +175,7 @@ class DepthPolicy {
 
   std::optional<int> fixed_depth_;
   StepTimes verify_;
+  RowCosts row_costs_;  // of steps with prompts
   StepTimes draft_;
   double turnaround_seconds_ = 0;
   int num_turnarounds_ = 0;

@@ -52,6 +52,23 @@ TEST(DepthPolicy, never_loses_more_than_two_percent_where_drafts_do_not_pay) {
   EXPECT_GT(outcome.rate(), 0.98 / kMemoryBound.step_seconds(1));
 }
 
+/// Rows of prompts, which take less than others, beside decodes whose drafts take more than they
+/// bring: a closed loop, in which prompts come as fast as outputs end.
+TEST(DepthPolicy, drafts_beside_prompts_cost_what_rows_with_logits_do) {
+  Machine machine{[](int rows) { return 0.5e-3 + 42e-6 * rows; }, [](int) { return 0.0; }, 0.03};
+  machine.prompt_row_seconds = 27e-6;
+  Workload workload = workload_of(58, 0.55, false);
+  // As many steps without prompts say what decodes take alone.
+  Simulation policy;
+  policy.run(machine, workload, 50);
+  workload.most_prompt_rows = 250;
+  const Outcome outcome = policy.run(machine, workload, 2000);
+  // Without the time of prompts, which is the same whatever is drafted.
+  const double prompts = 2000 * 187 * machine.prompt_row_seconds;
+  const double rate = outcome.tokens / (outcome.seconds - prompts);
+  EXPECT_GT(rate, 0.98 * 58 / machine.step_seconds(58));
+}
+
 /// A GPU captures a step when its form comes again: six times what the step takes.
 const Machine kCapturing{[](int rows) { return 0.000125 + 0.000001 * rows; },
                          [](int) { return 0.00001; },

@@ -25,6 +25,7 @@ struct Machine {
   // Of a step with drafts whose row count comes for the first or second time; or of each.
   double preparing_seconds = 0;
   bool always_prepares = false;
+  double prompt_row_seconds = 0;  // of rows of prompts, beside step_seconds of the others
 };
 
 /// Who decodes what.
@@ -35,6 +36,7 @@ struct Workload {
   int request_tokens = 0;      // then another request takes its place; 0: endless
   int num_prompt_tokens = 0;   // that the draft model computes before a request's first guess
   int num_latest_tokens = 64;  // or so many at least
+  int most_prompt_rows = 0;    // in each step, from a half of them on
 };
 
 struct Outcome {
@@ -97,7 +99,8 @@ class Simulation {
       choices.push_back(choice);
     }
     if (workload.from_model && policy_.rests(false)) return choices;
-    policy_.choose(choices, {workload.num_sequences, 0, kMaxDraftDepth * workload.num_sequences});
+    policy_.choose(choices, {workload.num_sequences, num_prompt_rows_,
+                             kMaxDraftDepth * workload.num_sequences});
     return choices;
   }
 
@@ -137,6 +140,8 @@ class Simulation {
   }
 
   void step(const Machine& machine, const Workload& workload, Outcome& outcome) {
+    const auto half = static_cast<std::uint64_t>(workload.most_prompt_rows) / 2;
+    num_prompt_rows_ = static_cast<int>(half == 0 ? 0 : half + random_.below(half));
     const std::vector<DepthChoice> choices = choose(workload);
     if (policy_.depth() != last_depth_) ++outcome.num_changes;
     last_depth_ = policy_.depth();
@@ -146,8 +151,11 @@ class Simulation {
       step.num_drafts += choices[i].depth;
       step.num_accepted += verify(workload, requests_[i], choices[i].depth);
     }
-    step.num_rows = workload.num_sequences + step.num_drafts;
-    step.seconds = noisy(machine, machine.step_seconds(step.num_rows));
+    const int num_others = workload.num_sequences + step.num_drafts;
+    step.num_rows = num_others + num_prompt_rows_;
+    step.num_prompt_rows = num_prompt_rows_;
+    step.seconds = noisy(
+        machine, machine.step_seconds(num_others) + num_prompt_rows_ * machine.prompt_row_seconds);
     if (step.num_drafts > 0 && machine.preparing_seconds > 0) {
       step.ran_prepared = ++num_seen_[step.num_rows] > 2 && !machine.always_prepares;
       if (!step.ran_prepared) step.seconds += machine.preparing_seconds;
@@ -171,6 +179,7 @@ class Simulation {
   std::vector<Running> requests_;
   std::map<int, int> num_seen_;  // steps with drafts, by rows
   int last_depth_ = 0;
+  int num_prompt_rows_ = 0;  // of the step at hand
   bool model_ran_ = false;
 };
 

@@ -27,9 +27,10 @@ void RowCosts::observe(int num_without_logits, int num_with_logits, double secon
   add(without_seconds_, without * (seconds - seconds_));
   add(with_seconds_, with * (seconds - seconds_));
   add(seconds_seconds_, time * (seconds - seconds_));
+  fit_ = solve();
 }
 
-std::optional<RowCosts::Fit> RowCosts::fit() const {
+std::optional<RowCosts::Fit> RowCosts::solve() const {
   const double determinant = without_without_ * with_with_ - without_with_ * without_with_;
   if (count_ < kLeastSteps || determinant <= kLeastDeterminant * without_without_ * with_with_)
     return {};
@@ -43,15 +44,13 @@ std::optional<RowCosts::Fit> RowCosts::fit() const {
 }
 
 double RowCosts::least_seconds() const {
-  const std::optional<Fit> known = fit();
-  return known ? std::max(0.0, known->with - known->error) : 0;
+  return fit_ ? std::max(0.0, fit_->with - fit_->error) : 0;
 }
 
 std::optional<double> RowCosts::seconds_beside_prompts(int num_with_logits) const {
-  const std::optional<Fit> known = fit();
-  if (!known) return {};
+  if (!fit_) return {};
   const double seconds =
-      seconds_ - known->without * without_ + known->with * (num_with_logits - with_);
+      seconds_ - fit_->without * without_ + fit_->with * (num_with_logits - with_);
   if (seconds <= 0) return {};
   return seconds;
 }

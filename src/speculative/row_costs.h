@@ -21,8 +21,9 @@ class RowCosts {
     double with = 0;     // c
     double error = 0;    // its standard error
   };
-  [[nodiscard]] std::optional<Fit> fit() const;
+  [[nodiscard]] std::optional<Fit> solve() const;
 
+  std::optional<Fit> fit_;  // of what was observed: it is asked for many times a step
   double count_ = 0;
   // Means, and sums of products of what lies beside them.
   double without_ = 0, with_ = 0, seconds_ = 0;

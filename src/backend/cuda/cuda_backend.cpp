@@ -272,7 +272,7 @@ void CudaBackend::embed(Activations& activations, const StepInput&, const Weight
   task.num_tokens = sizes_.num_tokens;
   task.half_dim = a.shape.head_dim / 2;
   task.hidden = a.hidden;
-  if (sizes_.num_tokens <= kMostNormedTokens) {
+  if (sizes_.num_tokens > 1 && sizes_.num_tokens <= kMostNormedTokens) {
     task.squares = a.squares;
     task.num_squares = 2 * a.shape.num_layers;
   }
@@ -396,32 +396,24 @@ RowSource CudaBackend::normed_hidden(const CudaActivations& a, const float* norm
 
 OperandRows CudaBackend::normed_rows(CudaActivations& a, const MatrixView& matrix,
                                      const float* norm) {
-  if (hidden_norm_ != norm ||
-      !linear_.takes_rows_left(matrix, hidden_rows_, a.shape.hidden_size, sizes_.num_tokens))
-    return linear_.prepare(a, matrix, normed_hidden(a, norm), sizes_.num_tokens);
-  OperandRows rows;
-  rows.values = hidden_rows_.values;
-  rows.squares = hidden_rows_.squares;
-  rows.eps = static_cast<float>(a.shape.rms_norm_eps);
-  rows.form = linear_.form(matrix, sizes_.num_tokens);
-  return rows;
+  const RowSource source = normed_hidden(a, norm);
+  if (hidden_norm_ == norm) {
+    const auto left = linear_.rows_left(matrix, hidden_rows_, source, sizes_.num_tokens);
+    if (left) return *left;
+  }
+  return linear_.prepare(a, matrix, source, sizes_.num_tokens);
 }
 
 void CudaBackend::add_to_hidden(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
                                 const OperandRows& x, const float* next_norm,
                                 const MatrixView& next) {
   has_hidden_traits_ = leaves_traits(matrix, x) && next_norm != nullptr;
-  if (has_hidden_traits_) {
-    task.left = a.hidden_traits;
-    task.next_norm = next_norm;
-  }
-  hidden_rows_ = {};
-  hidden_norm_ = next_norm;
-  if (next_norm != nullptr) {
-    hidden_rows_ = linear_.rows_to_leave(a, matrix.view(), next, sizes_.num_tokens);
-    task.next_norm = next_norm;
-    task.next = hidden_rows_;
-  }
+  if (has_hidden_traits_) task.left = a.hidden_traits;
+  hidden_norm_ = task.next_norm = next_norm;
+  hidden_rows_ = next_norm == nullptr
+                     ? NormedRows()
+                     : linear_.rows_to_leave(a, matrix.view(), next, sizes_.num_tokens);
+  task.next = hidden_rows_;
   ++a.num_added;
   linear_.multiply(a, matrix, task, x, sizes_.num_tokens);
 }

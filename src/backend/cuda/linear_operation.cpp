@@ -57,6 +57,22 @@ NormedRows LinearOperation::rows_to_leave(CudaActivations& a, const MatrixView& 
           run_pieces(next.layout, form(next, num_tokens))};
 }
 
+std::optional<OperandRows> LinearOperation::rows_left(const MatrixView& matrix,
+                                                      const NormedRows& left,
+                                                      const RowSource& source,
+                                                      int num_tokens) const {
+  const RowForm rows_form = form(matrix, num_tokens);
+  if (left.values == nullptr || observer_ != nullptr || !defers_norm(matrix.layout) ||
+      matrix.columns != source.stride || matrix.padded_columns != source.stride ||
+      left.run != run_pieces(matrix.layout, rows_form))
+    return {};
+  return OperandRows{.values = left.values,
+                     .squares = left.squares,
+                     .eps = static_cast<float>(source.eps),
+                     .form = rows_form,
+                     .source = {}};
+}
+
 OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matrix,
                                      const RowSource& source, int num_rows,
                                      const std::int32_t* row_index, unsigned long long* best) {
@@ -66,10 +82,13 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
   IOL_CHECK(operand_bytes(matrix) <= a.operand_row_bytes);
   const bool may_be_unmade = observer_ == nullptr && row_index == nullptr && best == nullptr;
   if (may_be_unmade && can_make_row(matrix, num_rows, source))
-    return {nullptr, nullptr, nullptr, nullptr, 0, RowForm::kUnmade, source};
+    return {.form = RowForm::kUnmade, .source = source};
   if (may_be_unmade && chain_.makes_row(matrix, num_rows))
-    return {
-        a.operand.values, a.operand.scales, a.operand.sums, nullptr, 0, RowForm::kUnmade, source};
+    return {.values = a.operand.values,
+            .scales = a.operand.scales,
+            .sums = a.operand.sums,
+            .form = RowForm::kUnmade,
+            .source = source};
   flush();
   PrepareTask task;
   task.source = source;
@@ -91,7 +110,7 @@ OperandRows LinearOperation::rows_from(CudaActivations& a, const MatrixView& mat
   const RowSource source = {x, element, matrix.columns, nullptr, 0, traits};
   const bool is_operand = takes_rows_directly(matrix) && element == operand_element(matrix);
   if (!is_operand) return prepare(a, matrix, source, num_rows);
-  return {x, nullptr, nullptr, nullptr, 0, form(matrix, num_rows), {}};
+  return {.values = x, .form = form(matrix, num_rows), .source = {}};
 }
 
 void LinearOperation::multiply(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,

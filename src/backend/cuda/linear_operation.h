@@ -2,6 +2,7 @@
 // The product of a step's rows with a weight matrix: the rows are brought into the form that the
 // matrix multiplies, unless the operation before has left them in it, then multiplied.
 #include <cstdint>
+#include <optional>
 
 #include "backend/cuda/cuda_activations.h"
 #include "backend/cuda/cuda_matrix.h"
@@ -38,15 +39,10 @@ class LinearOperation {
   /// left operand; without values where it can't.
   [[nodiscard]] NormedRows rows_to_leave(CudaActivations& a, const MatrixView& matrix,
                                          const MatrixView& next, int num_tokens) const;
-  /// True when those are what `matrix` multiplies of it.
-  [[nodiscard]] bool takes_rows_left(const MatrixView& matrix, const NormedRows& left, int columns,
-                                     int num_tokens) const {
-    return left.values != nullptr && observer_ == nullptr && defers_norm(matrix.layout) &&
-           matrix.columns == columns && matrix.padded_columns == columns &&
-           left.run == run_pieces(matrix.layout, form(matrix, num_tokens));
-  }
-  /// How rows for `matrix` are laid out.
-  [[nodiscard]] RowForm form(const MatrixView& matrix, int num_rows) const;
+  /// Those as the rows of `matrix` from `source`, where it multiplies them as they are.
+  [[nodiscard]] std::optional<OperandRows> rows_left(const MatrixView& matrix,
+                                                     const NormedRows& left,
+                                                     const RowSource& source, int num_tokens) const;
   /// The rows that `matrix` multiplies when the operation before it left its results in `x`, and
   /// `traits` with them.
   OperandRows rows_from(CudaActivations& a, const MatrixView& matrix, void* x, Element element,
@@ -61,6 +57,8 @@ class LinearOperation {
   void forget() { chain_.forget(); }
 
  private:
+  /// How rows for `matrix` are laid out.
+  [[nodiscard]] RowForm form(const MatrixView& matrix, int num_rows) const;
   void show_observer(const CudaMatrix& matrix, const OperandRows& x, int num_tokens) const;
 
   const Stream* stream_;

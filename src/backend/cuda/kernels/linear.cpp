@@ -3,8 +3,13 @@
 
 namespace iol::cuda {
 
+namespace {
+
+constexpr int kFewTokens = 8;  // the portable kernel is faster
+
+}  // namespace
+
 RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact) {
-  constexpr int kFewTokens = 8;  // the portable kernel is faster
   constexpr int kExactTokens = 64;
   if (is_plain_rows(matrix.layout) || num_tokens <= kFewTokens || !takes_hopper_kernels())
     return RowForm::kPlain;
@@ -28,11 +33,10 @@ bool can_make_row(const MatrixView& matrix, int num_tokens, const RowSource& sou
 
 bool leaves_normed_rows(const MatrixView& matrix, int num_tokens, bool is_exact) {
   // Other kernels finish one row, or don't read what they add to.
-  const bool is_few = num_tokens > 1 && row_form(matrix, num_tokens, is_exact) == RowForm::kPlain &&
-                      num_tokens <= 8;
-  const bool is_dealt =
-      num_tokens <= kMostNormedTokens && row_form(matrix, num_tokens, is_exact) == RowForm::kDealt;
-  return defers_norm(matrix.layout) && matrix.rows % 64 == 0 && (is_few || is_dealt);
+  const bool is_dealt = row_form(matrix, num_tokens, is_exact) == RowForm::kDealt;
+  const int most = is_dealt ? kMostNormedTokens : kFewTokens;
+  return defers_norm(matrix.layout) && matrix.rows % 64 == 0 && num_tokens > 1 &&
+         num_tokens <= most;
 }
 
 void linear(const LinearTask& task, StreamHandle stream) {

@@ -40,8 +40,7 @@ struct Completer {
     } else {
       finisher.finish_other(0, kTokens, sums);
     }
-    __syncwarp();
-    if (lane_of_warp() == 0) arrive(handover.free + group);
+    arrive(handover.free + group);
   }
   __device__ __forceinline__ void finish_units(int groups) const {
     const int num_pieces = Share::of<1>(args).num_pieces;

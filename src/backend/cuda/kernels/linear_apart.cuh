@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(ApartBlock<Format, kTokens, kSplit>::kThreads,
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < args.stages; ++stage) {
       init_barrier(full + stage, 2);
-      init_barrier(empty + stage, groups * (kFinishThreads / 32));
+      init_barrier(empty + stage, groups * kFinishThreads);
     }
     publish_barriers();
   }

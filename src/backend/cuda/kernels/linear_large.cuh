@@ -168,7 +168,6 @@ struct LargeMultiplier {
   Ring ring;
   int weights;         // where the lane's weights begin in a stage
   std::uint32_t rows;  // the address of the first stage, as a descriptor has it
-  int lane = lane_of_warp();
 
   /// d += the next `stages` stages. What a stage has behind the end of K is zero.
   __device__ __forceinline__ void add_stages(int stages, Sums& d) {
@@ -210,7 +209,7 @@ struct LargeMultiplier {
   }
   /// The stage before the ring's has been read.
   __device__ __forceinline__ void release_last() const {
-    if (lane == 0) arrive(ring.empty + (ring.stage == 0 ? Block::kStages : ring.stage) - 1);
+    arrive(ring.empty + (ring.stage == 0 ? Block::kStages : ring.stage) - 1);
   }
 };
 
@@ -262,7 +261,7 @@ __global__ void __launch_bounds__(LargeBlock<Format, kTokens, kSplit>::kThreads,
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < Block::kStages; ++stage) {
       init_barrier(full + stage, 2);
-      init_barrier(empty + stage, Block::kGroups * (kGroupThreads / 32));
+      init_barrier(empty + stage, Block::kGroups * kGroupThreads);
       init_barrier(other_empty + stage, 1);
     }
     publish_barriers();

@@ -117,7 +117,6 @@ struct RingEmptier {
   std::uint32_t weights;  // where the lane's weights begin in a stage
   std::uint32_t rows;     // the address of the first stage, as a descriptor has it
   int before = -1;        // a stage that may still be multiplied
-  int lane = lane_of_warp();
 
   /// Begins d += the first kBlocks blocks of round `round` of the stage, with their weights in `a`;
   /// `fresh`: d = those blocks.
@@ -142,7 +141,7 @@ struct RingEmptier {
     commit_wgmma();
   }
   __device__ __forceinline__ void release() {
-    if (before >= 0 && lane == 0) arrive(ring.empty + before);
+    if (before >= 0) arrive(ring.empty + before);
     before = -1;
   }
   /// Waits until the round before, or with one buffer this one, is over, which ends the use of its
@@ -237,12 +236,12 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < args.stages; ++stage) {
       init_barrier(full + stage, 2);
-      init_barrier(empty + stage, groups * (kGroupThreads / 32));
+      init_barrier(empty + stage, groups * kGroupThreads);
     }
     if constexpr (Block::kHasFinisher) {
       for (int group = 0; group < kGroups; ++group) {
-        init_barrier(sums_there + group, kGroupThreads / 32);
-        init_barrier(sums_free + group, kGroupThreads / 32);
+        init_barrier(sums_there + group, kGroupThreads);
+        init_barrier(sums_free + group, kGroupThreads);
       }
     }
     publish_barriers();
@@ -312,8 +311,7 @@ __global__ void __launch_bounds__(WgmmaBlock<Format, kGroups, kTokens, kSplit>::
         parity ^= 1;
         if (i + 1 < num_pieces) {
           store_chunk<kTokens / 2>(total, 0, sums);
-          __syncwarp();
-          if (lane_of_warp() == 0) arrive(handover.there + group);
+          arrive(handover.there + group);
           continue;
         }
       }

@@ -32,7 +32,6 @@ struct AheadEmptier {
   int stage = 0;  // from which weights are read next
   int parity = 0;
   int before = -1;  // a stage that may still be multiplied
-  int lane = lane_of_warp();
 
   /// `own`: where the lane's weights begin in a stage.
   __device__ __forceinline__ AheadEmptier(const WgmmaArgs& all_args, const Ring& ring,
@@ -56,7 +55,7 @@ struct AheadEmptier {
     parity ^= 1;
   }
   __device__ __forceinline__ void release() {
-    if (before >= 0 && lane == 0) arrive_at(empty + before * 8);
+    if (before >= 0) arrive_at(empty + before * 8);
     before = -1;
   }
   /// Reads the weights of round kRound of the stage.

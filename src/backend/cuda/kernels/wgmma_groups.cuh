@@ -61,9 +61,7 @@ struct GroupEmptier {
       }
     }
   }
-  __device__ __forceinline__ void release(int which) const {
-    if (threadIdx.x % 32 == 0) arrive(ring.empty + which);
-  }
+  __device__ __forceinline__ void release(int which) const { arrive(ring.empty + which); }
 
   /// The lane's weights of block `block` of the stage, all of one group.
   __device__ __forceinline__ void unpack(int block, Operands& out) const {

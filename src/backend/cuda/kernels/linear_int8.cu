@@ -19,7 +19,7 @@ struct Int8Format : VectorWeights {
   static constexpr int kSteps = 2;
   static constexpr bool kAddsStages = false;
   static constexpr bool kHasGroups = false;
-  static constexpr bool kTakesRing = false;
+  static constexpr bool kTakesRing = true;
   static constexpr bool kHasRowScales = true;
   static constexpr bool kHasTokenScales = true;
 #if defined(IOL_HAS_WGMMA)

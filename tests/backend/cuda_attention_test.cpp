@@ -23,6 +23,29 @@ class CudaAttentionTest : public testing::TestWithParam<CacheElement> {
   }
 };
 
+/// Bits of the largest magnitude of each decode's rows of the results, zero for prompts.
+std::vector<std::uint32_t> largest_of_decodes(const AttentionCase& attention,
+                                              const std::vector<std::byte>& results) {
+  const AttentionShape& shape = attention.shape();
+  const auto columns = static_cast<std::size_t>(shape.num_heads * shape.head_dim);
+  std::vector<std::uint32_t> largest(static_cast<std::size_t>(attention.num_tokens()));
+  std::size_t token = 0;
+  for (const AttentionSequence& sequence : shape.sequences) {
+    const bool is_decode = sequence.num_tokens <= kMostDecodeTokens;
+    for (int t = 0; t < sequence.num_tokens; ++t, ++token) {
+      for (std::size_t i = token * columns; is_decode && i < (token + 1) * columns; ++i) {
+        std::uint16_t bits;
+        std::memcpy(&bits, results.data() + 2 * i, 2);
+        bits &= 0x7fffU;
+        const float size =
+            shape.element == CacheElement::kF16 ? f16_to_f32(bits) : bf16_to_f32(bits);
+        largest[token] = std::max(largest[token], std::bit_cast<std::uint32_t>(size));
+      }
+    }
+  }
+  return largest;
+}
+
 /// All sequences in tiles of 16 rows, against decodes and prompts by kernels of their own.
 void expect_same_bits(const AttentionShape& shape, int shares) {
   const AttentionCase attention(shape);
@@ -33,11 +56,17 @@ void expect_same_bits(const AttentionShape& shape, int shares) {
   stream.synchronize("the parts");
   check_launch("the parts");
   const auto want = attention.results();
+  const auto want_largest = largest_of_decodes(attention, want);
+  const DeviceBuffer largest(want_largest.size() * 4, "the largest");
   // Twice: arrivals are counted from zero again.
   for (int repetition = 0; repetition < 2; ++repetition) {
     attention.clear();
     rope_append(attention.prompt_heads(), stream.get());
-    attention_decode(attention.decodes(shares), attention.heads(), stream.get());
+    AttentionTask decodes = attention.decodes(shares);
+    decodes.next_largest = largest.as<std::uint32_t>();
+    check(cudaMemset(largest.data(), 0, largest.size_bytes()), "clearing the largest");
+    check(cudaDeviceSynchronize(), "clearing the largest");
+    attention_decode(decodes, attention.heads(), stream.get());
     cuda::attention(attention.prompts(), stream.get());
     stream.synchronize("the whole");
     check_launch("the whole");
@@ -48,6 +77,11 @@ void expect_same_bits(const AttentionShape& shape, int shares) {
         std::mismatch(got.begin(), got.end(), want.begin()).first - got.begin());
     ASSERT_EQ(wrong, 0U) << "of " << got.size() << ", from " << first << " on; "
                          << attention.num_tokens() << " tokens";
+    std::vector<std::uint32_t> got_largest(want_largest.size());
+    check(cudaMemcpy(got_largest.data(), largest.data(), largest.size_bytes(),
+                     cudaMemcpyDeviceToHost),
+          "reading the largest");
+    ASSERT_EQ(got_largest, want_largest);
   }
 }
 

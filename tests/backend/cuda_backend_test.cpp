@@ -56,7 +56,8 @@ class CudaBackendTest : public testing::TestWithParam<Case> {
 ///         codes move at most: sqrt(1/4) 3 2^-7 = 3 2^-8
 ///   fp8   a step is 2^-3.5 of a number on average; one in eight moves: sqrt(1/8) 2^-3.5 = 2^-5
 /// independently in each of the 8 operands of two layers (sqrt(8) together), and the worst of some
-/// hundred tokens is twice as far off.
+/// hundred tokens is twice as far off; in fp8, whose steps are so large that a few codes of a row
+/// of some hundred decide, two and a half times.
 double tolerance_of(const Case& c) {
   const bool coded_kv = is_quantized_kv(c.kv);
   double most = std::max(tolerance(c.dtype), coded_kv ? tolerance(DType::kBF16) : tolerance(c.kv));
@@ -64,7 +65,7 @@ double tolerance_of(const Case& c) {
   if (c.kv == DType::kI8 || c.weights == WeightFormat::kInt8 || c.weights == WeightFormat::kInt4)
     most = std::max(most, flips * 3 * 0x1p-8);
   if (c.kv == DType::kF8E4M3 || c.weights == WeightFormat::kFp8)
-    most = std::max(most, flips * 0x1p-5);
+    most = std::max(most, 1.25 * flips * 0x1p-5);
   return most;
 }
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "backend/backend.h"
+#include "base/error.h"
 #include "model/weights.h"
 #include "tests/backend/reference.h"
 
@@ -87,6 +88,11 @@ class DeviceModel {
   void observe(LinearInputObserver* observer) { backend_->observe_linear_inputs(observer); }
   [[nodiscard]] bool ran_prepared() const { return backend_->ran_prepared(); }
 
+  /// The stream's blocks are free again.
+  void close(Stream& stream) {
+    std::ranges::copy(stream.blocks, std::back_inserter(free_blocks_));
+    stream.blocks.clear();
+  }
   /// Moves a stream's keys and values to the host; whoever is opened next gets its blocks.
   void put_away(Stream& stream) {
     swap_space_ = backend_->make_swap_space(*cache_, kNumSlots);
@@ -94,8 +100,7 @@ class DeviceModel {
     for (int slot = 0; slot < kSpareSlots; ++slot) copies.push_back({stream.blocks[0], slot});
     std::ranges::copy(places_of(stream), std::back_inserter(copies));
     swap_space_->copy_out(copies);
-    std::ranges::copy(stream.blocks, std::back_inserter(free_blocks_));
-    stream.blocks.clear();
+    close(stream);
   }
   /// Into other blocks.
   void bring_back(Stream& stream) {
@@ -131,6 +136,7 @@ class DeviceModel {
 
   void take_blocks(Stream& stream) {
     for (std::size_t i = 0; i * kBlockSize < stream.tokens.size(); ++i) {
+      IOL_CHECK(!free_blocks_.empty());
       stream.blocks.push_back(free_blocks_.back());
       free_blocks_.pop_back();
     }

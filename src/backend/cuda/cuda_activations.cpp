@@ -16,9 +16,9 @@ std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 /// The bytes of each array. Activations are counted as f32, the largest of their forms.
 struct Layout {
-  std::size_t operand_row, inv_freq, hidden, squares, operand, operand_scales, operand_sums,
-      operand_squares, qkv, queries, query_scales, attended, gated, angles, logits, best,
-      partial_sums, partial_stats, arrivals, hidden_tiles, gated_tiles, attended_tiles;
+  std::size_t operand_row, inv_freq, hidden, squares, largest, left_rows, operand, operand_scales,
+      operand_sums, operand_squares, qkv, queries, query_scales, attended, gated, angles, logits,
+      best, partial_sums, partial_stats, arrivals, hidden_tiles, gated_tiles;
 
   Layout(const TransformerShape& shape, int max_tokens, int max_logit_tokens) {
     const auto rows = static_cast<std::size_t>(std::max(max_tokens, max_logit_tokens));
@@ -35,6 +35,8 @@ struct Layout {
     hidden = aligned(rows * hidden_size * 4);
     squares = aligned(std::size_t{2} * static_cast<std::size_t>(shape.num_layers) *
                       kMostNormedTokens * sizeof(SquareSum));
+    left_rows = aligned(kMostNormedTokens * hidden_size * 2);
+    largest = aligned(static_cast<std::size_t>(4 * shape.num_layers) * kMostCodedTokens * 4);
     operand_row = widest * 4;
     operand = aligned(rows * operand_row);
     operand_scales = aligned((rows + 3) * widest / kSmallestGroup * 4);  // see dealt_scales()
@@ -55,14 +57,12 @@ struct Layout {
     // A number for each tile of a packed matrix.
     hidden_tiles = aligned((hidden_size / kTileRows + 4) * sizeof(SquareSum));
     gated_tiles = aligned((inner / kTileRows + 4) * 4);
-    attended_tiles =
-        aligned(static_cast<std::size_t>(attention_traits(static_cast<int>(num_kv_heads))) * 4);
   }
   [[nodiscard]] std::size_t total() const {
-    return inv_freq + hidden + squares + operand + operand_scales + operand_sums + operand_squares +
-           qkv + queries + query_scales + attended + gated + 2 * angles + logits + best +
-           partial_sums + partial_stats + arrivals + 2 * hidden_tiles + gated_tiles +
-           attended_tiles + aligned(kExchangeSumBytes) + aligned(kExchangeFlagBytes);
+    return inv_freq + hidden + squares + largest + left_rows + operand + operand_scales +
+           operand_sums + operand_squares + qkv + queries + query_scales + attended + gated +
+           2 * angles + logits + best + partial_sums + partial_stats + arrivals + 2 * hidden_tiles +
+           gated_tiles + aligned(kExchangeSumBytes) + aligned(kExchangeFlagBytes);
   }
 };
 
@@ -88,6 +88,8 @@ CudaActivations::CudaActivations(const TransformerShape& transformer, int tokens
   take(inv_freq, layout.inv_freq);
   take(hidden, layout.hidden);
   take(squares, layout.squares);
+  take(largest, layout.largest);
+  take(left_rows, layout.left_rows);
   take(operand.values, layout.operand);
   take(operand.scales, layout.operand_scales);
   take(operand.sums, layout.operand_sums);
@@ -109,11 +111,9 @@ CudaActivations::CudaActivations(const TransformerShape& transformer, int tokens
   take(hidden_traits.squares, layout.hidden_tiles);
   take(hidden_traits.largest, layout.hidden_tiles);
   take(gated_traits.largest, layout.gated_tiles);
-  take(attended_traits.largest, layout.attended_tiles);
   const auto tiles = [](int columns) { return (columns + kTileRows - 1) / kTileRows; };
   hidden_traits.num_largest = tiles(shape.hidden_size);
   gated_traits.num_largest = tiles(shape.intermediate_size);
-  attended_traits.num_largest = attention_traits(shape.num_kv_heads);
   copy_to_device(inv_freq, shape.rope_inv_freq.data(), shape.rope_inv_freq.size() * 4,
                  "copying rotation frequencies");
 }

@@ -22,8 +22,10 @@ class CudaActivations final : public Activations {
   float* inv_freq = nullptr;           // [D / 2]
   float* hidden = nullptr;             // [T, H] the residual stream
   SquareSum* squares = nullptr;        // [2 layers, kMostNormedTokens] of it, after each addition
+  std::uint32_t* largest = nullptr;    // [4 layers, kMostCodedTokens] of rows that become codes
   OperandRows operand;                 // rows for the next matrix
   std::size_t operand_row_bytes = 0;   // room for each
+  std::uint16_t* left_rows = nullptr;  // [kMostNormedTokens, H] that a product leaves: NormedRows
   float* qkv = nullptr;                // [T, (Nq + 2 Nkv) D]
   void* queries = nullptr;             // [T, Nq D]
   float* query_scales = nullptr;       // [T, Nq], of queries beside a cache of codes
@@ -37,16 +39,20 @@ class CudaActivations final : public Activations {
   float* partial_stats = nullptr;
   int* arrivals = nullptr;
   SumExchange exchange;  // of products
-  // Of a single token's rows, see RowTraits.
+  // Of a single token's rows, see RowTraits; of what attention gives a number of `largest`.
   RowTraits hidden_traits;
-  RowTraits attended_traits;
   RowTraits gated_traits;
 
   /// Those of the next addition; the step zeroes all at its beginning.
   [[nodiscard]] SquareSum* next_squares() const {
     return squares + std::int64_t{num_added} * kMostNormedTokens;
   }
+  /// Where the largest magnitude of each of the next rows is left, for codes_rows().
+  [[nodiscard]] std::uint32_t* take_largest() {
+    return largest + std::int64_t{num_coded++} * kMostCodedTokens;
+  }
   int num_added = 0;  // additions of the step at hand
+  int num_coded = 0;  // of those rows
 
   /// What the host reads of a step.
   struct Results {

@@ -155,7 +155,9 @@ class CudaBackend final : public Backend {
   bool has_hidden_traits_ = false;      // those of the activations are of what is in `hidden`
   NormedRows hidden_rows_;              // left of it, for a matrix behind `hidden_norm_`
   const float* hidden_norm_ = nullptr;
-  bool ran_prepared_ = true;  // of the last step: its form was captured before
+  const std::uint32_t* hidden_largest_ = nullptr;  // of those rows, where it codes_rows()
+  std::uint32_t* attended_largest_ = nullptr;      // likewise, of what attention gives
+  bool ran_prepared_ = true;                       // of the last step: its form was captured before
 };
 
 void CudaBackend::begin(CudaActivations& a, const StepInput& input, const StepSizes& sizes,
@@ -276,6 +278,10 @@ void CudaBackend::embed(Activations& activations, const StepInput&, const Weight
     task.squares = a.squares;
     task.num_squares = 2 * a.shape.num_layers;
   }
+  if (sizes_.num_tokens <= kMostCodedTokens) {
+    task.largest = a.largest;
+    task.num_largest = 4 * a.shape.num_layers;
+  }
   task.cosine = a.cosine;
   task.sine = a.sine;
   cuda::embed(task, stream_.get());
@@ -283,6 +289,7 @@ void CudaBackend::embed(Activations& activations, const StepInput&, const Weight
   has_hidden_traits_ = false;
   hidden_rows_ = {};
   a.num_added = 0;
+  a.num_coded = 0;
 }
 
 void CudaBackend::project_qkv(Activations& activations, const StepInput&,
@@ -356,7 +363,14 @@ void CudaBackend::attend(Activations& activations, const StepInput&, const KvCac
   task.out_element = compute_element();
   task.out_stride = a.shape.num_heads * a.shape.head_dim;
   task.out_run = linear_.result_run(*output_, task.out_element, sizes_.num_tokens);
-  if (task.num_tokens == 1 && is_coded(output_->layout)) task.largest = a.attended_traits.largest;
+  attended_largest_ = nullptr;
+  const bool are_decodes = sizes_.num_small_tiles == 0 && sizes_.num_prefill_tiles == 0 &&
+                           task.query_element != Element::kF32;
+  const bool are_coded_late =
+      task.num_tokens == 1
+          ? is_coded(output_->layout)
+          : task.out_element == Element::kBf16 && linear_.codes_rows(*output_, task.num_tokens);
+  if (are_decodes && are_coded_late) attended_largest_ = task.next_largest = a.take_largest();
   if (task.query_element == Element::kF32) {
     attention_f32(task, arrays.token_slices, stream_.get());
   } else {
@@ -398,7 +412,8 @@ OperandRows CudaBackend::normed_rows(CudaActivations& a, const MatrixView& matri
                                      const float* norm) {
   const RowSource source = normed_hidden(a, norm);
   if (hidden_norm_ == norm) {
-    const auto left = linear_.rows_left(matrix, hidden_rows_, source, sizes_.num_tokens);
+    const auto left =
+        linear_.rows_left(matrix, hidden_rows_, hidden_largest_, source, sizes_.num_tokens);
     if (left) return *left;
   }
   return linear_.prepare(a, matrix, source, sizes_.num_tokens);
@@ -414,6 +429,9 @@ void CudaBackend::add_to_hidden(CudaActivations& a, const CudaMatrix& matrix, Li
                      ? NormedRows()
                      : linear_.rows_to_leave(a, matrix.view(), next, sizes_.num_tokens);
   task.next = hidden_rows_;
+  hidden_largest_ = nullptr;
+  if (hidden_rows_.values != nullptr && linear_.codes_rows(next, sizes_.num_tokens))
+    hidden_largest_ = task.next_largest = a.take_largest();
   ++a.num_added;
   linear_.multiply(a, matrix, task, x, sizes_.num_tokens);
 }
@@ -428,10 +446,11 @@ void CudaBackend::project_output(Activations& activations, const StepInput&,
   task.out = a.hidden;
   task.out_stride = a.shape.hidden_size;
   task.out_columns = a.shape.hidden_size;
-  const bool is_left = sizes_.num_tokens == 1 && sizes_.num_decodes == 1;
-  const OperandRows x =
-      linear_.rows_from(a, matrix.view(), a.attended, compute_element(), sizes_.num_tokens,
-                        is_left ? a.attended_traits : RowTraits());
+  RowTraits traits;
+  if (sizes_.num_tokens == 1 && attended_largest_ != nullptr)
+    traits = {nullptr, reinterpret_cast<float*>(attended_largest_), 1};
+  const OperandRows x = linear_.rows_from(a, matrix.view(), a.attended, compute_element(),
+                                          sizes_.num_tokens, traits, attended_largest_);
   add_to_hidden(a, matrix, task, x, data_of(weights.post_attention_norm),
                 matrix_of(*weights.gate_up).view());
 }
@@ -446,7 +465,12 @@ void CudaBackend::feed_forward(Activations& activations, const StepInput&,
   task.bias = data_of(weights.gate_up_bias);
   task.epilogue = Epilogue::kSwiGlu;
   task.out = a.gated;
-  task.out_element = linear_.result_element(down.view(), sizes_.num_tokens);
+  if (linear_.leaves_rows(gate_up.view(), sizes_.num_tokens) &&
+      linear_.codes_rows(down.view(), sizes_.num_tokens))
+    task.next_largest = a.take_largest();
+  task.out_element = task.next_largest != nullptr
+                         ? Element::kBf16
+                         : linear_.result_element(down.view(), sizes_.num_tokens);
   task.out_run = linear_.result_run(down.view(), task.out_element, sizes_.num_tokens);
   task.out_stride = a.shape.intermediate_size;
   task.out_columns = a.shape.intermediate_size;
@@ -459,8 +483,8 @@ void CudaBackend::feed_forward(Activations& activations, const StepInput&,
   second.out = a.hidden;
   second.out_stride = a.shape.hidden_size;
   second.out_columns = a.shape.hidden_size;
-  const OperandRows gated =
-      linear_.rows_from(a, down.view(), a.gated, task.out_element, sizes_.num_tokens, task.left);
+  const OperandRows gated = linear_.rows_from(a, down.view(), a.gated, task.out_element,
+                                              sizes_.num_tokens, task.left, task.next_largest);
   const float* next = weights.next_norm != nullptr
                           ? static_cast<const CudaVector&>(*weights.next_norm).data()
                           : nullptr;

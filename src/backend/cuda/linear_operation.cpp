@@ -46,29 +46,35 @@ int LinearOperation::result_run(const MatrixView& matrix, Element element, int n
   return is_operand ? run_pieces(matrix.layout, form(matrix, num_tokens)) : 0;
 }
 
+bool LinearOperation::codes_rows(const MatrixView& matrix, int num_tokens) const {
+  return observer_ == nullptr && matrix.padded_columns == matrix.columns &&
+         cuda::codes_rows(matrix, num_tokens);
+}
+
 NormedRows LinearOperation::rows_to_leave(CudaActivations& a, const MatrixView& matrix,
                                           const MatrixView& next, int num_tokens) const {
-  const bool is_operand = defers_norm(next.layout) && next.padded_columns == next.columns &&
-                          next.columns == matrix.rows;
-  if (observer_ != nullptr || !is_operand ||
-      !leaves_normed_rows(matrix, num_tokens, deterministic_))
-    return {};
-  return {static_cast<std::uint16_t*>(a.operand.values), a.next_squares(),
-          run_pieces(next.layout, form(next, num_tokens))};
+  const bool is_operand = (defers_norm(next.layout) || codes_rows(next, num_tokens)) &&
+                          next.padded_columns == next.columns && next.columns == matrix.rows;
+  if (!is_operand || !leaves_rows(matrix, num_tokens)) return {};
+  return {a.left_rows, a.next_squares(), run_pieces(next.layout, form(next, num_tokens))};
 }
 
 std::optional<OperandRows> LinearOperation::rows_left(const MatrixView& matrix,
                                                       const NormedRows& left,
+                                                      const std::uint32_t* largest,
                                                       const RowSource& source,
                                                       int num_tokens) const {
   const RowForm rows_form = form(matrix, num_tokens);
-  if (left.values == nullptr || observer_ != nullptr || !defers_norm(matrix.layout) ||
+  const bool is_operand =
+      largest != nullptr ? codes_rows(matrix, num_tokens) : defers_norm(matrix.layout);
+  if (left.values == nullptr || observer_ != nullptr || !is_operand ||
       matrix.columns != source.stride || matrix.padded_columns != source.stride ||
       left.run != run_pieces(matrix.layout, rows_form))
     return {};
   return OperandRows{.values = left.values,
                      .squares = left.squares,
                      .eps = static_cast<float>(source.eps),
+                     .largest = largest,
                      .form = rows_form,
                      .source = {}};
 }
@@ -106,7 +112,10 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
 }
 
 OperandRows LinearOperation::rows_from(CudaActivations& a, const MatrixView& matrix, void* x,
-                                       Element element, int num_rows, const RowTraits& traits) {
+                                       Element element, int num_rows, const RowTraits& traits,
+                                       const std::uint32_t* largest) {
+  if (largest != nullptr && num_rows > 1)
+    return {.values = x, .largest = largest, .form = RowForm::kPlain, .source = {}};
   const RowSource source = {x, element, matrix.columns, nullptr, 0, traits};
   const bool is_operand = takes_rows_directly(matrix) && element == operand_element(matrix);
   if (!is_operand) return prepare(a, matrix, source, num_rows);

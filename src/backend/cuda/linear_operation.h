@@ -35,18 +35,26 @@ class LinearOperation {
   OperandRows prepare(CudaActivations& a, const MatrixView& matrix, const RowSource& source,
                       int num_rows, const std::int32_t* row_index = nullptr,
                       unsigned long long* best = nullptr);
+  /// True when a product of `matrix` makes codes of rows that are left for it: codes_rows().
+  [[nodiscard]] bool codes_rows(const MatrixView& matrix, int num_tokens) const;
+  /// True when the next product's rows are left by one of `matrix`: leaves_normed_rows().
+  [[nodiscard]] bool leaves_rows(const MatrixView& matrix, int num_tokens) const {
+    return observer_ == nullptr && leaves_normed_rows(matrix, num_tokens, deterministic_);
+  }
   /// What a product of `matrix` leaves of a residual stream of so many columns for `next`, as its
   /// left operand; without values where it can't.
   [[nodiscard]] NormedRows rows_to_leave(CudaActivations& a, const MatrixView& matrix,
                                          const MatrixView& next, int num_tokens) const;
-  /// Those as the rows of `matrix` from `source`, where it multiplies them as they are.
+  /// Those as the rows of `matrix` from `source`, where it multiplies them as they are; `largest`:
+  /// see OperandRows, where it codes_rows().
   [[nodiscard]] std::optional<OperandRows> rows_left(const MatrixView& matrix,
                                                      const NormedRows& left,
+                                                     const std::uint32_t* largest,
                                                      const RowSource& source, int num_tokens) const;
   /// The rows that `matrix` multiplies when the operation before it left its results in `x`, and
-  /// `traits` with them.
+  /// `traits` or `largest` with them.
   OperandRows rows_from(CudaActivations& a, const MatrixView& matrix, void* x, Element element,
-                        int num_rows, const RowTraits& traits);
+                        int num_rows, const RowTraits& traits, const std::uint32_t* largest);
   /// `task` says where results go; its matrix, rows and their number are filled in. May wait for
   /// the products that follow: what else comes behind it on the stream is begun after flush().
   void multiply(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,

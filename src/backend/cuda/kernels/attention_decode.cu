@@ -218,7 +218,7 @@ DecodeArgs decode_args(const AttentionTask& task, const RopeAppendTask& heads) {
   args.partial_sums = task.partial_sums;
   args.partial_stats = task.partial_stats;
   args.arrivals = task.arrivals;
-  args.largest = task.largest;
+  args.next_largest = task.next_largest;
   return args;
 }
 

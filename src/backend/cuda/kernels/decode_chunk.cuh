@@ -45,7 +45,7 @@ struct DecodeArgs {
   float* partial_sums;
   float* partial_stats;
   int* arrivals;
-  float* largest;  // [attention_traits()] or null
+  std::uint32_t* next_largest;  // see AttentionTask
 };
 
 // The grid: key-value heads by shares by slices. Blocks begin in this order, so all of a slice

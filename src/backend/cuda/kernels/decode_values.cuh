@@ -109,16 +109,16 @@ __device__ __forceinline__ void merge_chunk(const DecodeSums<kDim>& part,
 
 /// Where a row's head begins in `out`, but for dealing.
 struct DecodeRow {
+  int token;
   std::int64_t base;  // of the token's row
   int first_column;   // of the head
 };
 __device__ __forceinline__ DecodeRow decode_row(const DecodeArgs& args, const DecodeRows& tile,
                                                 int row, int head_dim) {
   const int in_tile = row * args.group_inverse >> 16;
-  const int token = tile.first_query + in_tile;
+  const int token = tile.slice.first_token + tile.first_query + in_tile;
   const int head = kv_head_of_block() * args.group + row - in_tile * args.group;
-  return {static_cast<std::int64_t>(tile.slice.first_token + token) * args.out_stride,
-          head * head_dim};
+  return {token, static_cast<std::int64_t>(token) * args.out_stride, head * head_dim};
 }
 /// Elements d and d + 1, d even: no form of a row parts them; not stored in a rehearsal. Returns
 /// the larger magnitude.
@@ -133,12 +133,17 @@ __device__ __forceinline__ float store_pair(const DecodeArgs& args, const Decode
   return fmaxf(fabsf(f16_value(static_cast<std::uint16_t>(pair))),
                fabsf(f16_value(static_cast<std::uint16_t>(pair >> 16))));
 }
-/// The largest magnitude that the warp has stored.
-__device__ __forceinline__ void leave_largest(const DecodeArgs& args, float largest) {
-  if (args.largest == nullptr) return;
-  largest = warp_largest(largest);
-  if (threadIdx.x % 32 == 0)
-    args.largest[kv_head_of_block() * kAttentionWarps + threadIdx.x / 32] = largest;
+/// The largest magnitude that kLanes neighbouring lanes have stored of a row.
+template <int kLanes>
+__device__ __forceinline__ void offer_largest(const DecodeArgs& args, const DecodeRow& row,
+                                              float largest) {
+  if (args.next_largest == nullptr) return;
+  const int lane = threadIdx.x % 32;
+  const std::uint32_t lanes = (0xffffffffU >> (32 - kLanes)) << (lane / kLanes * kLanes);
+#pragma unroll
+  for (int offset = 1; offset < kLanes; offset *= 2)
+    largest = fmaxf(largest, __shfl_xor_sync(lanes, largest, offset));
+  if (lane % kLanes == 0) atomicMax(args.next_largest + row.token, __float_as_uint(largest));
 }
 
 template <int kDim, int kHalves>
@@ -146,13 +151,13 @@ __device__ __forceinline__ void store_result(const DecodeArgs& args, const Decod
                                              const DecodeSums<kDim>& sums,
                                              const DecodeStats<kHalves>& stats, bool is_rehearsal) {
   const int lane = threadIdx.x % 32;
-  float largest = 0;
 #pragma unroll
   for (int half = 0; half < kHalves; ++half) {
     const int row = half * 8 + lane / 4;
     if (row >= tile.num_rows) continue;
     const DecodeRow to = decode_row(args, tile, row, kDim);
     const Quotient by_total(stats.total[half]);
+    float largest = 0;
 #pragma unroll
     for (int u = 0; u < kUnitsOfWarp<kDim>; ++u) {
 #pragma unroll
@@ -163,8 +168,8 @@ __device__ __forceinline__ void store_result(const DecodeArgs& args, const Decod
                                             by_total(sums.v[u][i][half * 2 + 1]), is_rehearsal));
       }
     }
+    offer_largest<4>(args, to, is_rehearsal ? 0.0F : largest);
   }
-  if (!is_rehearsal) leave_largest(args, largest);
 }
 
 // --- chunks that several blocks of threads share
@@ -223,7 +228,6 @@ __device__ __forceinline__ void merge_chunks(const DecodeArgs& args, const Decod
                                              const DecodeRange& all, StatsOf stats_of,
                                              SumsOf sums_of) {
   constexpr int kThreads = kDim / 4;
-  float largest = 0;
 #pragma unroll 1
   for (int row = static_cast<int>(threadIdx.x) / kThreads; row < tile.num_rows;
        row += kAttentionThreads / kThreads) {
@@ -241,10 +245,10 @@ __device__ __forceinline__ void merge_chunks(const DecodeArgs& args, const Decod
     }
     const Quotient by_total(total);
     const DecodeRow to = decode_row(args, tile, row, kDim);
-    largest = fmaxf(largest, store_pair(args, to, d, by_total(sum.x), by_total(sum.y)));
-    largest = fmaxf(largest, store_pair(args, to, d + 2, by_total(sum.z), by_total(sum.w)));
+    const float first = store_pair(args, to, d, by_total(sum.x), by_total(sum.y));
+    const float second = store_pair(args, to, d + 2, by_total(sum.z), by_total(sum.w));
+    offer_largest<kThreads>(args, to, fmaxf(fmaxf(first, second), 0.0F));
   }
-  leave_largest(args, largest);
 }
 
 /// True in the block of the tile that gets here last, which sees what the others have stored.

@@ -51,6 +51,10 @@ __global__ void embed_kernel(EmbedTask task) {
     for (int i = threadIdx.x; i < task.num_squares; i += blockDim.x)
       task.squares[i * kMostNormedTokens + t] = 0;
   }
+  if (task.largest != nullptr && t < kMostCodedTokens) {
+    for (int i = threadIdx.x; i < task.num_largest; i += blockDim.x)
+      task.largest[i * kMostCodedTokens + t] = 0;
+  }
   const auto position = static_cast<float>(task.positions[t]);
   for (int i = threadIdx.x; i < task.half_dim; i += blockDim.x) {
     const auto angle = static_cast<double>(__fmul_rn(position, task.inv_freq[i]));

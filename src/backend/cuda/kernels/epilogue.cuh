@@ -38,12 +38,13 @@ struct EpilogueArgs {
   unsigned long long* best;
   const float* next_norm;
   NormedRows next;
+  std::uint32_t* next_largest;
 };
 
 inline EpilogueArgs epilogue_args(const LinearTask& task) {
   return {task.bias,       task.epilogue,    task.out,     task.out_element,
           task.out_stride, task.out_columns, task.out_run, task.num_tokens,
-          task.best,       task.next_norm,   task.next};
+          task.best,       task.next_norm,   task.next,    task.next_largest};
 }
 
 /// All but kSwiGlu: the finished sum of one token and one row of the matrix.

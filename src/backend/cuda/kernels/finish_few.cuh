@@ -55,17 +55,21 @@ class FewFinish {
     token_scale_ = token_scale;
     if (is_present_ && args_.epilogue.kind == Epilogue::kAdd) old_ = *out();
   }
+  [[nodiscard]] __device__ __forceinline__ int token() const { return token_; }
   /// `parts`: [part][token][row], padded.
   __device__ __forceinline__ void finish(const float* parts) const {
     if (threadIdx.x >= kTokens * kTileRows) return;
     const EpilogueArgs& epilogue = args_.epilogue;
     const float value = is_present_ ? total(parts, 0) : 0;
     if constexpr (kTiles == 2) {
-      if (!is_present_) return;
-      const std::int64_t at =
-          static_cast<std::int64_t>(token_) * epilogue.out_stride +
-          dealt_column(column(), element_bytes(epilogue.out_element), epilogue.out_run);
-      store_element(epilogue.out, epilogue.out_element, at, silu(value) * total(parts, 1));
+      const float result = is_present_ ? silu(value) * total(parts, 1) : 0;
+      if (is_present_) {
+        const std::int64_t at =
+            static_cast<std::int64_t>(token_) * epilogue.out_stride +
+            dealt_column(column(), element_bytes(epilogue.out_element), epilogue.out_run);
+        store_element(epilogue.out, epilogue.out_element, at, result);
+      }
+      offer_largest(result);
     } else {
       const bool adds = epilogue.kind == Epilogue::kAdd;
       const float result = adds ? old_ + value : value;
@@ -100,10 +104,23 @@ class FewFinish {
   __device__ __forceinline__ void leave(float result) const {
     const NormedRows& next = args_.epilogue.next;
     const SquareSum squares = lane_tile_squares(is_present_ ? result : 0);
-    if (!is_present_) return;
-    next.values[static_cast<std::int64_t>(token_) * args_.epilogue.out_columns +
-                dealt_column(row_, 2, next.run)] = to_bf16(__fmul_rn(result, next_norm_));
-    if (place() == 0) atomicAdd(next.squares + token_, squares);
+    const float number = is_present_ ? __fmul_rn(result, next_norm_) : 0;
+    if (is_present_) {
+      next.values[static_cast<std::int64_t>(token_) * args_.epilogue.out_columns +
+                  dealt_column(row_, 2, next.run)] = to_bf16(number);
+      if (place() == 0) atomicAdd(next.squares + token_, squares);
+    }
+    offer_largest(number);
+  }
+  /// By all threads that finish: a number of the token's row. NaN counts as zero.
+  __device__ __forceinline__ void offer_largest(float number) const {
+    if (args_.epilogue.next_largest == nullptr) return;
+    float largest = fmaxf(fabsf(number), 0.0F);
+#pragma unroll
+    for (int offset = kTileRows / 2; offset > 0; offset /= 2)
+      largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, offset));
+    if (place() == 0 && is_present_)
+      atomicMax(args_.epilogue.next_largest + token_, __float_as_uint(largest));
   }
 
   const LinearArgs& args_;

@@ -54,6 +54,9 @@ struct OperandRows {
   // multiplied by norm_factor() of them, of K columns and eps.
   SquareSum* squares = nullptr;
   float eps = 0;
+  // [T] of bf16 rows that codes_rows() makes codes of, or null: bits of each one's largest
+  // magnitude. Such rows may have squares, too.
+  const std::uint32_t* largest = nullptr;
   RowForm form = RowForm::kPlain;
   RowSource source;  // of RowForm::kUnmade alone
 };
@@ -93,6 +96,8 @@ struct EmbedTask {
   float* hidden = nullptr;       // [T, K]
   SquareSum* squares = nullptr;  // [num_squares, kMostNormedTokens] that become zero, or null
   int num_squares = 0;
+  std::uint32_t* largest = nullptr;  // [num_largest, kMostCodedTokens] likewise
+  int num_largest = 0;
   float* cosine = nullptr;  // [T, D / 2]
   float* sine = nullptr;    // [T, D / 2]
 };
@@ -189,6 +194,9 @@ struct LinearTask {
                                        // pair, gated); left by kUnmade products of codes alone
   const float* next_norm = nullptr;    // [out_columns] that rows are multiplied by next
   NormedRows next;                     // of kAdd, where leaves_normed_rows()
+  // [T] of kSwiGlu in bf16, or of kAdd that leaves rows, or null: they become no less than the bits
+  // of the largest magnitude of each row before it was rounded, for codes_rows() of the next one.
+  std::uint32_t* next_largest = nullptr;
 };
 void linear(const LinearTask& task, StreamHandle stream);
 /// How `matrix` wants that many rows of x; `is_exact`: no instruction that keeps fewer bits of a
@@ -197,10 +205,15 @@ RowForm row_form(const MatrixView& matrix, int num_tokens, bool is_exact);
 /// True when the product of rows makes them itself, RowForm::kUnmade: it is one and, where codes
 /// are made of a row with a norm, its squares are known.
 bool can_make_row(const MatrixView& matrix, int num_tokens, const RowSource& source);
-/// True when a product with `matrix`, kAdd of so many tokens, can leave NormedRows.
+/// True when a product with `matrix` of so many tokens can leave the next one's rows: kAdd
+/// NormedRows; of up to kMostCodedTokens, kSwiGlu as well, LinearTask::next_largest.
 bool leaves_normed_rows(const MatrixView& matrix, int num_tokens, bool is_exact);
 /// The most tokens of such a product.
 inline constexpr int kMostNormedTokens = 128;
+/// True when the product of so many bf16 rows makes codes of them itself, as each block of weights
+/// needs them, and only wants to know the largest magnitude of each: see code_rows.cuh.
+bool codes_rows(const MatrixView& matrix, int num_tokens);
+inline constexpr int kMostCodedTokens = 8;
 /// True for operands of bf16, whose rows may want the norm's factor.
 IOL_HOST_DEVICE constexpr bool defers_norm(MatrixLayout layout) {
   return layout == MatrixLayout::kBf16 || layout == MatrixLayout::kInt8Bf16;
@@ -337,8 +350,9 @@ struct AttentionTask {
   float* partial_sums = nullptr;   // [entries, 16, D]: (tile, kv head, chunk) or (chunk, kv head)
   float* partial_stats = nullptr;  // [entries, 16, 2]: maximum, sum
   int* arrivals = nullptr;         // [tiles, kv heads], zero between kernels
-  float* largest = nullptr;        // [attention_traits()] of a single token's row, or null
-  bool waits_long = false;         // attention_decode(): behind a chain of products
+  // attention_decode(): [T] of rows of out, or null, as LinearTask::next_largest.
+  std::uint32_t* next_largest = nullptr;
+  bool waits_long = false;  // attention_decode(): behind a chain of products
 };
 /// With tensor cores; queries bf16 or f16 as the cache is, f16 beside codes; cache not f32.
 void attention(const AttentionTask& task, StreamHandle stream);
@@ -353,8 +367,6 @@ bool attention_takes_prompts(const CacheView& cache);
 void attention_decode(const AttentionTask& task, const RopeAppendTask& heads, StreamHandle stream);
 /// True when there is such a kernel for the cache.
 bool attention_decodes(const CacheView& cache);
-/// Magnitudes that it leaves in AttentionTask::largest, see RowTraits: a warp's each.
-constexpr int attention_traits(int num_kv_heads) { return 4 * num_kv_heads; }
 
 /// In f32, any cache, one block of threads for each token and head. `token_slices` [T].
 void attention_f32(const AttentionTask& task, const std::int32_t* token_slices,

@@ -6,6 +6,7 @@ namespace iol::cuda {
 namespace {
 
 constexpr int kFewTokens = 8;  // the portable kernel is faster
+static_assert(kMostCodedTokens <= kFewTokens);
 
 }  // namespace
 
@@ -35,8 +36,13 @@ bool leaves_normed_rows(const MatrixView& matrix, int num_tokens, bool is_exact)
   // Other kernels finish one row, or don't read what they add to.
   const bool is_dealt = row_form(matrix, num_tokens, is_exact) == RowForm::kDealt;
   const int most = is_dealt ? kMostNormedTokens : kFewTokens;
-  return defers_norm(matrix.layout) && matrix.rows % 64 == 0 && num_tokens > 1 &&
-         num_tokens <= most;
+  const bool can_leave = defers_norm(matrix.layout) ||
+                         (matrix.layout == MatrixLayout::kFp8 && num_tokens <= kFewTokens);
+  return can_leave && matrix.rows % 64 == 0 && num_tokens > 1 && num_tokens <= most;
+}
+
+bool codes_rows(const MatrixView& matrix, int num_tokens) {
+  return matrix.layout == MatrixLayout::kFp8 && num_tokens > 1 && num_tokens <= kMostCodedTokens;
 }
 
 void linear(const LinearTask& task, StreamHandle stream) {

@@ -20,6 +20,7 @@ struct LinearArgs {
   const float* x_scales;
   const std::int32_t* x_sums;
   const SquareSum* x_squares;
+  const std::uint32_t* x_largest;
   float eps;
   EpilogueArgs epilogue;
 };
@@ -33,6 +34,7 @@ LinearArgs linear_args(const LinearTask& task) {
           task.x.scales,
           task.x.sums,
           task.x.squares,
+          task.x.largest,
           task.x.eps,
           epilogue_args(task)};
 }

@@ -1,9 +1,9 @@
 // x W^T with E4M3 weights and activations. Codes become f16, which holds them exactly, on their way
 // into the mma; products are exact, sums f32. Dealt rows take fp8 instructions, which are twice as
 // fast and keep fewer bits of their sums; those of 256 columns each are added in f32. Widened rows
-// take f16 instructions.
+// take f16 instructions. Few rows may be bf16 numbers yet (code_rows.cuh).
 //   out[m][n] = (sum over k of x[m][k] w[n][k]) * (x_scales[m] * scales[n])
-#include "backend/cuda/kernels/linear_half.cuh"
+#include "backend/cuda/kernels/code_rows.cuh"
 
 namespace iol::cuda {
 namespace {
@@ -103,6 +103,7 @@ struct MadeFp8Format : Fp8Format {
 }  // namespace
 
 void linear_fp8(const LinearTask& task, StreamHandle stream) {
+  if (task.x.largest != nullptr) return launch_ring<MadeFp8Format, CodedRows>(task, stream);
   if (task.x.form == RowForm::kWidened) return multiply_dealt<WidenedFp8Format>(task, stream);
   multiply_rows<Fp8Format>(task, stream);
 }

@@ -7,8 +7,8 @@
 //
 // What the next kernel's blocks find of shared memory decides how early its first weights come, so
 // blocks take less where there are many to a multiprocessor. In a step this is ahead of registers
-// for 16-bit weights, and for E4M3 codes of large matrices; copies of small ones, and of int8
-// codes, crowd what attention and rows wait for (docs/kernels.md).
+// for 16-bit weights, for rows that are coded here (code_rows.cuh), and for codes of large
+// matrices; copies of small ones crowd what kernels that only make rows wait for (docs/kernels.md).
 #include <algorithm>
 
 #include "backend/cuda/kernels/async_copy.cuh"
@@ -96,7 +96,8 @@ __device__ __forceinline__ void sum_ring(const LinearArgs& args, const Rows& mad
     const std::byte* row = stage + Stage::kWeightBytes + lane / 4 * Format::kRowBytes;
     if (Rows::kInShared) row = made.row(0) + (range.begin + block) * Format::kRowBytes;
     typename Format::Row x = {};
-    if (!Rows::kInShared || lane < 4) x = Format::load_row(row + lane % 4 * Format::kRunBytes);
+    if (!Rows::kInShared || lane < 4)
+      x = made.template load<Format>(row + lane % 4 * Format::kRunBytes);
 #pragma unroll
     for (int t = 0; t < kTiles; ++t)
       Format::multiply(args, first_tile + t, first_token, range.begin + block, w[t], x, sums[t][0]);
@@ -130,12 +131,12 @@ __device__ __forceinline__ void multiply_ring_block(const LinearArgs& args, cons
   finish.finish(parts);
 }
 
-template <class Format, int kTiles, int kDepth>
+template <class Format, template <class> class Rows, int kTiles, int kDepth>
 __global__ void __launch_bounds__(32 * kNumParts)
     linear_ring_kernel(const __grid_constant__ LinearArgs args, int ring_bytes) {
   extern __shared__ uint4 shared_memory[];
   auto finish = block_finish<Format, kTiles, 1>(args);
-  const MadeBefore<decltype(finish)> made = {args, finish};
+  const Rows<decltype(finish)> made = {args, finish};
   multiply_ring_block<Format, kTiles, kDepth>(
       args, made, finish, reinterpret_cast<std::byte*>(shared_memory), ring_bytes);
 }
@@ -167,26 +168,26 @@ inline bool leaves_room(int num_blocks, int bytes) {
 }
 
 /// With rings of kDepth stages, or of the first other depth that leaves room, or of the last.
-template <class Format, int kTiles, int kDepth, int... kOthers>
+template <class Format, template <class> class Rows, int kTiles, int kDepth, int... kOthers>
 void launch_ring(const LinearTask& task, StreamHandle stream) {
-  using Rows = MadeBefore<FewFinish<Format, kTiles>>;
-  const int ring_bytes = ring_bytes_of<Format, Rows, kTiles, kDepth>(task.matrix);
+  const int ring_bytes =
+      ring_bytes_of<Format, Rows<FewFinish<Format, kTiles>>, kTiles, kDepth>(task.matrix);
   const int bytes = kNumParts * ring_bytes;
   const dim3 grid(task.matrix.rows / (kTiles * kTileRows));
   if constexpr (sizeof...(kOthers) > 0) {
     if (!leaves_room(static_cast<int>(grid.x), bytes))
-      return launch_ring<Format, kTiles, kOthers...>(task, stream);
+      return launch_ring<Format, Rows, kTiles, kOthers...>(task, stream);
   }
-  auto* kernel = linear_ring_kernel<Format, kTiles, kDepth>;
+  auto* kernel = linear_ring_kernel<Format, Rows, kTiles, kDepth>;
   launch_kernel(kernel, grid, 32 * kNumParts, bytes, stream, linear_args<Format>(task), ring_bytes);
 }
 
 /// At most kRingTokens tokens.
-template <class Format>
+template <class Format, template <class> class Rows = MadeBefore>
 void launch_ring(const LinearTask& task, StreamHandle stream) {
   task.epilogue == Epilogue::kSwiGlu  // gate and up in one block
-      ? launch_ring<Format, 2, 4, 3, 2>(task, stream)
-      : launch_ring<Format, 1, 8, 6, 4, 2>(task, stream);
+      ? launch_ring<Format, Rows, 2, 4, 3, 2>(task, stream)
+      : launch_ring<Format, Rows, 1, 8, 6, 4, 2>(task, stream);
 }
 
 }  // namespace iol::cuda

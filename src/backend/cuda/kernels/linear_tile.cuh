@@ -48,6 +48,8 @@ __device__ __forceinline__ uint4 load_cached(const void* p) {
 ///   make_beside<kGroups>()
 ///               likewise, when so many groups of copies have been begun since prepare()
 ///   row(token)
+///   load<Format>(p)
+///               a lane's part of a row, for a block of K
 template <class Finish>
 struct MadeBefore {
   static constexpr bool kInShared = false;
@@ -61,6 +63,10 @@ struct MadeBefore {
   }
   [[nodiscard]] __device__ __forceinline__ const std::byte* row(int token) const {
     return args.x + token * args.x_row_bytes;
+  }
+  template <class Format>
+  [[nodiscard]] __device__ __forceinline__ typename Format::Row load(const std::byte* p) const {
+    return Format::load_row(p);
   }
 };
 

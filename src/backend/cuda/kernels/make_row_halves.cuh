@@ -98,6 +98,10 @@ struct MadeHalves {
     finish.load_with(make_halves<Format, kRuns, kGroups>(args, source, norm, made));
   }
   [[nodiscard]] __device__ __forceinline__ const std::byte* row(int) const { return made; }
+  template <class Other>
+  [[nodiscard]] __device__ __forceinline__ typename Other::Row load(const std::byte* p) const {
+    return Other::load_row(p);
+  }
 };
 
 /// `memory`: the row, the norm.

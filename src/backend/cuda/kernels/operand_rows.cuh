@@ -3,7 +3,7 @@
 //   p = x * weight, factor = 1 / sqrt(mean(x^2) + eps), y = p * factor; else y = p = x
 //   bf16   p, rounded; sums over K are multiplied by factor
 //   int8   scale = max |p| / 127 * factor, code = round(p * (127 / max |p|))
-//   fp8    scale = max |p| / 448 * factor, code = e4m3(p * (448 / max |p|))
+//   fp8    scale = max |p| / 448 * factor, code = e4m3(bf16(p) * (448 / max |p|))
 // in f32. So neither waits for the factor; other formats take y. Squares of four neighbours are
 // added in f32, the sums of a row's fours as whole numbers of kSquareUnit: exactly, so in any
 // order. That unit is far below any eps: a mean of 1e-6 has an error of 1e-10.
@@ -132,12 +132,16 @@ struct RowCoder {
   [[nodiscard]] __device__ __forceinline__ float scale() const {
     return __fdiv_rn(largest, most());
   }
-  [[nodiscard]] __device__ __forceinline__ std::uint32_t code(float x) const {
-    const float scaled = scaled_within(x, inverse, most());
-    return (is_int8 ? static_cast<std::uint32_t>(__float2int_rn(scaled)) : to_e4m3(scaled)) & 0xffU;
-  }
+  /// The first in the low byte.
   [[nodiscard]] __device__ __forceinline__ std::uint32_t codes(const float4& v) const {
-    return code(v.x) | code(v.y) << 8 | code(v.z) << 16 | code(v.w) << 24;
+    if (is_int8) {
+      const float x[4] = {v.x, v.y, v.z, v.w};
+      return to_int8(x, inverse);
+    }
+    const std::uint32_t first = to_bf16_pair(v.x, v.y);
+    const std::uint32_t second = to_bf16_pair(v.z, v.w);
+    const float x[4] = {bf16_low(first), bf16_high(first), bf16_low(second), bf16_high(second)};
+    return to_e4m3(x, inverse);
   }
 };
 

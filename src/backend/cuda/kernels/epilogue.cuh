@@ -56,6 +56,15 @@ __device__ __forceinline__ void finish(const EpilogueArgs& args, int token, int 
   *out = args.kind == Epilogue::kAdd ? *out + value : value;
 }
 
+/// A gated result to its place.
+__device__ __forceinline__ void store_gated(const EpilogueArgs& args, int token, int column,
+                                            float result) {
+  store_element(args.out, args.out_element,
+                static_cast<std::int64_t>(token) * args.out_stride +
+                    dealt_column(column, element_bytes(args.out_element), args.out_run),
+                result);
+}
+
 /// kSwiGlu: `row` is that of the gate; the row of the up projection is 16 further on.
 __device__ __forceinline__ void finish_gated(const EpilogueArgs& args, int token, int row,
                                              float gate, float up) {
@@ -65,10 +74,7 @@ __device__ __forceinline__ void finish_gated(const EpilogueArgs& args, int token
     gate += args.bias[row];
     up += args.bias[row + kTileRows];
   }
-  store_element(args.out, args.out_element,
-                static_cast<std::int64_t>(token) * args.out_stride +
-                    dealt_column(column, element_bytes(args.out_element), args.out_run),
-                silu(gate) * up);
+  store_gated(args, token, column, silu(gate) * up);
 }
 
 }  // namespace iol::cuda

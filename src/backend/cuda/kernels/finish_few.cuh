@@ -63,12 +63,7 @@ class FewFinish {
     const float value = is_present_ ? total(parts, 0) : 0;
     if constexpr (kTiles == 2) {
       const float result = is_present_ ? silu(value) * total(parts, 1) : 0;
-      if (is_present_) {
-        const std::int64_t at =
-            static_cast<std::int64_t>(token_) * epilogue.out_stride +
-            dealt_column(column(), element_bytes(epilogue.out_element), epilogue.out_run);
-        store_element(epilogue.out, epilogue.out_element, at, result);
-      }
+      if (is_present_) store_gated(epilogue, token_, column(), result);
       offer_largest(result);
     } else {
       const bool adds = epilogue.kind == Epilogue::kAdd;

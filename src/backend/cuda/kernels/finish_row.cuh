@@ -82,7 +82,7 @@ class RowFinish {
     const int column = unit_ * kTileRows + thread_;
     if (thread_ >= kTileRows || column >= epilogue.out_columns) return 0;
     const float result = silu(value) * up;
-    store_element(epilogue.out, epilogue.out_element, column, result);
+    store_gated(epilogue, 0, column, result);
     return result;
   }
 

@@ -10,6 +10,7 @@
 
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/cuda_device.h"
+#include "backend/cuda/kernels/kernel_level.h"
 #include "base/dtype.h"
 #include "bench/kernels/linear_case.h"
 #include "tests/backend/device_model.h"
@@ -170,12 +171,12 @@ TEST_F(CudaCodedRows, gated_products_leave_the_largest_magnitude_of_each_row) {
   }
 }
 
-TEST(CudaCodedRowsRule, few_rows_of_fp8_matrices_are_coded_late) {
+TEST_F(CudaCodedRows, are_few_rows_of_fp8_matrices_where_an_instruction_makes_codes) {
   MatrixView matrix;
   matrix.layout = MatrixLayout::kFp8;
   matrix.rows = matrix.columns = matrix.padded_columns = kSize;
-  EXPECT_TRUE(codes_rows(matrix, 2));
-  EXPECT_TRUE(codes_rows(matrix, kMostCodedTokens));
+  EXPECT_EQ(codes_rows(matrix, 2), takes_hopper_kernels());
+  EXPECT_EQ(codes_rows(matrix, kMostCodedTokens), takes_hopper_kernels());
   EXPECT_FALSE(codes_rows(matrix, 1));
   EXPECT_FALSE(codes_rows(matrix, kMostCodedTokens + 1));
   matrix.layout = MatrixLayout::kInt8;

@@ -42,7 +42,9 @@ bool leaves_normed_rows(const MatrixView& matrix, int num_tokens, bool is_exact)
 }
 
 bool codes_rows(const MatrixView& matrix, int num_tokens) {
-  return matrix.layout == MatrixLayout::kFp8 && num_tokens > 1 && num_tokens <= kMostCodedTokens;
+  // Others have no instruction that makes E4M3 codes.
+  return matrix.layout == MatrixLayout::kFp8 && num_tokens > 1 && num_tokens <= kMostCodedTokens &&
+         takes_hopper_kernels();
 }
 
 void linear(const LinearTask& task, StreamHandle stream) {

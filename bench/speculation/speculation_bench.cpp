@@ -84,8 +84,8 @@ void print_row(const std::string& workload, int num_streams, const SpeculationSu
       "| {} | {} | {} | {:.0f} | {:.2f} | {:.2f} to {:.2f} | {:.2f} | {:.2f} | {:.0f} % | {:.1f} "
       "|\n",
       workload, num_streams, subject.name,
-      median_of(subject.results, &SpeculationResult::tokens_per_second), median(subject.gains), low, high,
-      median_of(subject.results, &SpeculationResult::predicted),
+      median_of(subject.results, &SpeculationResult::tokens_per_second), median(subject.gains), low,
+      high, median_of(subject.results, &SpeculationResult::predicted),
       median_of(subject.results, &SpeculationResult::tokens_per_step),
       100 * median_of(subject.results, &SpeculationResult::accepted_share),
       median_of(subject.results, &SpeculationResult::mean_depth));
@@ -153,7 +153,8 @@ void compare_speed(std::vector<SpeculationSubject>& subjects, const Options& opt
   }
   print_header();
   for (const int num_streams : options.streams) {
-    for (const SpeculationWorkload& workload : workloads) compare(subjects, workload, options, num_streams);
+    for (const SpeculationWorkload& workload : workloads)
+      compare(subjects, workload, options, num_streams);
   }
 }
 
@@ -188,7 +189,7 @@ void prediction(const Options& options) {
     auto subjects =
         subjects_of_one("demo-draft", Engine::create(engine_config(options, "demo-draft", rate)));
     const SpeculationWorkload workload{fmt::format("SIMULATED acceptance {:g}", rate),
-                            heldout_prompts(*subjects.front().engine->tokenizer())};
+                                       heldout_prompts(*subjects.front().engine->tokenizer())};
     for (const int num_streams : options.streams) {
       compare(subjects, workload, options, num_streams);
     }
@@ -205,7 +206,7 @@ void simulated(const Options& options) {
              static_cast<double>(now_ns() - start_ns) * 1e-9);
   auto subjects = subjects_of_one(options.draft, engine);
   const SpeculationWorkload workload{fmt::format("SIMULATED acceptance {:g}", options.acceptance),
-                          random_prompts(engine->model_config().vocab_size)};
+                                     random_prompts(engine->model_config().vocab_size)};
   print_header();
   for (const int num_streams : options.streams) compare(subjects, workload, options, num_streams);
 }

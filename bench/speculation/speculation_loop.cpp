@@ -20,8 +20,9 @@ std::string kind_of(const StepRecord& step, bool is_behind_drafts) {
 
 }  // namespace
 
-SpeculationResult run_loop(SpeculationSubject& subject, const SpeculationWorkload& workload, int num_output_tokens,
-                    int num_streams, std::size_t first, std::size_t count) {
+SpeculationResult run_loop(SpeculationSubject& subject, const SpeculationWorkload& workload,
+                           int num_output_tokens, int num_streams, std::size_t first,
+                           std::size_t count) {
   Engine& engine = *subject.engine;
   std::atomic<std::size_t> next{0};
   std::atomic<std::int64_t> num_tokens{0};

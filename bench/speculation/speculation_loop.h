@@ -52,7 +52,8 @@ struct SpeculationSubject {
 };
 
 /// A closed loop of `num_streams`; each prompt of [first, first + count) once.
-SpeculationResult run_loop(SpeculationSubject& subject, const SpeculationWorkload& workload, int num_output_tokens,
-                    int num_streams, std::size_t first, std::size_t count);
+SpeculationResult run_loop(SpeculationSubject& subject, const SpeculationWorkload& workload,
+                           int num_output_tokens, int num_streams, std::size_t first,
+                           std::size_t count);
 
 }  // namespace iol::bench

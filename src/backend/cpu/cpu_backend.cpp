@@ -4,13 +4,12 @@
 
 #include <atomic>
 #include <cmath>
-#include <cstring>
 
 #include "backend/cpu/cpu_activations.h"
 #include "backend/cpu/cpu_kv_cache.h"
 #include "backend/cpu/kernels_of.h"
+#include "backend/cpu/linear_operation.h"
 #include "backend/cpu/packed_matrix.h"
-#include "backend/read_elements.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
 
@@ -33,12 +32,6 @@ const PackedMatrix& packed(const WeightMatrix& matrix) {
 const float* data_of(const VectorPtr& vector) {
   return vector ? static_cast<const PackedVector&>(*vector).data() : nullptr;
 }
-std::int64_t element_bytes_of(Element element) { return element == Element::kBf16 ? 2 : 4; }
-/// Elements from one row of a matrix's left operand to the next.
-std::int64_t row_stride(std::int64_t columns, Element element) {
-  const std::int64_t element_bytes = element_bytes_of(element);
-  return row_stride_bytes(columns * element_bytes) / element_bytes;
-}
 CpuActivations& scratch_of(Activations& activations) {
   return static_cast<CpuActivations&>(activations);
 }
@@ -53,7 +46,8 @@ class CpuBackend final : public Backend {
         dtype_(options.dtype),
         activation_(dtype_ == DType::kBF16 && kernels_.bf16_activations ? Element::kBf16
                                                                         : Element::kF32),
-        threads_(options.num_threads > 0 ? options.num_threads : default_num_threads()) {
+        threads_(options.num_threads > 0 ? options.num_threads : default_num_threads()),
+        linear_(kernels_, activation_, threads_) {
     static_cast<void>(element_of(dtype_));
   }
 
@@ -77,7 +71,7 @@ class CpuBackend final : public Backend {
                                             threads_.num_threads());
   }
 
-  void observe_linear_inputs(LinearInputObserver* observer) override { observer_ = observer; }
+  void observe_linear_inputs(LinearInputObserver* observer) override { linear_.observe(observer); }
 
   void embed(Activations& activations, const StepInput& input, const WeightMatrix& table) override;
   void project_qkv(Activations& activations, const StepInput& input, const LayerWeights& weights,
@@ -98,28 +92,10 @@ class CpuBackend final : public Backend {
   std::int32_t chosen_token(Activations& activations, int row) override;
 
  private:
-  /// The element in which rows for `matrix` are computed: f32 where they are quantized next.
-  [[nodiscard]] Element operand_element(const PackedMatrix& matrix) const {
-    const bool is_plain =
-        matrix.format() == WeightFormat::kNone || matrix.format() == WeightFormat::kInt8WeightOnly;
-    return is_plain ? activation_ : Element::kF32;
-  }
   /// normed[i] = RMSNorm(hidden[rows(i)]) for i in [0, count), as `next` wants it.
   template <class RowOf>
   void normalize(CpuActivations& a, std::int64_t count, const float* weight,
                  const PackedMatrix& next, RowOf row_of);
-  /// Row `row` of the left operand of `matrix`, in the form that its format asks for.
-  void quantize_row(CpuActivations& a, const PackedMatrix& matrix, std::byte* x, Element element,
-                    std::int64_t row);
-  /// All rows of `x`.
-  void quantize(CpuActivations& a, const PackedMatrix& matrix, std::byte* x, Element element,
-                std::int64_t num_tokens);
-  /// The product of `matrix` and rows computed as `element` in `x`, quantized where it asks for it.
-  LinearTask linear_task(CpuActivations& a, const PackedMatrix& matrix, const std::byte* x,
-                         Element element, std::int64_t num_tokens) const;
-  void show_observer(const PackedMatrix& matrix, const std::byte* x, Element element,
-                     std::int64_t num_tokens) const;
-  void run_linear(CpuActivations& a, const LinearTask& task, std::int64_t num_panels);
   void rotate_and_append(CpuActivations& a, const StepInput& input, const LayerWeights& weights,
                          const CacheView& cache, const SequenceSlice& slice, std::int64_t token);
 
@@ -128,7 +104,7 @@ class CpuBackend final : public Backend {
   DType dtype_;
   Element activation_;
   ThreadPool threads_;
-  LinearInputObserver* observer_ = nullptr;
+  LinearOperation linear_;
 };
 
 void CpuBackend::embed(Activations& activations, const StepInput& input,
@@ -156,7 +132,7 @@ template <class RowOf>
 void CpuBackend::normalize(CpuActivations& a, std::int64_t count, const float* weight,
                            const PackedMatrix& next, RowOf row_of) {
   const std::int64_t hidden = a.shape.hidden_size;
-  const Element element = operand_element(next);
+  const Element element = linear_.operand_element(next);
   const std::int64_t row_bytes =
       row_stride_bytes(next.padded_columns() * element_bytes_of(element));
   threads_.for_ranges(count, 1, [&](std::int64_t begin, std::int64_t end, int) {
@@ -164,102 +140,8 @@ void CpuBackend::normalize(CpuActivations& a, std::int64_t count, const float* w
       std::byte* out = a.normed + i * row_bytes;
       kernels_.rms_norm(
           {a.hidden + row_of(i) * hidden, weight, hidden, a.shape.rms_norm_eps, out, element});
-      quantize_row(a, next, out, element, i);
+      linear_.quantize_row(a, next, out, element, i);
     }
-  });
-}
-
-void CpuBackend::quantize_row(CpuActivations& a, const PackedMatrix& matrix, std::byte* x,
-                              Element element, std::int64_t row) {
-  const std::int64_t size = matrix.num_columns();
-  std::uint8_t* codes = a.quantized + row * row_stride_bytes(matrix.padded_columns());
-  switch (matrix.format()) {
-    case WeightFormat::kInt8:
-      return kernels_.quantize({x, element, size, codes, a.scales + row});
-    case WeightFormat::kFp8:
-      return kernels_.quantize_fp8({x, element, size, x, activation_, a.scales + row});
-    case WeightFormat::kInt4: {
-      const std::int64_t num_groups = size / matrix.group_size();
-      return kernels_.quantize_groups({x, element, matrix.input_order(), size, matrix.group_size(),
-                                       reinterpret_cast<std::int8_t*>(codes),
-                                       a.scales + row * num_groups, a.sums + row * num_groups});
-    }
-    case WeightFormat::kNone:
-    case WeightFormat::kInt8WeightOnly:
-      return;
-  }
-}
-
-void CpuBackend::quantize(CpuActivations& a, const PackedMatrix& matrix, std::byte* x,
-                          Element element, std::int64_t num_tokens) {
-  if (matrix.format() == WeightFormat::kNone || matrix.format() == WeightFormat::kInt8WeightOnly)
-    return;
-  const std::int64_t row_bytes =
-      row_stride_bytes(matrix.padded_columns() * element_bytes_of(element));
-  threads_.for_ranges(num_tokens, 1, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t i = begin; i < end; ++i)
-      quantize_row(a, matrix, x + i * row_bytes, element, i);
-  });
-}
-
-LinearTask CpuBackend::linear_task(CpuActivations& a, const PackedMatrix& matrix,
-                                   const std::byte* x, Element element,
-                                   std::int64_t num_tokens) const {
-  LinearTask task;
-  task.x = x;
-  task.x_element = element;
-  task.x_stride = row_stride(matrix.padded_columns(), element);
-  task.weight_scales = matrix.scales();
-  switch (matrix.format()) {
-    case WeightFormat::kInt8:
-      task.x = a.quantized;
-      task.x_stride = row_stride_bytes(matrix.padded_columns());
-      task.x_scales = a.scales;
-      task.weight_offsets = matrix.offsets();
-      break;
-    case WeightFormat::kFp8:
-      // Rounded in place: rows begin where they did, in narrower elements.
-      task.x_stride *= element_bytes_of(element) / element_bytes_of(activation_);
-      task.x_element = activation_;
-      task.x_scales = a.scales;
-      break;
-    case WeightFormat::kInt4:
-      task.x = a.quantized;
-      task.x_stride = row_stride_bytes(matrix.padded_columns());
-      task.x_scales = a.scales;
-      task.x_sums = a.sums;
-      task.group_size = matrix.group_size();
-      break;
-    case WeightFormat::kNone:
-      if (observer_ != nullptr) show_observer(matrix, x, element, num_tokens);
-      break;
-    case WeightFormat::kInt8WeightOnly:
-      break;
-  }
-  task.weights = matrix.data();
-  task.weight_element = matrix.element();
-  task.num_tokens = num_tokens;
-  task.num_columns = matrix.padded_columns();
-  task.out_columns = matrix.num_rows();
-  return task;
-}
-
-void CpuBackend::show_observer(const PackedMatrix& matrix, const std::byte* x, Element element,
-                               std::int64_t num_tokens) const {
-  HostTensor rows;
-  rows.data = x;
-  rows.dtype = element == Element::kBf16 ? DType::kBF16 : DType::kF32;
-  std::vector<float> row(static_cast<std::size_t>(matrix.num_columns()));
-  for (std::int64_t token = 0; token < num_tokens; ++token) {
-    read_elements(rows, token * row_stride(matrix.padded_columns(), element), row);
-    observer_->observe(matrix, row);
-  }
-}
-
-void CpuBackend::run_linear(CpuActivations& a, const LinearTask& task, std::int64_t num_panels) {
-  threads_.for_ranges(num_panels, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
-    kernels_.linear(task, begin, end,
-                    reinterpret_cast<float*>(a.scratch[static_cast<std::size_t>(thread)]));
   });
 }
 
@@ -298,11 +180,12 @@ void CpuBackend::project_qkv(Activations& activations, const StepInput& input,
   const auto& matrix = packed(*weights.qkv);
   normalize(a, input.num_tokens(), data_of(weights.input_norm), matrix,
             [](std::int64_t i) { return i; });
-  LinearTask task = linear_task(a, matrix, a.normed, operand_element(matrix), input.num_tokens());
+  LinearTask task =
+      linear_.task(a, matrix, a.normed, linear_.operand_element(matrix), input.num_tokens());
   task.bias = data_of(weights.qkv_bias);
   task.out = a.qkv;
   task.out_stride = a.qkv_stride;
-  run_linear(a, task, matrix.num_panels());
+  linear_.run(a, task, matrix.num_panels());
 
   const CacheView view = static_cast<CpuKvCache&>(cache).layer(layer);
   threads_.for_ranges(input.num_tokens(), 1, [&](std::int64_t begin, std::int64_t end, int) {
@@ -367,13 +250,13 @@ void CpuBackend::project_output(Activations& activations, const StepInput& input
                                 const LayerWeights& weights) {
   auto& a = scratch_of(activations);
   const auto& matrix = packed(*weights.output);
-  quantize(a, matrix, a.attended, activation_, input.num_tokens());
-  LinearTask task = linear_task(a, matrix, a.attended, activation_, input.num_tokens());
+  linear_.quantize(a, matrix, a.attended, activation_, input.num_tokens());
+  LinearTask task = linear_.task(a, matrix, a.attended, activation_, input.num_tokens());
   task.bias = data_of(weights.output_bias);
   task.epilogue = Epilogue::kAdd;
   task.out = a.hidden;
   task.out_stride = a.shape.hidden_size;
-  run_linear(a, task, matrix.num_panels());
+  linear_.run(a, task, matrix.num_panels());
 }
 
 void CpuBackend::feed_forward(Activations& activations, const StepInput& input,
@@ -383,22 +266,23 @@ void CpuBackend::feed_forward(Activations& activations, const StepInput& input,
   const auto& down = packed(*weights.down);
   normalize(a, input.num_tokens(), data_of(weights.post_attention_norm), gate_up,
             [](std::int64_t i) { return i; });
-  LinearTask task = linear_task(a, gate_up, a.normed, operand_element(gate_up), input.num_tokens());
+  LinearTask task =
+      linear_.task(a, gate_up, a.normed, linear_.operand_element(gate_up), input.num_tokens());
   task.bias = data_of(weights.gate_up_bias);
   task.epilogue = Epilogue::kSwiGlu;
   task.out_activation = a.gated;
-  task.out_element = operand_element(down);
+  task.out_element = linear_.operand_element(down);
   task.out_stride = row_stride(down.padded_columns(), task.out_element);
   task.out_columns = a.shape.intermediate_size;
-  run_linear(a, task, gate_up.num_panels());
+  linear_.run(a, task, gate_up.num_panels());
 
-  quantize(a, down, a.gated, task.out_element, input.num_tokens());
-  LinearTask second = linear_task(a, down, a.gated, task.out_element, input.num_tokens());
+  linear_.quantize(a, down, a.gated, task.out_element, input.num_tokens());
+  LinearTask second = linear_.task(a, down, a.gated, task.out_element, input.num_tokens());
   second.bias = data_of(weights.down_bias);
   second.epilogue = Epilogue::kAdd;
   second.out = a.hidden;
   second.out_stride = a.shape.hidden_size;
-  run_linear(a, second, down.num_panels());
+  linear_.run(a, second, down.num_panels());
 }
 
 void CpuBackend::project_logits(Activations& activations, const StepInput& input,
@@ -410,7 +294,7 @@ void CpuBackend::project_logits(Activations& activations, const StepInput& input
   const auto& matrix = packed(head);
   normalize(a, count, static_cast<const PackedVector&>(final_norm).data(), matrix,
             [&](std::int64_t i) { return input.logit_tokens[static_cast<std::size_t>(i)]; });
-  LinearTask task = linear_task(a, matrix, a.normed, operand_element(matrix), count);
+  LinearTask task = linear_.task(a, matrix, a.normed, linear_.operand_element(matrix), count);
   task.out = a.logits;
   task.out_stride = a.logits_stride;
   task.out_columns = a.logits_stride;  // the padding of the last panel has room

@@ -8,6 +8,7 @@
 #include "backend/cuda/cuda_device.h"
 #include "bench/kernels/attention_case.h"
 #include "tests/backend/attention_reference.h"
+#include "tests/backend/device_numbers.h"
 
 namespace iol::cuda {
 namespace {
@@ -77,11 +78,7 @@ void expect_same_bits(const AttentionShape& shape, int shares) {
         std::mismatch(got.begin(), got.end(), want.begin()).first - got.begin());
     ASSERT_EQ(wrong, 0U) << "of " << got.size() << ", from " << first << " on; "
                          << attention.num_tokens() << " tokens";
-    std::vector<std::uint32_t> got_largest(want_largest.size());
-    check(cudaMemcpy(got_largest.data(), largest.data(), largest.size_bytes(),
-                     cudaMemcpyDeviceToHost),
-          "reading the largest");
-    ASSERT_EQ(got_largest, want_largest);
+    ASSERT_EQ(download<std::uint32_t>(largest), want_largest);
   }
 }
 

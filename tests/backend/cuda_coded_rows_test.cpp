@@ -14,6 +14,8 @@
 #include "base/dtype.h"
 #include "bench/kernels/linear_case.h"
 #include "tests/backend/device_model.h"
+#include "tests/backend/device_numbers.h"
+#include "tests/backend/linear_product.h"
 
 namespace iol::cuda {
 namespace {
@@ -26,20 +28,6 @@ std::vector<float> random_numbers(std::size_t count, double least, double most,
   std::vector<float> numbers(count);
   for (float& number : numbers)
     number = static_cast<float>(least + random.uniform() * (most - least));
-  return numbers;
-}
-
-DeviceBuffer on_device(const void* data, std::size_t bytes) {
-  DeviceBuffer buffer(bytes, "a test's numbers");
-  copy_to_device(buffer.data(), data, bytes, "a test's numbers");
-  return buffer;
-}
-
-template <class Number>
-std::vector<Number> on_host(const DeviceBuffer& buffer) {
-  std::vector<Number> numbers(buffer.size_bytes() / sizeof(Number));
-  check(cudaMemcpy(numbers.data(), buffer.data(), buffer.size_bytes(), cudaMemcpyDeviceToHost),
-        "reading a test's numbers");
   return numbers;
 }
 
@@ -64,10 +52,10 @@ class PreparedRows {
         squares_(static_cast<std::size_t>(tokens) * sizeof(SquareSum), "squares") {
     for (std::size_t i = 0; i < numbers_.size(); ++i)
       numbers_[i] = std::ldexp(numbers_[i], static_cast<int>(i / kSize) - 6);
-    source_ = on_device(numbers_.data(), numbers_.size() * 4);
+    source_ = upload(numbers_);
     if (!has_norm) return;
     const auto weights = random_numbers(kSize, -0.5, 1.5, 6);
-    norm_ = on_device(weights.data(), weights.size() * 4);
+    norm_ = upload(weights);
     for (std::size_t i = 0; i < numbers_.size(); ++i) numbers_[i] *= weights[i % kSize];
   }
   /// For a matrix of that layout.
@@ -98,15 +86,10 @@ class PreparedRows {
   DeviceBuffer source_, norm_, values_, scales_, squares_;
 };
 
-std::vector<std::uint32_t> product(const LinearCase& linear, const OperandRows& x) {
+std::vector<std::uint32_t> product_of(const LinearCase& linear, const OperandRows& x) {
   LinearTask task = linear.task(RowForm::kPlain);
   task.x = x;
-  const Stream stream;
-  linear.clear();
-  cuda::linear(task, stream.get());
-  check_launch("a product");
-  stream.synchronize("a product");
-  return linear.results();
+  return product(linear, task);
 }
 
 class CudaCodedRows : public testing::Test {
@@ -122,12 +105,12 @@ TEST_F(CudaCodedRows, products_have_the_bits_of_rows_that_a_kernel_has_coded) {
       for (const int tokens : {2, 5, 8}) {
         const LinearCase linear({"", MatrixLayout::kFp8, kSize, kSize, tokens, epilogue});
         const PreparedRows rows(tokens, has_norm);
-        const auto want = product(linear, rows.make(MatrixLayout::kFp8));
+        const auto want = product_of(linear, rows.make(MatrixLayout::kFp8));
         OperandRows plain = rows.make(MatrixLayout::kBf16);
         const auto largest = largest_of_rows(rows.numbers(), kSize);
-        const DeviceBuffer place = on_device(largest.data(), largest.size() * 4);
+        const DeviceBuffer place = upload(largest);
         plain.largest = place.as<const std::uint32_t>();
-        EXPECT_EQ(product(linear, plain), want)
+        EXPECT_EQ(product_of(linear, plain), want)
             << tokens << " tokens, epilogue " << static_cast<int>(epilogue)
             << (has_norm ? ", with a norm" : "");
       }
@@ -146,14 +129,14 @@ TEST_F(CudaCodedRows, gated_products_leave_the_largest_magnitude_of_each_row) {
         const std::size_t count = static_cast<std::size_t>(tokens) * columns;
         const DeviceBuffer out(count * 4, "gated results");
         const std::vector<std::uint32_t> zeros(static_cast<std::size_t>(tokens));
-        const DeviceBuffer largest = on_device(zeros.data(), zeros.size() * 4);
+        const DeviceBuffer largest = upload(zeros);
         LinearTask task = linear.task(RowForm::kPlain);
         task.out = out.data();
         task.out_element = Element::kF32;
         const Stream stream;
         cuda::linear(task, stream.get());
         stream.synchronize("a product");
-        const auto want = on_host<float>(out);
+        const auto want = download<float>(out);
         task.out_element = Element::kBf16;
         task.next_largest = largest.as<std::uint32_t>();
         cuda::linear(task, stream.get());
@@ -161,8 +144,8 @@ TEST_F(CudaCodedRows, gated_products_leave_the_largest_magnitude_of_each_row) {
         stream.synchronize("a product");
         const std::string what =
             fmt::format("{}, {} rows, {} tokens", layout_name(layout), rows, tokens);
-        EXPECT_EQ(on_host<std::uint32_t>(largest), largest_of_rows(want, rows / 2)) << what;
-        auto got = on_host<std::uint16_t>(out);
+        EXPECT_EQ(download<std::uint32_t>(largest), largest_of_rows(want, rows / 2)) << what;
+        auto got = download<std::uint16_t>(out);
         got.resize(count);
         for (std::size_t i = 0; i < count; ++i)
           ASSERT_EQ(got[i], f32_to_bf16(want[i])) << what << ", result " << i;

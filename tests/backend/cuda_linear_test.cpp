@@ -7,19 +7,11 @@
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/kernels/kernel_level.h"
 #include "bench/kernels/linear_case.h"
+#include "tests/backend/linear_product.h"
 #include "tests/backend/wide_shapes.h"
 
 namespace iol::cuda {
 namespace {
-
-std::vector<std::uint32_t> product(const LinearCase& linear, const LinearTask& task) {
-  const Stream stream;
-  linear.clear();
-  cuda::linear(task, stream.get());
-  check_launch("a product");
-  stream.synchronize("a product");
-  return linear.results();
-}
 
 /// By the kernels for at most 64 tokens, 64 at a time.
 std::vector<std::uint32_t> product_by_few(const LinearCase& linear) {

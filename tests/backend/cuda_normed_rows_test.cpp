@@ -9,6 +9,7 @@
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/kernels/kernel_level.h"
 #include "bench/kernels/linear_case.h"
+#include "tests/backend/device_numbers.h"
 #include "tests/backend/wide_shapes.h"
 
 namespace iol::cuda {
@@ -52,19 +53,8 @@ class NextRows {
     check(cudaDeviceSynchronize(), "clearing");
   }
   [[nodiscard]] Rows read() const {
-    Rows rows{std::vector<std::uint16_t>(count()),
-              std::vector<SquareSum>(static_cast<std::size_t>(num_tokens_)),
-              std::vector<std::uint32_t>(kMostCodedTokens)};
-    check(cudaMemcpy(rows.values.data(), values_.data(), values_.size_bytes(),
-                     cudaMemcpyDeviceToHost),
-          "reading rows");
-    check(cudaMemcpy(rows.squares.data(), squares_.data(), squares_.size_bytes(),
-                     cudaMemcpyDeviceToHost),
-          "reading squares");
-    check(cudaMemcpy(rows.largest.data(), largest_.data(), largest_.size_bytes(),
-                     cudaMemcpyDeviceToHost),
-          "reading the largest");
-    return rows;
+    return {download<std::uint16_t>(values_), download<SquareSum>(squares_),
+            download<std::uint32_t>(largest_)};
   }
 
  private:

@@ -7,6 +7,7 @@
 
 #include "backend/cuda/cuda_device.h"
 #include "bench/kernels/linear_case.h"
+#include "tests/backend/device_numbers.h"
 
 namespace iol::cuda {
 namespace {
@@ -26,20 +27,6 @@ const GroupCase kCases[] = {
     {1024, 256, 2, false, false, RowForm::kPlain},   {592, 592, 12, false, true, RowForm::kDealt},
     {14336, 128, 17, false, false, RowForm::kDealt},
 };
-
-template <class T>
-DeviceBuffer upload(const std::vector<T>& values) {
-  DeviceBuffer buffer(values.size() * sizeof(T), "a test's numbers");
-  copy_to_device(buffer.data(), values.data(), buffer.size_bytes(), "a test's numbers");
-  return buffer;
-}
-template <class T>
-std::vector<T> download(const DeviceBuffer& buffer) {
-  std::vector<T> values(buffer.size_bytes() / sizeof(T));
-  check(cudaMemcpy(values.data(), buffer.data(), buffer.size_bytes(), cudaMemcpyDeviceToHost),
-        "reading");
-  return values;
-}
 
 /// Of every 8 numbers 3 are +-1.5 and 5 are +-0.5, so that RMSNorm's factor is 1.
 std::vector<float> numbers_of_norm_one(std::size_t count, RandomStream& random) {

@@ -1,9 +1,9 @@
 #pragma once
 // Rows that become codes where they are multiplied. What kernels in front leave are bf16 numbers
 // and the largest magnitude of each row (LinearTask::next_largest), so that a lane makes codes of
-// the numbers that it multiplies, without a kernel between. For matrices of many rows and columns,
-// where the memory leaves time for it: each block of weights does it again, and reads two bytes of
-// a number where a code is one. The bits are those of prepare_rows.cu.
+// the numbers that it multiplies, without a kernel between. Each block of weights does it again,
+// and reads two bytes of a number where a code is one, which the memory hides when weights come
+// through rings. The bits are those of prepare_rows.cu.
 #include "backend/cuda/kernels/linear_half.cuh"
 #include "backend/cuda/kernels/linear_ring.cuh"
 
@@ -11,13 +11,11 @@ namespace iol::cuda {
 
 /// Of E4M3 codes that are multiplied as f16, for sum_ring().
 template <class Finish>
-struct CodedRows {
-  static constexpr bool kInShared = false;
-  const LinearArgs& args;
-  Finish& finish;
+struct CodedRows : MadeBefore<Finish> {
+  using MadeBefore<Finish>::args;
+  using MadeBefore<Finish>::finish;
   mutable float inverse = 0;  // of the lane's token
 
-  __device__ __forceinline__ void prepare() const {}
   template <int kGroups>
   __device__ __forceinline__ void make_beside() const {
     inverse = coder_of(static_cast<int>(threadIdx.x) % 32 / 4).inverse;
@@ -26,9 +24,6 @@ struct CodedRows {
     if (args.x_squares != nullptr && is_there(token))
       scale = __fmul_rn(scale, norm_factor(args.x_squares[token], args.matrix.columns, args.eps));
     finish.load_with(scale);
-  }
-  [[nodiscard]] __device__ __forceinline__ const std::byte* row(int token) const {
-    return args.x + token * args.x_row_bytes;
   }
   template <class Format>
   [[nodiscard]] __device__ __forceinline__ typename Format::Row load(const std::byte* p) const {

@@ -240,6 +240,7 @@ void CudaBackend::finish_step(Activations& activations) {
   a.logits_are_here = false;
   results.done.synchronize();
 }
+
 std::span<float> CudaBackend::logits(Activations& activations, int row) {
   auto& a = scratch_of(activations);
   const int num_logits = a.finished_last().num_logits;

@@ -180,9 +180,15 @@ OperandRows StepOperations::normed_rows(CudaActivations& a, const MatrixView& ma
   return linear_.prepare(a, matrix, source, sizes_.num_tokens);
 }
 
-void StepOperations::add_to_hidden(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
-                                   const OperandRows& x, const float* next_norm,
-                                   const MatrixView& next) {
+void StepOperations::add_to_hidden(CudaActivations& a, const CudaMatrix& matrix,
+                                   const VectorPtr& bias, const OperandRows& x,
+                                   const float* next_norm, const MatrixView& next) {
+  LinearTask task;
+  task.bias = data_of(bias);
+  task.epilogue = Epilogue::kAdd;
+  task.out = a.hidden;
+  task.out_stride = a.shape.hidden_size;
+  task.out_columns = a.shape.hidden_size;
   has_hidden_traits_ = leaves_traits(matrix, x) && next_norm != nullptr;
   if (has_hidden_traits_) task.left = a.hidden_traits;
   hidden_norm_ = task.next_norm = next_norm;
@@ -199,18 +205,12 @@ void StepOperations::add_to_hidden(CudaActivations& a, const CudaMatrix& matrix,
 
 void StepOperations::project_output(CudaActivations& a, const LayerWeights& weights) {
   const CudaMatrix& matrix = matrix_of(*weights.output);
-  LinearTask task;
-  task.bias = data_of(weights.output_bias);
-  task.epilogue = Epilogue::kAdd;
-  task.out = a.hidden;
-  task.out_stride = a.shape.hidden_size;
-  task.out_columns = a.shape.hidden_size;
   RowTraits traits;
   if (sizes_.num_tokens == 1 && attended_largest_ != nullptr)
     traits = {nullptr, reinterpret_cast<float*>(attended_largest_), 1};
   const OperandRows x = linear_.rows_from(a, matrix.view(), a.attended, compute_element(),
                                           sizes_.num_tokens, traits, attended_largest_);
-  add_to_hidden(a, matrix, task, x, data_of(weights.post_attention_norm),
+  add_to_hidden(a, matrix, weights.output_bias, x, data_of(weights.post_attention_norm),
                 matrix_of(*weights.gate_up).view());
 }
 
@@ -234,18 +234,13 @@ void StepOperations::feed_forward(CudaActivations& a, const LayerWeights& weight
   if (leaves_traits(gate_up, x)) task.left = a.gated_traits;
   linear_.multiply(a, gate_up, task, x, sizes_.num_tokens);
 
-  LinearTask second;
-  second.bias = data_of(weights.down_bias);
-  second.epilogue = Epilogue::kAdd;
-  second.out = a.hidden;
-  second.out_stride = a.shape.hidden_size;
-  second.out_columns = a.shape.hidden_size;
   const OperandRows gated = linear_.rows_from(a, down.view(), a.gated, task.out_element,
                                               sizes_.num_tokens, task.left, task.next_largest);
   const float* next = weights.next_norm != nullptr
                           ? static_cast<const CudaVector&>(*weights.next_norm).data()
                           : nullptr;
-  add_to_hidden(a, down, second, gated, next, matrix_of(*weights.qkv).view());  // as the next
+  // The next layer's QKV is as this one's.
+  add_to_hidden(a, down, weights.down_bias, gated, next, matrix_of(*weights.qkv).view());
 }
 
 void StepOperations::project_logits(CudaActivations& a, const WeightVector& final_norm,

@@ -39,9 +39,9 @@ class StepOperations {
   [[nodiscard]] RowSource normed_hidden(const CudaActivations& a, const float* norm) const;
   /// What `matrix` multiplies of it, left by the product in front or made now.
   OperandRows normed_rows(CudaActivations& a, const MatrixView& matrix, const float* norm);
-  /// `next_norm`: of the kernel that reads the residual stream next, or null; `next`: what it then
-  /// multiplies with, as far as is known.
-  void add_to_hidden(CudaActivations& a, const CudaMatrix& matrix, LinearTask& task,
+  /// Adds the product of `matrix` and x to the residual stream. `next_norm`: of the kernel that
+  /// reads it next, or null; `next`: what it then multiplies with, as far as is known.
+  void add_to_hidden(CudaActivations& a, const CudaMatrix& matrix, const VectorPtr& bias,
                      const OperandRows& x, const float* next_norm, const MatrixView& next);
   /// What queries are divided by: see RopeAppendTask.
   [[nodiscard]] float* query_scales(CudaActivations& a, CacheElement cache) const;

@@ -397,7 +397,7 @@ TEST_F(CudaErrors, portable_kernels_give_the_same_bits) {
   const TestModel model = random_model(small_shape(), true, false, {}, DType::kBF16, 9);
   const auto tokens = random_tokens(200, model.shape.vocab_size, 10);
   const auto logits = [&] {
-    DeviceModel gpu = cuda_model(model, {DType::kBF16, DType::kBF16});
+    DeviceModel gpu = cuda_model(model, {DType::kBF16, DType::kBF16}, true);
     auto stream = gpu.open(tokens);
     return gpu.step({{&stream, 200}});
   };

@@ -233,6 +233,17 @@ struct LargeScales {
           own_token_scale<Format>(finisher.args, finisher.first_token + i * kFinishThreads);
     return scales;
   }
+  /// Of the thread's token number i. Left to itself the compiler makes a table of them in memory,
+  /// which waits for them before the sums over K begin.
+  __device__ __forceinline__ float token(int i) const {
+    if constexpr (kCount == 1) return tokens[0];
+    static_assert(kCount <= 2);
+    float scale;
+    asm("{\n.reg .pred p;\nsetp.ne.s32 p, %3, 0;\nselp.f32 %0, %2, %1, p;\n}"
+        : "=f"(scale)
+        : "f"(tokens[0]), "f"(tokens[kCount - 1]), "r"(i));
+    return scale;
+  }
 };
 
 /// Finishes a group's sums over K, kTokens tokens of its rows, through `memory`, in which two
@@ -252,13 +263,8 @@ __device__ __forceinline__ void finish_large(const LargeFinisher<Format>& finish
   const auto put = [&](int chunk) {
     const auto sums = sums_of(chunk);
     store_chunk<kLargeChunk / 2>(total, chunk, sums.sums);
-    if (Format::kHasTokenScales && threadIdx.x / 32 % kWarps == chunk % kWarps) {
-      float scale = scales.tokens[0];
-#pragma unroll
-      for (int i = 1; i < scales.kCount; ++i)
-        if (chunk / kWarps == i) scale = scales.tokens[i];
-      sums.put_token_scale(threadIdx.x % 32, scale);
-    }
+    if (Format::kHasTokenScales && threadIdx.x / 32 % kWarps == chunk % kWarps)
+      sums.put_token_scale(threadIdx.x % 32, scales.token(chunk / kWarps));
   };
   const bool is_usual = finisher.is_usual();
   static_assert(kChunks % 2 == 0);  // so that chunk 0 lies where the unit before has been read

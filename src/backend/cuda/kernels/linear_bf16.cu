@@ -4,11 +4,11 @@
 namespace iol::cuda {
 
 void linear_bf16(const LinearTask& task, StreamHandle stream) {
-  multiply_rows<HalfFormat<true>>(task, stream);
+  multiply_rows<NormedBf16Format>(task, stream);
 }
 
 void chain_bf16(const ChainTask& task, StreamHandle stream) {
-  launch_chain<HalfFormat<true>>(task, stream);
+  launch_chain<NormedBf16Format>(task, stream);
 }
 
 }  // namespace iol::cuda

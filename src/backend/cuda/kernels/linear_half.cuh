@@ -73,11 +73,11 @@ struct FloatFormat {
   static __device__ __forceinline__ float part(float bits) { return bits; }
 };
 
-/// bf16 or f16 activations, and weights that are such or become it.
-template <bool kIsBf16>
+/// bf16 or f16 activations, and weights that are such or become it. kHasFactor: see HasFactor.
+template <bool kIsBf16, bool kHasFactor = kIsBf16>
 struct HalfOperandFormat : FloatFormat, VectorWeights {
   static constexpr OperandNumber kOperand = kIsBf16 ? OperandNumber::kBf16 : OperandNumber::kF16;
-  static constexpr bool kHasTokenScales = kIsBf16;  // of rows with a norm
+  static constexpr bool kHasTokenScales = kHasFactor;
   static constexpr int kOperandBytes = 2;
 #if defined(IOL_HAS_WGMMA)
   template <int kSize>
@@ -89,9 +89,9 @@ struct HalfOperandFormat : FloatFormat, VectorWeights {
 #endif
 };
 
-/// bf16 or f16 weights and activations.
-template <bool kIsBf16>
-struct HalfFormat : HalfOperandFormat<kIsBf16> {
+/// bf16 or f16 weights and activations, and sums that never want a norm's factor.
+template <bool kIsBf16, bool kHasFactor = false>
+struct HalfFormat : HalfOperandFormat<kIsBf16, kHasFactor> {
   using Made = HalfFormat;
   using Sum = FloatSum;
   using Weights = TwoVectors;
@@ -111,8 +111,14 @@ struct HalfFormat : HalfOperandFormat<kIsBf16> {
     mma_half<kIsBf16>(sum.d, w.v[1].x, w.v[1].y, w.v[1].z, w.v[1].w, x.v.z, x.v.w);
   }
   static __device__ __forceinline__ float scaled(float sum, float token_scale, float) {
-    return kIsBf16 ? __fmul_rn(sum, token_scale) : sum;
+    return kHasFactor ? __fmul_rn(sum, token_scale) : sum;
   }
+};
+
+/// The same with sums that may want it.
+struct NormedBf16Format : HalfFormat<true, true> {
+  using Made = NormedBf16Format;
+  using FactorFree = HalfFormat<true>;
 };
 
 }  // namespace iol::cuda

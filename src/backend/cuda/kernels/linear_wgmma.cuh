@@ -444,13 +444,9 @@ void launch_few(const WideShape& shape, const LinearTask& task, StreamHandle str
   launch_wgmma<Format, 2, kTokens, 1>(task, shape, stream);
 }
 
+/// Units of 128 tokens.
 template <class Format>
-void launch_wgmma(const LinearTask& task, const WideShape& shape, StreamHandle stream) {
-  if constexpr (!Format::kAddsStages) {  // few tokens have exact sums
-    if (shape.tokens == 16) return launch_few<Format, 16>(shape, task, stream);
-    if (shape.tokens == 32) return launch_few<Format, 32>(shape, task, stream);
-  }
-  if (shape.tokens == 64) return launch_few<Format, 64>(shape, task, stream);
+void launch_many(const LinearTask& task, const WideShape& shape, StreamHandle stream) {
   if constexpr (Format::kSteps == 2 && !Format::kHasGroups) {
     if (shape.rows > 128) return launch_wgmma<Format, 3, 128, 1>(task, shape, stream);
   }

@@ -179,7 +179,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kFours, kHasNorm>)
   Row<kFours> row;
   load_row<kFours>(from.x, from.element, base, size, row);
   float factor = 1;
-  const bool is_deferred = defers_norm(task.matrix.layout);
+  const bool is_deferred = defers_norm(task.matrix.layout) && task.out.squares != nullptr;
   if constexpr (kHasNorm) {
     const SquareSum squares = row_squares<kFours>(row);
     if (is_deferred) {

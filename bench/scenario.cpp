@@ -13,8 +13,11 @@ constexpr int kOneRoundFrom = 32;
 constexpr std::int64_t kMaxRequestsPerRun = 1'000'000;
 constexpr std::int64_t kOpenLoopWarmUp = 32;
 
+/// Of one stream enough for a median, and for speculation to learn more than it costs to learn.
+constexpr int kFewestOfRounds = 16;
+
 std::int64_t default_num_requests(int concurrency, std::optional<int> num_rounds) {
-  if (num_rounds) return std::max(4, *num_rounds * concurrency);
+  if (num_rounds) return std::max(kFewestOfRounds, *num_rounds * concurrency);
   return concurrency < kOneRoundFrom ? 2 * concurrency : concurrency;
 }
 

@@ -137,7 +137,7 @@ TEST(LadderScenario, clients_allow_the_longest_output_of_the_traffic) {
   const auto plan = make_plan(scenario, PromptSource::random_ids(50), 2048);
   std::int64_t longest = 0;
   for (const auto& load : plan.loads) {
-    EXPECT_EQ(load.point.num_requests, load.point.scenario == "latency" ? 4 : 32);
+    EXPECT_EQ(load.point.num_requests, load.point.scenario == "latency" ? 16 : 32);
     for (const auto& run : load.repetitions) {
       for (const auto& request : run) {
         longest = std::max(longest, request.output_tokens);

@@ -20,7 +20,7 @@ const Comparison* gain_of(const RunReport& report, const Rung& base, const Summa
 }
 
 RungVerdict verdict_of(const Rung& rung) {
-  const auto* gain = rung.throughput_gain;
+  const auto* gain = rung.gain();
   if (gain == nullptr || !gain->gain_interval) return RungVerdict::kUnknown;
   if (gain->ratio.confidence < kConfidence) return RungVerdict::kUnknown;
   if (gain->significant()) return gain->gain > 1 ? RungVerdict::kHelps : RungVerdict::kSlower;

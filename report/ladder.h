@@ -11,7 +11,7 @@ namespace iol::report {
 
 enum class RungVerdict {
   kFirst,         // nothing before it
-  kHelps,         // its gain's interval lies above 1
+  kHelps,         // the interval of gain() lies above 1
   kHelpsOne,      // not under load, but for one stream
   kNoDifference,  // the interval includes 1
   kSlower,        // the interval lies below 1
@@ -38,6 +38,14 @@ struct Rung {
   std::optional<double> cost_index;
   std::optional<double> usd_per_million;  // output tokens; of the first offer in the cost records
   RungVerdict verdict = RungVerdict::kUnknown;
+
+  /// What the verdict goes by: under load, or where the run has none, of one stream.
+  [[nodiscard]] const Comparison* gain() const {
+    return under_load != nullptr ? throughput_gain : latency_gain;
+  }
+  [[nodiscard]] const Comparison* total_gain() const {
+    return under_load != nullptr ? total_throughput_gain : total_latency_gain;
+  }
 };
 
 struct Ladder {

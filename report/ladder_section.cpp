@@ -41,14 +41,16 @@ Prose sentence_of(const Ladder& ladder) {
   const Rung& first = ladder.rungs.front();
   const Rung& last = ladder.rungs.back();
   Prose prose;
-  const Comparison* total = last.total_throughput_gain;
+  const Comparison* total = last.total_gain();
   if (total == nullptr) {
     prose.push_back({"The first and the last rung have no load in common; there is no total."});
     return prose;
   }
   prose.push_back({fmt::format("With {} under way, ", streams_text(ladder.streams))});
-  prose.push_back({fmt::format("the whole ladder writes {} the tokens of {}",
-                               format_gain(total->gain), first.record->label),
+  const bool is_load = last.under_load != nullptr;
+  prose.push_back({fmt::format("the whole ladder {} {} {} {}",
+                               is_load ? "writes" : "answers a request", format_gain(total->gain),
+                               is_load ? "the tokens of" : "as fast as", first.record->label),
                    true});
   prose.push_back({fmt::format(" ({})", gain_interval_text(*total))});
   const Rung* best = nullptr;
@@ -57,12 +59,12 @@ Prose sentence_of(const Ladder& ladder) {
     if (rung.verdict == RungVerdict::kNoDifference || rung.verdict == RungVerdict::kSlower) {
       useless.push_back(without_plus(rung.record->label));
     }
-    if (rung.throughput_gain == nullptr) continue;
-    if (best == nullptr || rung.throughput_gain->gain > best->throughput_gain->gain) best = &rung;
+    if (rung.gain() == nullptr) continue;
+    if (best == nullptr || rung.gain()->gain > best->gain()->gain) best = &rung;
   }
   if (best != nullptr) {
     prose.push_back({fmt::format("; the largest step is {} ({})", without_plus(best->record->label),
-                                 format_gain(best->throughput_gain->gain))});
+                                 format_gain(best->gain()->gain))});
   }
   if (!useless.empty()) {
     prose.push_back({"; "});

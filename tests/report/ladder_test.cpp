@@ -108,6 +108,23 @@ TEST_F(LadderReport, too_few_repetitions_decide_nothing) {
   EXPECT_EQ(ladder->rungs[3].verdict, RungVerdict::kUnknown);
 }
 
+TEST_F(LadderReport, without_a_load_one_stream_decides) {
+  std::erase_if(run_->records(), [](const Json& record) {
+    const Json& where = record.contains("metadata") ? record["metadata"] : record;
+    return where.value("scenario", "") == "throughput" || where.value("concurrency", 1) > 1;
+  });
+  const RunReport run = report();
+  const auto ladder = find_ladder(run);
+  ASSERT_TRUE(ladder);
+  ASSERT_EQ(ladder->rungs.size(), 4U);
+  EXPECT_EQ(ladder->rungs[1].throughput_gain, nullptr);
+  EXPECT_EQ(ladder->rungs[1].verdict, RungVerdict::kHelps);
+  EXPECT_EQ(ladder->rungs[2].verdict, RungVerdict::kNoDifference);
+  EXPECT_EQ(ladder->rungs[3].verdict, RungVerdict::kSlower);
+  write_report(folder_.path(), folder_.path());
+  EXPECT_THAT(read(folder_.path() / "report.md"), HasSubstr("the whole ladder answers a request"));
+}
+
 TEST_F(LadderReport, the_claims_stand_beside_what_was_measured) {
   const RunReport run = report();
   const auto ladder = find_ladder(run);

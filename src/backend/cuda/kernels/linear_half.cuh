@@ -73,7 +73,7 @@ struct FloatFormat {
   static __device__ __forceinline__ float part(float bits) { return bits; }
 };
 
-/// bf16 or f16 activations, and weights that are such or become it. kHasFactor: see HasFactor.
+/// bf16 or f16 activations, and weights that are such or become it; kHasFactor: see HasFactor.
 template <bool kIsBf16, bool kHasFactor = kIsBf16>
 struct HalfOperandFormat : FloatFormat, VectorWeights {
   static constexpr OperandNumber kOperand = kIsBf16 ? OperandNumber::kBf16 : OperandNumber::kF16;
@@ -89,7 +89,7 @@ struct HalfOperandFormat : FloatFormat, VectorWeights {
 #endif
 };
 
-/// bf16 or f16 weights and activations, and sums that never want a norm's factor.
+/// bf16 or f16 weights and activations; kHasFactor: see HasFactor.
 template <bool kIsBf16, bool kHasFactor = false>
 struct HalfFormat : HalfOperandFormat<kIsBf16, kHasFactor> {
   using Made = HalfFormat;
@@ -115,7 +115,7 @@ struct HalfFormat : HalfOperandFormat<kIsBf16, kHasFactor> {
   }
 };
 
-/// The same with sums that may want it.
+/// bf16, of rows that may have a norm.
 struct NormedBf16Format : HalfFormat<true, true> {
   using Made = NormedBf16Format;
   using FactorFree = HalfFormat<true>;

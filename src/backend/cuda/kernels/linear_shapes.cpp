@@ -139,7 +139,7 @@ double time_of(const LinearTask& task, const WideShape& shape, int processors) {
 bool has_shape(const LinearTask& task, const WideShape& shape) {
   if (is_large(shape)) {
     const bool has_its_bits = !task.is_exact || task.matrix.layout == MatrixLayout::kInt8;
-    if (task.x.squares != nullptr) return false;  // no registers are left for the norm's factor
+    if (task.x.squares != nullptr) return false;  // no kernel multiplies by the norm's factor
     return shape.rows == 128 && shape.sharers == 0 && has_its_bits && !is_wide(task) &&
            task.matrix.layout != MatrixLayout::kInt4;
   }

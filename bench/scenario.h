@@ -24,8 +24,8 @@ struct ScenarioOptions {
   std::vector<std::string> scenarios = {"latency", "throughput"};
   std::vector<int> concurrencies = {1, 4, 16, 64};  // of throughput
   std::optional<std::int64_t> num_requests = {};    // per load and repetition; nothing: by load
-  std::optional<int> num_rounds =
-      {};  // then: times that every slot is filled, 16 requests at least
+  /// Then: times that every slot is filled, 16 requests at least.
+  std::optional<int> num_rounds = {};
   LengthDistribution input_tokens = LengthDistribution::parse("100", "--input-tokens");
   LengthDistribution output_tokens = LengthDistribution::parse("200", "--output-tokens");
   int num_repetitions = 6;

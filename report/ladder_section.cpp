@@ -1,6 +1,7 @@
 // The ladder as a page shows it: sentence, tiles, tables, pictures.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "report/cells.h"
@@ -119,47 +120,48 @@ Cell verdict_cell(const Rung& rung) {
   return cell;
 }
 
+/// Under load: tokens/s, their gain since the start, latencies, goodput.
+std::vector<Cell> load_cells(const RunReport& report, const Rung& rung) {
+  const Summary* load = rung.under_load;
+  const auto* total = rung.total_throughput_gain;
+  if (load == nullptr) return std::vector<Cell>(5, text_cell(std::string(kAbsent)));
+  std::vector<Cell> cells = {
+      gained_cell(format_or_absent(load->output_throughput_tok_s, format_number), "",
+                  rung.throughput_gain),
+      text_cell(total == nullptr ? std::string(kAbsent) : format_gain(total->gain)),
+      text_cell(p50_of(load, "request_latency"), p99_of(load, "request_latency")),
+      text_cell(p50_of(load, "time_to_first_token"), p99_of(load, "time_to_first_token")),
+      text_cell(format_or_absent(load->goodput_req_s, format_number))};
+  for (const std::size_t i : {0U, 2U, 3U}) cells[i].link = source_id(report, *load);
+  return cells;
+}
+
 Table speed_table(const RunReport& report, const Ladder& ladder) {
   Table table;
   table.caption = fmt::format(
       "The ladder: one variable changes from rung to rung; × is the gain over the rung before, "
-      "with "
-      "its 95 % interval. Every rung of iol has {} for keys and values, room for {} of the longest "
-      "requests in a contiguous, unquantized cache; PyTorch's batches are of that size.",
+      "with its 95 % interval. Every rung of iol has {} for keys and values, room for {} of the "
+      "longest requests in a contiguous, unquantized cache; PyTorch's batches are of that size.",
       format_bytes(ladder.record->kv_cache_bytes), ladder.record->kv_sequences);
-  const std::string many = streams_text(ladder.streams);
-  table.columns = {{"Rung", "", false},
-                   {"Verdict", "", false},
-                   {"Tokens/s", many},
-                   {"Since the start", "tokens/s"},
-                   {"Request latency", many + ", p50\u00a0·\u00a0p99"},
-                   {"First token", many + ", p50\u00a0·\u00a0p99"},
-                   {"Request latency", "one stream, p50"},
-                   {"Goodput", "requests/s"}};
+  const bool has_load = std::ranges::any_of(ladder.rungs, &Rung::under_load);
+  table.columns = {{"Rung", "", false}, {"Verdict", "", false}};
+  if (has_load) {
+    const std::string many = streams_text(ladder.streams);
+    table.columns.insert(table.columns.end(), {{"Tokens/s", many},
+                                               {"Since the start", "tokens/s"},
+                                               {"Request latency", many + ", p50\u00a0·\u00a0p99"},
+                                               {"First token", many + ", p50\u00a0·\u00a0p99"},
+                                               {"Goodput", "requests/s"}});
+  }
+  table.columns.push_back({"Request latency", "one stream, p50"});
   for (const Rung& rung : ladder.rungs) {
-    const Summary* load = rung.under_load;
-    const auto linked = [&](Cell cell, const Summary* summary) {
-      if (summary != nullptr) cell.link = source_id(report, *summary);
-      return cell;
-    };
-    const auto both = [&](const char* metric) {
-      return linked(text_cell(p50_of(load, metric), p99_of(load, metric)), load);
-    };
-    const auto rate = load == nullptr ? std::nullopt : load->output_throughput_tok_s;
-    const auto goodput = load == nullptr ? std::nullopt : load->goodput_req_s;
     Row row;
-    row.cells = {
-        rung_cell(report, rung),
-        verdict_cell(rung),
-        linked(gained_cell(format_or_absent(rate, format_number), "", rung.throughput_gain), load),
-        text_cell(rung.total_throughput_gain == nullptr
-                      ? std::string(kAbsent)
-                      : format_gain(rung.total_throughput_gain->gain)),
-        both("request_latency"),
-        both("time_to_first_token"),
-        linked(gained_cell(p50_of(rung.one_stream, "request_latency"), "", rung.latency_gain),
-               rung.one_stream),
-        text_cell(format_or_absent(goodput, format_number))};
+    row.cells = {rung_cell(report, rung), verdict_cell(rung)};
+    if (has_load) std::ranges::move(load_cells(report, rung), std::back_inserter(row.cells));
+    const Summary* one = rung.one_stream;
+    Cell latency = gained_cell(p50_of(one, "request_latency"), "", rung.latency_gain);
+    if (one != nullptr) latency.link = source_id(report, *one);
+    row.cells.push_back(std::move(latency));
     row.highlighted = &rung == &ladder.rungs.back();
     table.rows.push_back(std::move(row));
   }

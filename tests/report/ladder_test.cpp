@@ -122,7 +122,9 @@ TEST_F(LadderReport, without_a_load_one_stream_decides) {
   EXPECT_EQ(ladder->rungs[2].verdict, RungVerdict::kNoDifference);
   EXPECT_EQ(ladder->rungs[3].verdict, RungVerdict::kSlower);
   write_report(folder_.path(), folder_.path());
-  EXPECT_THAT(read(folder_.path() / "report.md"), HasSubstr("the whole ladder answers a request"));
+  const std::string markdown = read(folder_.path() / "report.md");
+  EXPECT_THAT(markdown, HasSubstr("the whole ladder answers a request"));
+  EXPECT_THAT(markdown, HasSubstr("| Rung | Verdict | Request latency, one stream, p50 |\n"));
 }
 
 TEST_F(LadderReport, the_claims_stand_beside_what_was_measured) {

@@ -49,6 +49,9 @@ constexpr double kMostDebtSteps = 2;
 constexpr double kMostReserveSteps = 100;
 constexpr double kReserveShare = 0.01;
 constexpr double kMostSharedSteps = 10;
+// Of what drafts brought so much is spared for the ledger: a share of the time, where it is short.
+constexpr double kMostSpareSteps = 6;
+constexpr double kSpareShare = 0.05;
 // What the ledger pays of it at once: it may have been the machine's.
 constexpr double kMostUnforeseenSteps = 10;
 // A trial costs at least this part of a plain step: no two in a row where both are alike.
@@ -110,7 +113,7 @@ void DepthPolicy::on_step(const StepOutcome& outcome) {
   has_begun_ = true;
   trial_seconds_ = std::min(trial_seconds_ + kTrialShare * seconds,
                             std::max(kMostTrialSteps * plain_seconds_, wanted_seconds_));
-  double gain = kLedgerShare * seconds;
+  double gain = kLedgerShare * seconds + spend_spare(seconds);
   if (drafted_seconds_ > 0) {
     instalments_seconds_ += std::max(0.0, drafted_seconds_ - drafting_seconds_);
     drafted_seconds_ = 0;
@@ -125,7 +128,11 @@ void DepthPolicy::on_step(const StepOutcome& outcome) {
                                  kReserveShare * seconds);
   const double surplus = change_ledger(gain);
   if (outcome.num_drafts > 0) {
-    reserve_seconds_ = std::min(reserve_seconds_ + surplus, kMostReserveSteps * plain_seconds_);
+    const double room = std::max(0.0, kMostSpareSteps * plain_seconds_ - spare_seconds_);
+    const double spared = std::min(surplus, room);
+    spare_seconds_ += spared;
+    reserve_seconds_ =
+        std::min(reserve_seconds_ + surplus - spared, kMostReserveSteps * plain_seconds_);
   }
   // A form without drafts would have come without speculation too.
   if (!outcome.ran_prepared && outcome.num_drafts > 0)
@@ -140,6 +147,13 @@ double DepthPolicy::net_cost(const StepOutcome& outcome) {
   return row_seconds(num_plain_rows, outcome.num_drafts, outcome.num_prompt_rows > 0) +
          drafting_seconds_ + turnaround_seconds_ + instalment -
          outcome.num_accepted * token_seconds_;
+}
+
+double DepthPolicy::spend_spare(double seconds) {
+  if (!is_short_) return 0;
+  const double spent = std::min(spare_seconds_, kSpareShare * seconds);
+  spare_seconds_ -= spent;
+  return spent;
 }
 
 /// What is in debt because of the unforeseen stays so until it is paid.
@@ -267,7 +281,10 @@ DepthPolicy::Best DepthPolicy::best_of(std::span<DepthChoice> choices, const Ste
   if (cap_.depth == 0) best.kept_rate = plain.rate();
   for_each_cap(choices, [&](const Cap& cap) {
     const Promise promise = apply_cap(choices, outlook, cap, View::kLikely);
-    if (!may_pay(promise)) return;
+    if (!may_pay(promise)) {
+      best.is_short |= promise.rate() > kGainToBegin * plain.rate();
+      return;
+    }
     if (cap == cap_) best.kept_rate = promise.rate();
     if (promise.rate() > best.rate) {
       best.rate = promise.rate();
@@ -289,6 +306,7 @@ DepthPolicy::Promise DepthPolicy::exploit(std::span<DepthChoice> choices,
     leave_out(choices, true);
     best = best_of(choices, outlook, plain);
   }
+  is_short_ = best.is_short;
   const bool gains = cap_.depth > 0 && best.kept_rate > plain.rate();
   const double gain_needed = cap_.depth == 0 ? kGainToBegin : gains ? kGainToSwitch : 0;
   if (best.rate >= gain_needed * best.kept_rate) cap_ = best.cap;

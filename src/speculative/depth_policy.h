@@ -73,7 +73,9 @@ struct StepOutcome {
 ///    to have yet, the rest at once when drafting ends. What could not be foreseen is paid too -
 ///    what a device took to prepare itself for a step of a new form, a pass or a wait of more than
 ///    twice the time known: out of a reserve, which has what drafts brought beyond the ledger's
-///    saving and a share of its own, then by the ledger, even if that puts it into debt.
+///    saving and a share of its own, then by the ledger, even if that puts it into debt. Some of
+///    what they brought is spared for the ledger itself: where it is short and drafts promise to
+///    pay, it fills faster, so that a streak of bad luck doesn't end them for long.
 /// One step in 200 goes without drafts, more of the first ones and where little is gained, and so
 /// does the first of each batch size: there is no promise without a plain step to compare with.
 /// Behind steps of a draft model it is two, and the second counts: the first finds the draft
@@ -128,6 +130,8 @@ class DepthPolicy {
   /// Of a step with drafts: what its rows, its drafting and its wait cost, less what it brought.
   double net_cost(const StepOutcome& outcome);
   void pay_unforeseen(double seconds);
+  /// For the ledger, in a step of that length.
+  double spend_spare(double seconds);
   /// What is beyond the ledger's saving.
   double change_ledger(double seconds);
   void choose_fixed(std::span<DepthChoice> choices, const StepOutlook& outlook) const;
@@ -156,6 +160,7 @@ class DepthPolicy {
     Cap cap;
     double rate = 0;
     double kept_rate = 0;
+    bool is_short = false;  // the ledger can't pay what promises enough to begin
   };
   [[nodiscard]] Best best_of(std::span<DepthChoice> choices, const StepOutlook& outlook,
                              const Promise& plain) const;
@@ -187,6 +192,7 @@ class DepthPolicy {
   double trial_seconds_ = 0;        // what trials may cost now
   double wanted_seconds_ = 0;       // what the last one would have cost
   double ledger_seconds_ = 0;       // saved; below zero: in debt
+  double spare_seconds_ = 0;        // that drafts brought, for a ledger that is short
   double reserve_seconds_ = 0;      // for what can't be foreseen
   double plain_seconds_ = 0;        // of a step without drafts, as the last choice saw it
   double token_seconds_ = 0;        // of one of its tokens
@@ -196,6 +202,7 @@ class DepthPolicy {
   double instalment_ = 0;           // the part of it that the last choice has to pay
   double promised_tok_s_ = 0;
   double plain_tok_s_ = 0;
+  bool is_short_ = false;   // Best::is_short of the last choice
   bool model_ran_ = false;  // in the last step
   bool has_begun_ = false;
   bool has_drafted_ = false;

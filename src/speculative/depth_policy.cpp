@@ -150,8 +150,9 @@ double DepthPolicy::net_cost(const StepOutcome& outcome) {
 }
 
 double DepthPolicy::spend_spare(double seconds) {
-  if (!is_short_) return 0;
-  const double spent = std::min(spare_seconds_, kSpareShare * seconds);
+  const double room = kMostLedgerSteps * plain_seconds_ - ledger_seconds_;
+  if (!is_short_ || room <= 0) return 0;
+  const double spent = std::min({spare_seconds_, kSpareShare * seconds, room});
   spare_seconds_ -= spent;
   return spent;
 }

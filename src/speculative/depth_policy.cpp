@@ -127,13 +127,7 @@ void DepthPolicy::on_step(const StepOutcome& outcome) {
   reserve_seconds_ += std::clamp(kMostSharedSteps * plain_seconds_ - reserve_seconds_, 0.0,
                                  kReserveShare * seconds);
   const double surplus = change_ledger(gain);
-  if (outcome.num_drafts > 0) {
-    const double room = std::max(0.0, kMostSpareSteps * plain_seconds_ - spare_seconds_);
-    const double spared = std::min(surplus, room);
-    spare_seconds_ += spared;
-    reserve_seconds_ =
-        std::min(reserve_seconds_ + surplus - spared, kMostReserveSteps * plain_seconds_);
-  }
+  if (outcome.num_drafts > 0) save(surplus);
   // A form without drafts would have come without speculation too.
   if (!outcome.ran_prepared && outcome.num_drafts > 0)
     pay_unforeseen(outcome.seconds - verify_.seconds(outcome.num_rows));
@@ -147,6 +141,14 @@ double DepthPolicy::net_cost(const StepOutcome& outcome) {
   return row_seconds(num_plain_rows, outcome.num_drafts, outcome.num_prompt_rows > 0) +
          drafting_seconds_ + turnaround_seconds_ + instalment -
          outcome.num_accepted * token_seconds_;
+}
+
+void DepthPolicy::save(double surplus) {
+  const double room = std::max(0.0, kMostSpareSteps * plain_seconds_ - spare_seconds_);
+  const double spared = std::min(surplus, room);
+  spare_seconds_ += spared;
+  reserve_seconds_ =
+      std::min(reserve_seconds_ + surplus - spared, kMostReserveSteps * plain_seconds_);
 }
 
 double DepthPolicy::spend_spare(double seconds) {

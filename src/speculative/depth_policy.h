@@ -130,6 +130,8 @@ class DepthPolicy {
   /// Of a step with drafts: what its rows, its drafting and its wait cost, less what it brought.
   double net_cost(const StepOutcome& outcome);
   void pay_unforeseen(double seconds);
+  /// What drafts brought beyond the ledger's saving.
+  void save(double surplus);
   /// For the ledger, in a step of that length.
   double spend_spare(double seconds);
   /// What is beyond the ledger's saving.

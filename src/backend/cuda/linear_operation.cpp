@@ -104,9 +104,10 @@ OperandRows LinearOperation::prepare(CudaActivations& a, const MatrixView& matri
   task.out = a.operand;
   task.out.form = form(matrix, num_rows);
   // Large steps have bits of their own anyway, and products that are faster without a factor.
-  const bool is_large =
+  const bool applies_factor =
       !deterministic_ && num_rows > kMostNormedTokens && task.out.form == RowForm::kDealt;
-  if (source.norm == nullptr || !defers_norm(matrix.layout) || is_large) task.out.squares = nullptr;
+  if (source.norm == nullptr || !defers_norm(matrix.layout) || applies_factor)
+    task.out.squares = nullptr;
   task.out.eps = static_cast<float>(source.eps);
   task.best = best;
   prepare_rows(task, stream_->get());

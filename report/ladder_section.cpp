@@ -120,20 +120,26 @@ Cell verdict_cell(const Rung& rung) {
   return cell;
 }
 
+/// With a link to the rows that it comes from, where there are any.
+Cell linked(Cell cell, const RunReport& report, const Summary* summary) {
+  if (summary != nullptr) cell.link = source_id(report, *summary);
+  return cell;
+}
+
 /// Under load: tokens/s, their gain since the start, latencies, goodput.
 std::vector<Cell> load_cells(const RunReport& report, const Rung& rung) {
   const Summary* load = rung.under_load;
   const auto* total = rung.total_throughput_gain;
-  if (load == nullptr) return std::vector<Cell>(5, text_cell(std::string(kAbsent)));
-  std::vector<Cell> cells = {
-      gained_cell(format_or_absent(load->output_throughput_tok_s, format_number), "",
-                  rung.throughput_gain),
-      text_cell(total == nullptr ? std::string(kAbsent) : format_gain(total->gain)),
-      text_cell(p50_of(load, "request_latency"), p99_of(load, "request_latency")),
-      text_cell(p50_of(load, "time_to_first_token"), p99_of(load, "time_to_first_token")),
-      text_cell(format_or_absent(load->goodput_req_s, format_number))};
-  for (const std::size_t i : {0U, 2U, 3U}) cells[i].link = source_id(report, *load);
-  return cells;
+  const auto both = [&](const char* metric) {
+    return linked(text_cell(p50_of(load, metric), p99_of(load, metric)), report, load);
+  };
+  const auto rate = load == nullptr ? std::nullopt : load->output_throughput_tok_s;
+  const auto goodput = load == nullptr ? std::nullopt : load->goodput_req_s;
+  return {linked(gained_cell(format_or_absent(rate, format_number), "", rung.throughput_gain),
+                 report, load),
+          text_cell(total == nullptr ? std::string(kAbsent) : format_gain(total->gain)),
+          both("request_latency"), both("time_to_first_token"),
+          text_cell(format_or_absent(goodput, format_number))};
 }
 
 Table speed_table(const RunReport& report, const Ladder& ladder) {
@@ -159,9 +165,8 @@ Table speed_table(const RunReport& report, const Ladder& ladder) {
     row.cells = {rung_cell(report, rung), verdict_cell(rung)};
     if (has_load) std::ranges::move(load_cells(report, rung), std::back_inserter(row.cells));
     const Summary* one = rung.one_stream;
-    Cell latency = gained_cell(p50_of(one, "request_latency"), "", rung.latency_gain);
-    if (one != nullptr) latency.link = source_id(report, *one);
-    row.cells.push_back(std::move(latency));
+    row.cells.push_back(
+        linked(gained_cell(p50_of(one, "request_latency"), "", rung.latency_gain), report, one));
     row.highlighted = &rung == &ladder.rungs.back();
     table.rows.push_back(std::move(row));
   }
